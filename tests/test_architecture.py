@@ -1,0 +1,125 @@
+"""The house: imports go one way, every outside package has its doors, and the tables of docs/architecture.md say so."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "v2l"
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+OPEN_TO_ALL = {"torch", "torchvision", "numpy"}  # the language of the whole house
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the rows under one heading of docs/architecture.md, without the two head rows."""
+    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(f"## {heading}")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def ranks() -> dict[str, int]:
+    """Part ──► rank."""
+    return {part: int(rank) for rank, parts, _ in table("Ranks") for part in parts.split(", ")}
+
+
+def doors() -> dict[str, list[str]]:
+    """Outside package ──► files, or folders with a slash at the end."""
+    return {package: [] if where == "nobody" else where.split(", ") for package, where, _ in table("Doors")}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted name of everything that a file imports, inside functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part_of(path: Path) -> str:
+    """The part that a file belongs to: `v2l/llm/frozen.py` is llm, `cli/app.py` is cli, `v2l/zoo.py` is zoo."""
+    if path.is_relative_to(PACKAGE):
+        return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "cli"
+
+
+def parts_imported(path: Path) -> set[str]:
+    """The parts of v2l that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("v2l.")}
+
+
+INSIDE = [path for path in SOURCES if part_of(path) not in {"__init__", "__main__"}]
+
+
+def test_every_part_has_a_rank() -> None:
+    assert {part_of(path) for path in INSIDE} <= ranks().keys()
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_down_the_ranks(path: Path) -> None:
+    rank, own = ranks(), part_of(path)
+    upward = {part for part in parts_imported(path) - {own} if rank[part] >= rank[own]}
+    assert not upward, f"{own} (rank {rank[own]}) imports {', '.join(sorted(upward))}"
+
+
+@pytest.mark.parametrize("folder", ["tokenizer", "codebook"])
+def test_image_tokens_never_see_the_llm(folder: str) -> None:
+    assert all("llm" not in parts_imported(path) for path in (PACKAGE / folder).glob("*.py"))
+
+
+def test_prompts_are_plain_data() -> None:
+    for path in (PACKAGE / "prompts").glob("*.py"):
+        assert parts_imported(path) <= {"errors", "config", "tokens", "prompts"}
+        assert {name.split(".")[0] for name in imports(path)} - {"v2l"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_outside_packages_come_in_by_their_doors(path: Path) -> None:
+    place = path.relative_to(ROOT).as_posix()
+    for package in {name.split(".")[0] for name in imports(path)} - {"v2l"} - OPEN_TO_ALL - sys.stdlib_module_names:
+        allowed = doors().get(package)
+        assert allowed is not None, f"{package} has no row in the table of doors"
+        assert any(place == door or (door.endswith("/") and place.startswith(door)) for door in allowed), f"{place} imports {package}"
+
+
+def test_doors_are_files_that_use_them() -> None:
+    for package, places in doors().items():
+        for place in places:
+            files = sorted((ROOT / place).rglob("*.py")) if place.endswith("/") else [ROOT / place]
+            assert files, f"{place} is no folder with modules"
+            used = {name.split(".")[0] for file in files for name in imports(file)}
+            assert package in used, f"{place} is a door of {package} and does not use it"
+
+
+def test_ruff_bans_what_the_doors_ban() -> None:
+    banned = PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+    assert doors().keys() == banned.keys()
+
+
+def test_every_package_is_installed() -> None:
+    folders = {path.parent for path in SOURCES if path.is_relative_to(PACKAGE)}
+    packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders} | {"v2l.cli", "v2l.configs"}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_open_with_their_arrow(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring, "the first line of a module says what it turns into what"
+    first = docstring.splitlines()[0]
+    assert len(first) <= 140
+    assert any(arrow in first for arrow in ("──►", "⇄", ":")), f"no arrow in {first!r}"
+
+
+def test_no_catch_all_names() -> None:
+    vague = {"utils", "misc", "common", "helpers", "stage1", "legacy"}
+    assert not {part for path in SOURCES for part in (path.stem, path.parent.name)} & vague
