@@ -1,0 +1,28 @@
+"""Wilson's interval holds known values and its share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2l.metrics import Proportion
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_share_and_lies_in_the_unit(counts: tuple[int, int]) -> None:
+    share = Proportion(*counts)
+    low, high = share.interval
+    assert 0 <= low <= share.value + 1e-12
+    assert share.value - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize(("successes", "n", "low", "high"), [(50, 100, 0.4038, 0.5962), (0, 10, 0.0, 0.2775), (90, 100, 0.8256, 0.9448)])
+def test_known_intervals(successes: int, n: int, low: float, high: float) -> None:
+    assert Proportion(successes, n).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_people_and_programs_read_the_same_figures() -> None:
+    share = Proportion(90, 100)
+    assert str(share) == "90.0% (82.6% to 94.5%)"
+    assert share.to_dict() == {"value": 0.9, "interval": list(share.interval)}

@@ -1,0 +1,251 @@
+"""settings ⇄ YAML: frozen dataclasses with a text and a range beside every field.
+
+A YAML file holds only what differs from the defaults, and may extend another file or preset. An unknown key is refused with the
+nearest known one. Source of the paper's values: arXiv 2403.07874, section 4.1; of the official ones: its released code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from v2l.errors import V2LError
+
+
+def ranged(default: float, low: float, high: float, text: str) -> Any:
+    """A number between `low` and `high`, both allowed."""
+    return field(default=default, metadata={"text": text, "low": low, "high": high})
+
+
+def choice(default: str, options: tuple[str, ...], text: str) -> Any:
+    """One of a few words."""
+    return field(default=default, metadata={"text": text, "options": options})
+
+
+def described(default: Any, text: str) -> Any:
+    """Any value of the field's type."""
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """Which frozen models; names as in v2l.zoo, encoders and llm."""
+
+    encoder: str = described("conse", "Joint image-text encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE.")
+    llm: str = described("smollm2", "Frozen LLM: smollm2, a folder, or a hub name.")
+
+
+@dataclass(frozen=True)
+class CodebookConfig:
+    """How codebooks are built."""
+
+    templates: tuple[str, ...] = described((), "Sentences with one {} that words are put into; empty: the encoder's own.")
+    max_order: int = ranged(3, 1, 3, "Longest n-gram: 1 subwords, 2 bigrams, 3 trigrams.")
+    min_count: int = ranged(1, 0, 10**9, "Images that must have a candidate among their five nearest; 0 keeps all.")
+    keep: int = ranged(0, 0, 10**9, "Keep only this many, the most often seen; 0 keeps all that have min_count.")
+
+    def __post_init__(self) -> None:
+        for template in self.templates:
+            if not template.count("{}") == template.count("{") == template.count("}") == 1:
+                raise V2LError(f"got codebook.templates with {template!r}", "sentences with one {} for the word", "a photo of a {}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The tokenizer's network. The defaults are the paper's."""
+
+    variant: str = choice("default", ("default", "official"), "official: no residual or norm around cross-attention, as released.")
+    image_size: int = ranged(128, 8, 4096, "Side in pixels of the square that becomes local tokens; a multiple of 8.")
+    global_tokens: int = ranged(21, 1, 1000, "Global words an image; the decoder reads them all.")
+    stem: int = ranged(1, 1, 4, "Pixels a side folded into channels at the input (1: none; 4: space-to-depth by 4).")
+    resampling: str = choice("conv", ("conv", "shuffle"), "Between levels: taming's strided conv and nearest + conv, or pixel shuffle.")
+    level_channels: tuple[int, ...] = described((128, 256, 256, 512), "Channels of each level, finest first; multiples of 32.")
+    res_blocks: int = ranged(2, 1, 8, "Residual blocks a level of the encoder; the decoder has one more.")
+    z_channels: int = ranged(256, 4, 4096, "Channels between the CNNs and the quantizer's 1 × 1 convolutions.")
+    lookup_dim: int = ranged(768, 2, 8192, "Width in which the nearest entry is looked up.")
+    cross_attention: bool = described(True, "Whether the decoder reads the global words.")
+    attention_heads: int = ranged(8, 1, 64, "Heads of the cross-attention.")
+    attention_head_dim: int = ranged(512, 8, 1024, "Width of one head of the cross-attention.")
+    normalize_features: bool = described(True, "Whether features have unit length before the lookup.")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the tokenizer is trained. The defaults are the paper's, where it gives any."""
+
+    steps: int = ranged(500_000, 1, 10**9, "Optimizer steps.")
+    batch_size: int = ranged(8, 1, 10**5, "Images a step and a process.")
+    crop_size: int = ranged(128, 16, 4096, "Side in pixels of the training crops; a multiple of 8.")
+    random_crop: bool = described(False, "Random crops and flips instead of the centre crop.")
+    learning_rate: float = ranged(5e-4, 0, 1, "Peak learning rate of Adam, both networks.")
+    betas: tuple[float, ...] = described((0.5, 0.9), "Adam's two decay rates.")
+    warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps with a linearly rising learning rate; then half a cosine.")
+    l1_weight: float = ranged(1.0, 0, 1000, "Weight of mean |x - y|.")
+    l2_weight: float = ranged(0.0, 0, 1000, "Weight of mean (x - y)².")
+    perceptual: str = choice("lpips-vgg", ("lpips-vgg", "lpips-alex", "lpips-squeeze", "efficientnet-lite0", "none"), "Perceptual network.")
+    perceptual_weight: float = ranged(1.0, 0, 1000, "Weight of the perceptual distance (paper: λ1).")
+    commitment_weight: float = ranged(1.0, 0, 1000, "Weight of the pull of features to their entry.")
+    codebook_weight: float = ranged(0.33, 0, 1000, "Weight of the pull of projected entries to their features.")
+    adversarial_weight: float = ranged(0.1, 0, 1000, "Weight of the adversarial term, before the adaptive ratio (paper: λ2); 0 is off.")
+    discriminator_start: float = ranged(0.1, 0, 1, "Share of the steps after which the discriminator is trained.")
+    adversarial_start: float = ranged(0.15, 0, 1, "Share of the steps after which the discriminator's verdict counts.")
+    quantizer_start: float = ranged(0.0, 0, 1, "Share of the steps without the quantizer; then the projection is fitted to the features.")
+    feature_noise: float = ranged(0.0, 0, 10, "Standard deviation of the noise on features while the quantizer is off.")
+    clip_norm: float = ranged(0.0, 0, 10**6, "Largest norm of the gradients; 0 is off.")
+    precision: str = choice("no", ("no", "bf16"), "Mixed precision of the networks; quantizer and losses stay in float32.")
+    compile: bool = described(False, "Whether the networks are compiled by torch.compile.")
+    save_every: int = ranged(1000, 1, 10**9, "Steps between checkpoints.")
+    keep_checkpoints: int = ranged(2, 1, 1000, "How many of the last checkpoints are kept.")
+    log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
+    workers: int = ranged(0, 0, 256, "Processes that read images; 0 reads in the training process.")
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise V2LError(f"got training.betas = {list(self.betas)}", "two numbers from 0 to below 1", "[0.5, 0.9]")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `base` names the preset or file that a YAML file extended."""
+
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    codebook: CodebookConfig = field(default_factory=CodebookConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        for name, value in (("model.image_size", self.model.image_size), ("training.crop_size", self.training.crop_size)):
+            if value % 8:
+                raise V2LError(f"got {name} = {value}", "a multiple of 8", f"{value // 8 * 8 or 8}")
+        levels = self.model.level_channels
+        if not levels or any(channels < 32 or channels % 32 for channels in levels):
+            allowed = "one or more multiples of 32 (GroupNorm has 32 groups)"
+            raise V2LError(f"got model.level_channels = {list(levels)}", allowed, "[128, 256, 256, 512]")
+
+
+SECTIONS = typing.get_type_hints(Config)
+PRESETS = Path(__file__).resolve().parent / "configs"  # inside an installed package
+CHECKOUT_PRESETS = Path(__file__).resolve().parent.parent / "configs"  # beside v2l/ in a checkout
+
+
+def preset_names() -> list[str]:
+    """The presets that come with v2l."""
+    return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
+
+
+def load_config(source: str | Path | None = None) -> Config:
+    """Read settings.
+
+    Args:
+        source: a preset (`small`, `paper`, `official`), a YAML file, or None for the defaults.
+
+    Raises:
+        V2LError: no such file, no YAML, an unknown key, or a value of the wrong type or out of its range.
+
+    Example:
+        >>> load_config("small").model.image_size
+        128
+    """
+    return config_from_dict(_read_yaml(source)) if source else Config()
+
+
+def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
+    """Plain values ──► Config, every key and value checked."""
+    _check_keys(values, SECTIONS, where)
+    sections = {name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()}
+    return Config(**sections)
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Config ──► plain values, all of them, as JSON and YAML hold them."""
+    return {
+        name: {key: list(value) if isinstance(value, tuple) else value for key, value in vars(getattr(config, name)).items()}
+        for name in SECTIONS
+    }
+
+
+def _read_yaml(source: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a file over those of the file that it extends; `above` are the files that led here."""
+    path = _preset_folder() / f"{source}.yaml" if str(source) in preset_names() else Path(source)
+    if path in above:
+        raise V2LError(f"{path} extends itself", "a file or preset that does not lead back", "extends: small")
+    if not path.is_file():
+        raise V2LError(
+            f"got config {str(source)!r}, which is no preset and no file", f"{', '.join(preset_names())}, or a YAML file", "--config small"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise V2LError(f"{path} is no YAML: {error}", "a YAML file", "--config small") from error
+    if not isinstance(values, dict):
+        raise V2LError(f"{path} holds no keys", f"sections {', '.join(SECTIONS)}", "--config small")
+    if base := values.pop("extends", None):
+        named = str(base) in preset_names()
+        values = _merge(_read_yaml(base if named else (path.parent / str(base)).resolve(), (*above, path.resolve())), values)
+    return values
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, section by section; a section that is only a heading changes nothing."""
+    merged = dict(base)
+    for name, part in over.items():
+        both = isinstance(part, dict) and isinstance(base.get(name), dict)
+        merged[name] = {**base[name], **part} if both else (merged.get(name) if part is None else part)
+    return merged
+
+
+def _section(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise V2LError(f"got {where} = {values!r}", "keys and values")
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    _check_keys(values, fields, where)
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: _checked(value, hints[key], fields[key], f"{where}.{key}") for key, value in values.items()})
+
+
+def _check_keys(values: dict[str, Any], known: dict[str, Any], where: str) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            raise V2LError(f"got the unknown key {where}.{key}", f"{', '.join(known)}", f"{near[0]}" if near else "v2l train --help")
+
+
+def _checked(value: Any, kind: Any, item: dataclasses.Field, where: str) -> Any:
+    """One value with its type and range checked; lists become tuples."""
+    if typing.get_origin(kind) is tuple:
+        of = typing.get_args(kind)[0]
+        if not isinstance(value, list | tuple) or not all(_is_of(part, of) for part in value):
+            raise V2LError(f"got {where} = {value!r}", f"a list of {of.__name__}")
+        return tuple(of(part) for part in value)
+    if isinstance(value, str) and kind is float:  # YAML reads 1e-4 as text
+        value = _number(value)
+    if not _is_of(value, kind):
+        raise V2LError(f"got {where} = {value!r}", f"{kind.__name__}: {item.metadata['text']}")
+    if "options" in item.metadata and value not in item.metadata["options"]:
+        raise V2LError(f"got {where} = {value!r}", ", ".join(item.metadata["options"]))
+    if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
+        raise V2LError(f"got {where} = {value!r}", f"from {item.metadata['low']:g} to {item.metadata['high']:g}: {item.metadata['text']}")
+    return kind(value)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, kind) or (kind is float and isinstance(value, int))
+
+
+def _preset_folder() -> Path:
+    return PRESETS if PRESETS.is_dir() else CHECKOUT_PRESETS

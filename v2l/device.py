@@ -1,0 +1,49 @@
+"""this machine ──► device and dtype, chosen at run time.
+
+Training and the quantizer stay in float32; only the frozen models follow `choose_dtype`.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from v2l.errors import V2LError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device to run on: `auto` takes CUDA, then Apple's GPU, then the CPU.
+
+    Raises:
+        V2LError: the name is no device of this machine.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise V2LError(
+            f"got device {name!r}, which this machine does not offer", "auto, cpu, cuda, cuda:0, mps", "--device auto"
+        ) from error
+    return device
+
+
+def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
+    """The dtype of frozen models: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on the CPU.
+
+    A CPU without bfloat16 units runs bfloat16 several times slower than float32, hence never by default.
+
+    Raises:
+        V2LError: the name is no supported dtype.
+    """
+    device = device or torch.device("cpu")
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.float32
+    if name not in DTYPES:
+        raise V2LError(f"got dtype {name!r}", ", ".join(["auto", *DTYPES]), "--dtype auto")
+    return DTYPES[name]

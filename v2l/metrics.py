@@ -1,0 +1,43 @@
+"""counts ──► figures with their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+Z_95 = 1.959964  # quantile of the standard normal distribution: 95 % lie within
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share with its 95 % interval.
+
+    Attributes:
+        successes: how many of them.
+        n: out of how many.
+    """
+
+    successes: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The share, in [0, 1]."""
+        return self.successes / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's interval (Wilson 1927): right for few trials and for shares near 0 and 1."""
+        centre = self.value + Z_95**2 / (2 * self.n)
+        half = Z_95 * sqrt(self.value * (1 - self.value) / self.n + Z_95**2 / (4 * self.n**2))
+        scale = 1 + Z_95**2 / self.n
+        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For reports: value and interval."""
+        return {"value": self.value, "interval": list(self.interval)}
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.1%} ({low:.1%} to {high:.1%})"

