@@ -1,0 +1,330 @@
+"""folders of images ──► crops for training, and few-shot episodes (support, query).
+
+Everything drawn is a function of its seed: episode i is the same whether ten or a thousand are drawn, a crop depends on (seed, epoch,
+index) alone. Files that cannot be read are skipped and listed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from v2l.errors import V2LError
+from v2l.files import write_file
+from v2l.images import Skipped, find_images, load_image, load_images, resize_and_crop, resize_shorter
+
+Part = Literal["train", "eval", "all"]
+TRAIN_SHARE = 80  # per cent
+
+
+def split_by_hash(paths: Iterable[Path], part: Part = "all") -> list[Path]:
+    """The paths of one part: 80 % train, 20 % eval, by the sha256 of the file's name, so that a file never changes sides."""
+    if part == "all":
+        return list(paths)
+    return [path for path in paths if _is_train(path) == (part == "train")]
+
+
+def class_name(folder: str) -> str:
+    """A class as the LLM reads it: the folder's name with _ as a space."""
+    return folder.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder of class folders.
+
+    Attributes:
+        root: the folder.
+        classes: the images of each class, sorted; the class is its folder's name, with _ read as a space.
+    """
+
+    root: Path
+    classes: Mapping[str, tuple[Path, ...]]
+
+    @classmethod
+    def load(cls, folder: str | Path, part: Part = "all") -> ClassFolder:
+        """Read the names (not the images) below `folder`, or only those of one part of the split.
+
+        Raises:
+            V2LError: there is no such folder, or no class folder with an image in it.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise V2LError(f"there is no folder {root}", "a folder with one folder of images for each class")
+        classes: dict[str, list[Path]] = {}
+        for path in split_by_hash(find_images(root), part):
+            inside = path.relative_to(root).parts
+            if len(inside) > 1:
+                classes.setdefault(class_name(inside[0]), []).append(path)
+        if not classes:
+            raise V2LError(f"{root} holds no class folder with images", "one folder of images for each class", f"v2l words {root}/*")
+        return cls(root, {name: tuple(paths) for name, paths in sorted(classes.items())})
+
+    def only(self, names: Iterable[str]) -> ClassFolder:
+        """The same folder with some of its classes."""
+        return ClassFolder(self.root, {name: self.classes[name] for name in names})
+
+
+class LabelledImage(NamedTuple):
+    """An image file and the name of its class; a query may have none."""
+
+    path: Path
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One few-shot question: N · K labelled images, and one to be named.
+
+    Attributes:
+        support: in the order of the prompt.
+        query: never one of the support.
+    """
+
+    support: tuple[LabelledImage, ...]
+    query: LabelledImage
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes to choose from, in the order of the support."""
+        return tuple(dict.fromkeys(image.label for image in self.support if image.label is not None))
+
+
+def draw_episodes(
+    folder: ClassFolder, n_ways: int, k_shots: int, episodes: int, seed: int = 0, skipped: Skipped | None = None
+) -> list[Episode]:
+    """Draw episodes: N classes, K support images of each in mixed order, and a query from one of them.
+
+    Raises:
+        V2LError: fewer than 2 ways, 1 shot or 1 episode; too few classes; a class with fewer than K + 1 readable images.
+    """
+    for name, value, least in (("ways", n_ways, 2), ("shots", k_shots, 1), ("episodes", episodes, 1)):
+        if value < least:
+            raise V2LError(f"got {value} {name}", f"at least {least}")
+    if n_ways > len(folder.classes):
+        found = f"{folder.root} has {len(folder.classes)} class(es)"
+        raise V2LError(f"{found} for {n_ways}-way episodes", f"2 to {len(folder.classes)} ways", f"--n-ways {len(folder.classes)}")
+    draw = _Draw(folder, n_ways, k_shots, _Readable(skipped if skipped is not None else Skipped()))
+    return [draw.episode(Random(f"{seed}/{index}")) for index in range(episodes)]
+
+
+def has_support_and_query(folder: str | Path) -> bool:
+    """True for a folder with the user's own episodes: support/CLASS/IMAGE and query/IMAGE or query/CLASS/IMAGE."""
+    return all((Path(folder) / name).is_dir() for name in ("support", "query"))
+
+
+def read_support_and_query(folder: str | Path, skipped: Skipped | None = None) -> list[Episode]:
+    """One episode for each image in query/, all with the whole of support/; a query's label is None unless it lies in a class folder.
+
+    Raises:
+        V2LError: a part is missing, fewer than two classes, a query of a class without support, or a query that is also a support.
+    """
+    readable = _Readable(skipped if skipped is not None else Skipped())
+    support = ClassFolder.load(Path(folder) / "support")
+    shots = tuple(LabelledImage(path, name) for name, paths in support.classes.items() for path in paths if readable(path))
+    labels = {shot.label for shot in shots}
+    if len(labels) < 2:
+        raise V2LError(f"{support.root} has {len(labels)} class(es) with a readable image", "at least 2, each a folder of images")
+    queries = [_query(path, Path(folder) / "query") for path in find_images(Path(folder) / "query") if readable(path)]
+    known = {_digest(shot.path) for shot in shots}
+    for query in queries:
+        if query.label is not None and query.label not in labels:
+            raise V2LError(f"{query.path} is of class {query.label!r}", ", ".join(sorted(labels)), "add support images of that class")
+        if _digest(query.path) in known:
+            raise V2LError(f"{query.path} is also a support image", "queries that are not in the support")
+    if not queries:
+        raise V2LError(f"{folder}/query holds no readable image", "at least one image to be named")
+    return [Episode(shots, query) for query in queries]
+
+
+def save_episodes(episodes: Iterable[Episode], target: str | Path, root: Path) -> None:
+    """Write episodes as JSON lines, with paths relative to `root`.
+
+    Raises:
+        V2LError: the disk is full or cannot be written.
+    """
+    with write_file(target) as temporary:
+        temporary.write_text("".join(_to_line(episode, root) for episode in episodes), encoding="utf-8")
+
+
+def load_episodes(source: str | Path, root: Path) -> list[Episode]:
+    """Read episodes that `save_episodes` wrote; `root` is where their images are now.
+
+    Raises:
+        V2LError: there is no such file, a line is no episode, or an image is missing.
+    """
+    source = Path(source)
+    if not source.is_file():
+        raise V2LError(f"there is no file {source}", "episodes as JSON lines")
+    lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [_from_line(line, root, f"{source}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How training sees an image.
+
+    Attributes:
+        size: side S of the square crop, in pixels.
+        shorter: the shorter side is first resized to a length drawn from this range (inclusive); None: to `size`.
+        random: crop anywhere and flip every other time; otherwise the centre as it is.
+        seed: of all that is drawn.
+    """
+
+    size: int
+    shorter: tuple[int, int] | None = None
+    random: bool = True
+    seed: int = 0
+
+
+class ImageDataset(Dataset[Tensor]):
+    """Image files ──► crops (3, S, S) float32 in [0, 1].
+
+    A file that cannot be read gives the next readable one instead, so that batches keep their size; `skipped` lists such files. Both
+    that list and the epoch are in shared memory, so they hold for worker processes too, also persistent ones.
+    """
+
+    def __init__(self, paths: Sequence[Path], settings: CropSettings) -> None:
+        if not paths:
+            raise V2LError("got no images", "at least one image file")
+        self.paths, self.settings = list(paths), settings
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._unreadable = torch.zeros(len(paths), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The crop at `index` in this epoch.
+
+        Raises:
+            V2LError: not one of the files can be read.
+        """
+        return self.crop(int(self._epoch), index)
+
+    def crop(self, epoch: int, index: int) -> Tensor:
+        """The crop at `index` in any epoch, whichever is set.
+
+        Raises:
+            V2LError: not one of the files can be read.
+        """
+        random = Random(f"{self.settings.seed}/{epoch}/{index}")
+        return self._crop(self._readable_from(index), random)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other crops: the same ones whenever this epoch is set."""
+        self._epoch.fill_(epoch)
+
+    @property
+    def skipped(self) -> Skipped:
+        """The unreadable files met so far, by any process, with their reasons."""
+        skipped = Skipped()
+        for _ in load_images((self.paths[index] for index in self._unreadable.nonzero().flatten().tolist()), skipped):
+            pass
+        return skipped
+
+    def _readable_from(self, index: int) -> Tensor:
+        for step in range(len(self)):
+            place = (index + step) % len(self)
+            if self._unreadable[place]:
+                continue
+            try:
+                return load_image(self.paths[place])
+            except V2LError:
+                self._unreadable[place] = True
+        raise V2LError(f"none of {len(self)} files could be read; the first: {self.skipped.files[0][1]}")
+
+    def _crop(self, image: Tensor, random: Random) -> Tensor:
+        size = self.settings.size
+        if not self.settings.random:
+            return resize_and_crop(image, size)
+        image = resize_shorter(image, random.randint(*self.settings.shorter) if self.settings.shorter else size)
+        top, left = (random.randint(0, side - size) for side in image.shape[-2:])
+        crop = image[:, top : top + size, left : left + size]
+        return crop.flip(-1) if random.random() < 0.5 else crop.contiguous()
+
+
+class _Readable:
+    """Whether a file is an image, each read once; the others are listed."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        self.skipped = skipped
+        self._known: dict[Path, bool] = {}
+
+    def __call__(self, path: Path) -> bool:
+        if path not in self._known:
+            self._known[path] = any(True for _ in load_images([path], self.skipped))
+        return self._known[path]
+
+
+@dataclass(frozen=True)
+class _Draw:
+    folder: ClassFolder
+    n_ways: int
+    k_shots: int
+    readable: _Readable
+
+    def episode(self, random: Random) -> Episode:
+        names = random.sample(list(self.folder.classes), self.n_ways)
+        asked = random.choice(names)
+        shots: list[LabelledImage] = []
+        for name in names:
+            *support, query = self._images(name, random)
+            shots += (LabelledImage(path, name) for path in support)
+            if name == asked:
+                question = LabelledImage(query, name)
+        random.shuffle(shots)
+        return Episode(tuple(shots), question)
+
+    def _images(self, name: str, random: Random) -> list[Path]:
+        """K + 1 different readable images of a class, in random order."""
+        paths = self.folder.classes[name]
+        found = list(islice(filter(self.readable, random.sample(paths, len(paths))), self.k_shots + 1))
+        if len(found) <= self.k_shots:
+            got = f"class {name!r} of {self.folder.root} has {len(found)} readable image(s)"
+            raise V2LError(got, f"at least {self.k_shots + 1} for {self.k_shots}-shot episodes", "--k-shots with a smaller number")
+        return found
+
+
+def _is_train(path: Path) -> bool:
+    return int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 100 < TRAIN_SHARE
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _query(path: Path, folder: Path) -> LabelledImage:
+    inside = path.relative_to(folder).parts
+    return LabelledImage(path, class_name(inside[0]) if len(inside) > 1 else None)
+
+
+def _to_line(episode: Episode, root: Path) -> str:
+    support, query = ([_relative(image, root) for image in images] for images in (episode.support, [episode.query]))
+    return json.dumps({"support": support, "query": query[0]}, ensure_ascii=False) + "\n"
+
+
+def _relative(image: LabelledImage, root: Path) -> dict[str, str | None]:
+    return {"path": image.path.relative_to(root).as_posix(), "label": image.label}
+
+
+def _from_line(line: str, root: Path, where: str) -> Episode:
+    try:
+        entry = json.loads(line)
+        images = [LabelledImage(root / image["path"], image["label"]) for image in [*entry["support"], entry["query"]]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise V2LError(f"{where} is no episode ({error!r})", 'one JSON object a line with "support" and "query"') from error
+    for image in images:
+        if not image.path.is_file():
+            raise V2LError(f"{where} names {image.path}, which is missing", f"images below {root}")
+    return Episode(tuple(images[:-1]), images[-1])

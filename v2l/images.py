@@ -1,0 +1,287 @@
+"""image file ⇄ image (3, H, W): float32 RGB in [0, 1]; masks (H, W); pages of pictures for people.
+
+Opening is safe: only bitmap formats that Pillow decodes by itself, never more pixels than `Image.MAX_IMAGE_PIXELS`. Cameras'
+orientation (EXIF) is honoured, animations give their first frame, transparency is laid over white.
+"""
+
+from __future__ import annotations
+
+import struct
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from v2l.errors import V2LError
+from v2l.files import write_file
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+READ_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".mpo", ".avif")
+SAVE_OPTIONS: dict[str, dict[str, object]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".bmp": {"format": "BMP"},
+    ".tif": {"format": "TIFF"},
+    ".tiff": {"format": "TIFF"},
+}
+UPRIGHT = {  # EXIF's orientation ──► what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WIDE_SCALES = {"I": 65535.0, "F": 1.0}  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
+LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
+
+
+def load_image(path: str | Path) -> Tensor:
+    """Read an image file of any common kind: (3, H, W) float32 RGB in [0, 1].
+
+    Raises:
+        V2LError: the file is missing, empty, truncated, too large, or no image.
+    """
+    return _read(Path(path), background="white")
+
+
+def save_image(image: Tensor, path: str | Path) -> None:
+    """Write an image (3, H, W) in [0, 1]; the suffix chooses the format, and PNG, WebP, BMP and TIFF lose nothing but depth.
+
+    Raises:
+        V2LError: the suffix is unknown, its format cannot hold so many pixels, or the disk is full or cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SAVE_OPTIONS:
+        raise V2LError(f"cannot write {path}: {suffix or 'no suffix'} names no image format", ", ".join(SAVE_OPTIONS), "-o picture.png")
+    encoded = BytesIO()  # Pillow, writing to a file itself, does not notice a write that a full disk cuts short
+    try:
+        _to_pillow(image).save(encoded, **SAVE_OPTIONS[suffix])
+    except (OSError, ValueError, struct.error) as error:
+        got = f"cannot write {image.shape[-1]} × {image.shape[-2]} pixels as {suffix} ({error})"
+        raise V2LError(got, "a size that the format can hold", "-o picture.png") from error
+    with write_file(path) as temporary:
+        temporary.write_bytes(encoded.getvalue())
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images (..., 3, H, W) to `size` = (height, width), antialiased bicubic; values stay in [0, 1]."""
+    batch = images.reshape(-1, *images.shape[-3:])
+    resized = interpolate(batch, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return resized.reshape(*images.shape[:-2], *size)
+
+
+def resize_shorter(images: Tensor, size: int) -> Tensor:
+    """Resize images (..., 3, H, W) so that the shorter side is `size`; of a long sliver the middle is kept."""
+    limit = LONGEST_SHAPE * min(images.shape[-2:])
+    images = centre_crop(images, (limit, limit))
+    shorter = min(images.shape[-2:])
+    height, width = (side * size // shorter for side in images.shape[-2:])
+    return resize(images, (height, width))
+
+
+def resize_and_crop(images: Tensor, size: int) -> Tensor:
+    """Resize the shorter side of images (..., 3, H, W) to `size`, then crop the centre: (..., 3, size, size)."""
+    return centre_crop(resize_shorter(images, size), (size, size))
+
+
+def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The centre of images (..., H, W), at most `size` = (height, width)."""
+    height, width = (min(side, limit) for side, limit in zip(images.shape[-2:], size, strict=True))
+    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+    return images[..., top : top + height, left : left + width]
+
+
+def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
+    """Read a mask: (H, W) bool, True where the picture is white, which is what is to be painted. Transparent counts as black.
+
+    Raises:
+        V2LError: no readable image, another size than `size` = (H, W), nothing masked, or everything.
+    """
+    mask = _read(Path(path), background="black").mean(dim=0) >= 0.5
+    return check_mask(mask, size, name=f"the mask {path}")
+
+
+def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """A mask (H, W) that is True in `box` = (left, top, right, bottom), in pixels; right and bottom lie just outside.
+
+    Raises:
+        V2LError: the box is empty, is the whole image, or does not lie inside `size` = (H, W).
+    """
+    height, width = size
+    left, top, right, bottom = box
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        got = ",".join(str(side) for side in box)
+        allowed = f"left,top,right,bottom inside the image's {width} × {height}"
+        raise V2LError(f"got box {got}", allowed, f"--box 0,0,{width // 2},{height // 2}")
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return check_mask(mask, size, name="the box")
+
+
+def centre_mask(size: tuple[int, int]) -> Tensor:
+    """The mask of the centre box, half as high and half as wide as `size` = (H, W).
+
+    Raises:
+        V2LError: the image is too small to have a centre and a border.
+    """
+    height, width = size
+    top, left = height // 4, width // 4
+    return box_mask((left, top, left + (width + 1) // 2, top + (height + 1) // 2), size)
+
+
+def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> Tensor:
+    """The mask itself, when it is bool of `size` = (H, W) and leaves something to do and something to see.
+
+    Raises:
+        V2LError: it does not.
+    """
+    white = "white pixels, which mark what to paint, beside black ones"
+    if mask.dtype != torch.bool:
+        raise V2LError(f"{name} holds {mask.dtype}", "torch.bool, True where to paint", "mask > 0.5")
+    if tuple(mask.shape) != tuple(size):
+        got = " × ".join(str(side) for side in reversed(mask.shape))
+        raise V2LError(f"{name} is {got} pixels", f"the image's size, {size[1]} × {size[0]}", "a mask drawn on the image itself")
+    if not mask.any():
+        raise V2LError(f"{name} is empty: nothing to paint", white)
+    if mask.all():
+        raise V2LError(f"{name} covers the whole image: nothing is left to look at", white)
+    return mask
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """The image files below a folder, sorted by path, hidden ones left out; a file gives itself.
+
+    Raises:
+        V2LError: there is no such folder, or no image file in it.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise V2LError(f"there is no folder {folder}", "a folder of images")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file()]
+    visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not visible:
+        raise V2LError(f"{folder} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES))
+    return sorted(visible, key=Path.as_posix)
+
+
+@dataclass
+class Skipped:
+    """The files that could not be read, each with the reason."""
+
+    files: list[tuple[Path, str]] = field(default_factory=list)
+
+    def add(self, path: Path, error: V2LError) -> None:
+        """Note one file and what was wrong with it."""
+        self.files.append((path, str(error)))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def report(self) -> str:
+        """One line for the count and one for each file; empty when nothing was skipped."""
+        if not self.files:
+            return ""
+        return "\n".join([f"skipped {len(self)} unreadable file(s):", *(f"  {reason}" for _, reason in self.files)])
+
+
+def load_images(paths: Iterable[Path], skipped: Skipped | None = None) -> Iterator[tuple[Path, Tensor]]:
+    """Each readable file with its image (3, H, W); the others are put in `skipped`."""
+    skipped = Skipped() if skipped is None else skipped  # an empty one is False
+    for path in paths:
+        try:
+            image = load_image(path)
+        except V2LError as error:
+            skipped.add(path, error)
+        else:
+            yield path, image
+
+
+def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]], cell: int = 160) -> Tensor:
+    """A page of pictures for people: (3, H, W), white, every image (3, H, W) fitted into a square with its label below.
+
+    Args:
+        rows: the images, row by row.
+        labels: as many strings, row by row; long ones are wrapped.
+        cell: side of the squares, in pixels.
+    """
+    margin, line = 8, 15
+    font = ImageFont.load_default(size=12)
+    wrapped = [[textwrap.wrap(label, width=cell // 7) for label in row] for row in labels]
+    heights = [cell + line * max(map(len, row), default=0) + margin for row in wrapped]
+    page = Image.new("RGB", (margin + max(map(len, rows)) * (cell + margin), margin + sum(heights)), "white")
+    draw = ImageDraw.Draw(page)
+    top = margin
+    for images, texts, height in zip(rows, wrapped, heights, strict=True):
+        for column, (image, lines) in enumerate(zip(images, texts, strict=True)):
+            left = margin + column * (cell + margin)
+            page.paste(ImageOps.pad(_to_pillow(image), (cell, cell), color="white"), (left, top))
+            draw.multiline_text((left, top + cell + 1), "\n".join(lines), fill="black", font=font, spacing=line - 12)
+        top += height
+    return _from_pillow(page)
+
+
+def _read(path: Path, background: str) -> Tensor:
+    """Open, decode and convert, with one clear line for everything that can be wrong with a file."""
+    try:
+        if not path.is_file():
+            raise V2LError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}", "the path of an image file")
+        return _decode(path, background)
+    except V2LError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels"
+        raise V2LError(f"{path} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
+    except UnidentifiedImageError as error:
+        got = "is empty (0 bytes)" if path.stat().st_size == 0 else "is no image that v2l reads"
+        raise V2LError(f"{path} {got}", ", ".join(FORMATS)) from error
+    except Exception as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
+        raise V2LError(f"{path} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file") from error
+
+
+def _decode(path: Path, background: str) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on odd but readable files
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as file:
+            file.load()
+            # Not exif_transpose: it also writes the EXIF block anew, which fails when a camera left it damaged.
+            turn = UPRIGHT.get(file.getexif().get(ExifTags.Base.Orientation))
+            upright = file.copy() if turn is None else file.transpose(turn)
+    if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
+        return _from_wide(upright, path)
+    if upright.has_transparency_data:
+        page = Image.new("RGBA", upright.size, background)
+        upright = Image.alpha_composite(page, upright.convert("RGBA"))
+    return _from_pillow(upright.convert("RGB"))
+
+
+def _from_wide(image: Image.Image, path: Path) -> Tensor:
+    """Grey with more than 8 bits a pixel ──► (3, H, W); Pillow's own conversion would cut the values off."""
+    grey = torch.from_numpy(np.array(image).astype(np.float32)) / WIDE_SCALES.get(image.mode, 65535.0)
+    if not bool(((grey >= 0) & (grey <= 1)).all()):
+        raise V2LError(f"{path} holds values outside the range of its kind", "8 or 16 bits a channel, or floats in [0, 1]")
+    return grey.expand(3, -1, -1).contiguous()
+
+
+def _from_pillow(image: Image.Image) -> Tensor:
+    pixels = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
+    return pixels.permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def _to_pillow(image: Tensor) -> Image.Image:
+    pixels = image.detach().cpu().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
