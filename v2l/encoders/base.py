@@ -1,0 +1,95 @@
+"""images, image patches and texts ──► unit vectors in one space.
+
+Frozen: every weight. Source: CLIP, arXiv 2103.00020, section 2.3; V2L Tokenizer, arXiv 2403.07874, section 3.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+# Templates that a word is put into before it is embedded, by the name that a codebook records.
+PHOTO_TEMPLATE = ("a photo of a {}",)
+
+
+class JointEncoder(nn.Module, ABC):
+    """A frozen encoder of images and texts into one space.
+
+    Attributes:
+        name: the name that loads it again.
+        dim: D, width of the joint space.
+        image_size: side in pixels of the square that the image half sees.
+        templates: sentences with one `{}` that words are put into by default.
+        fingerprint: hash of weights, activation and preprocessing; equal fingerprints give equal vectors.
+    """
+
+    name: str
+    dim: int
+    image_size: int
+    templates: tuple[str, ...]
+    fingerprint: str
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode whatever a parent asks: a frozen model has no training mode."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def prepare(self, image: Tensor) -> Tensor:
+        """Resize and crop one image as the image half expects: (3, H, W) in [0, 1] ──► (3, S, S) in [0, 1], S = image_size."""
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1], any size ──► (B, D) float32, unit length."""
+
+    @abstractmethod
+    def encode_patches(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1], any size ──► (B, h, w, D) float32, unit length, raster order."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        """N texts ──► (N, D) float32, unit length."""
+
+    @abstractmethod
+    def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """N texts ──► the token ids that the text half reads; equal ids mean equal vectors."""
+
+    def prepare_batch(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) ──► (B, 3, S, S), both in [0, 1]; a batch that is prepared already passes unchanged."""
+        if images.shape[-2:] == (self.image_size, self.image_size):
+            return images.to(self.device)
+        return torch.stack([self.prepare(image) for image in images.to(self.device)])
+
+
+def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:
+    """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0, 1]."""
+    return transforms.resize(image, [size], interpolation=interpolation, antialias=True).clamp(0, 1)
+
+
+def fingerprint_of(state: Mapping[str, Tensor], *facts: str) -> str:
+    """A short hash of weights and of facts about how they are used.
+
+    Args:
+        state: tensors by name; every byte counts, in the order of the names.
+        facts: activation, preprocessing, templates: what changes the vectors without changing a weight.
+
+    Returns:
+        16 hexadecimal digits of a SHA-256.
+    """
+    digest = hashlib.sha256("\n".join(facts).encode())
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

