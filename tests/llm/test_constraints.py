@@ -1,0 +1,49 @@
+"""A trie allows exactly its sequences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2l.llm.constraints import Constraint, Trie
+
+END = 99
+SEQUENCES = st.sets(st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
+
+
+def spelled(trie: Trie, generated: tuple[int, ...] = ()) -> set[tuple[int, ...]]:
+    """Every sequence that a trie lets through."""
+    following = trie(generated)
+    if not following:
+        return {generated}
+    return set().union(*({generated} if token == END else spelled(trie, (*generated, token)) for token in following))
+
+
+@given(SEQUENCES)
+def test_a_trie_lets_its_sequences_through_and_no_other(sequences: set[tuple[int, ...]]) -> None:
+    assert spelled(Trie(sequences, END)) == sequences
+
+
+def test_the_end_is_allowed_only_where_a_longer_sequence_goes_on() -> None:
+    trie = Trie([(1,), (1, 2), (3,)], END)
+    assert (trie(()), trie((1,)), trie((1, 2)), trie((3,))) == ({1, 3}, {2, END}, frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("sequences", [[], [()], [(1,), ()]])
+def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="one sequence or more"):
+        Trie(sequences, END)
+
+
+def test_an_empty_allowed_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Constraint(set())
+
+
+def test_logits_of_allowed_ids_stay_and_others_vanish() -> None:
+    logits = torch.arange(8.0).reshape(2, 4)
+    found = Constraint(lambda generated: {len(generated)}).apply(logits, [(), (5, 5)])
+    assert found.tolist() == [[0.0, -torch.inf, -torch.inf, -torch.inf], [-torch.inf, -torch.inf, 6.0, -torch.inf]]
+    assert torch.equal(Constraint(None).apply(logits, [(), ()]), logits)

@@ -1,0 +1,174 @@
+"""prompt ──► log-likelihoods of continuations, or new tokens; the LLM is frozen.
+
+Every weight stays bit-equal: no gradients, evaluation mode, and no method here that changes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from v2l.errors import V2LError
+from v2l.llm.constraints import Constraint
+from v2l.llm.context import Context, Row, read
+from v2l.llm.generation import Generation, GenerationConfig, Writer
+from v2l.llm.scoring import Score, ScoringRequest, score_requests
+from v2l.prompts.prompt import Prompt
+
+
+class FrozenLLM:
+    """A causal language model and its tokenizer, never trained.
+
+    Args:
+        model: any transformers causal LM whose cache holds keys and values.
+        tokenizer: its tokenizer.
+        name: what it was loaded as.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.model.device
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """V: token ids run from 0 to V - 1."""
+        return min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)
+
+    @cached_property
+    def context(self) -> int:
+        """The longest prompt with its continuation, in tokens."""
+        return self.model.config.get_text_config().max_position_embeddings
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the tokenizer's vocabulary and merges: the same for every precision of one LLM."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        model = json.loads(backend.to_str())["model"] if backend else {}
+        pieces = model["vocab"] if isinstance(model.get("vocab"), list) else []  # Unigram keeps scores in a list
+        content = [sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[::-1]), pieces, model.get("merges", [])]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The ids that end a text."""
+        ids = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        listed = ids if isinstance(ids, list) else [ids]
+        return frozenset(i for i in [*listed, self.tokenizer.eos_token_id] if i is not None)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids that are marks and no text: beginning, end, padding, roles."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return self.end_ids.union(self.tokenizer.all_special_ids, (i for i, token in added if token.special))
+
+    @cached_property
+    def start_ids(self) -> tuple[int, ...]:
+        """What the LLM's own tokenizer puts before every text: one id (BOS) for LLaMA, none for SmolLM2."""
+        with_start, without = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+        bos = self.tokenizer.bos_token_id
+        return (bos,) if bos is not None and with_start[:1] == [bos] and without[:1] != [bos] else ()
+
+    def encode(self, prompt: Prompt | str) -> list[int]:
+        """The ids of a whole prompt: its start, then piece by piece."""
+        return [*self.start_ids, *self.encode_pieces(prompt)]
+
+    def encode_pieces(self, prompt: Prompt | str) -> list[int]:
+        """The ids of a prompt that stands after others, piece by piece; a tuple's ids are taken as they are."""
+        pieces = (prompt,) if isinstance(prompt, str) else prompt.pieces
+        ids: list[int] = []
+        for piece in pieces:
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"] if isinstance(piece, str) else piece
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids, special tokens included, nothing tidied."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def surface(self, token_id: int) -> str:
+        """How a token reads inside a text, with the space that belongs to it (" dog"), which decoding it alone may drop."""
+        ids, text = self._anchor
+        return self.decode([*ids, token_id])[len(text) :]
+
+    @cached_property
+    def _anchor(self) -> tuple[list[int], str]:
+        ids = self.encode_pieces("a")
+        return ids, self.decode(ids)
+
+    @torch.inference_mode()
+    def read(self, prompt: Prompt | str) -> Context:
+        """Read a prompt once, so that many can continue it (`after=` below)."""
+        ids = self._ids(prompt)
+        self._check_length([ids], 0, None)
+        return read(self.model, [ids]).context
+
+    @torch.inference_mode()
+    def loglikelihood(
+        self, requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]], batch_size: int = 8, after: Context | None = None
+    ) -> list[list[Score]]:
+        """Judge every continuation of every prompt: log p(continuation | prompt), from a float32 log-softmax.
+
+        Args:
+            requests: prompts, each with its continuations; a continuation owns the space in front of it.
+            batch_size: how many prompts are run together; the scores do not depend on it.
+            after: a context that all prompts continue.
+
+        Raises:
+            V2LError: a prompt with its continuation is longer than the LLM's context.
+        """
+        encoded = [
+            ScoringRequest(self._ids(prompt, after), [self.encode_pieces(choice) for choice in choices]) for prompt, choices in requests
+        ]
+        for request in encoded:
+            self._check_length([request.prompt], max(map(len, request.continuations), default=0), after)
+        return score_requests(self.model, encoded, batch_size, after)
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Prompt | str], config: GenerationConfig, after: Context | None = None) -> list[Generation]:
+        """Continue every prompt.
+
+        Args:
+            prompts: what to continue; ids that all of them begin with are read once.
+            config: how new tokens are chosen.
+            after: a context that all prompts continue.
+
+        Raises:
+            V2LError: a prompt with its new tokens is longer than the LLM's context.
+        """
+        rows = [self._ids(prompt, after) for prompt in prompts]
+        self._check_length(rows, config.max_new_tokens, after)
+        return Writer(self.model, self.decode, self.end_ids, config, Constraint(config.allowed)).write(rows, after)
+
+    def next_tokens(self, prompts: Sequence[Prompt | str], batch_size: int = 64) -> list[int]:
+        """The most likely next token id of each prompt, the end of text included.
+
+        Raises:
+            V2LError: a prompt is longer than the LLM's context.
+        """
+        return [new.ids[0] for new in self.generate(prompts, GenerationConfig(1, ends=False, batch_size=batch_size))]
+
+    def _ids(self, prompt: Prompt | str, after: Context | None = None) -> list[int]:
+        ids = self.encode_pieces(prompt) if after else self.encode(prompt)
+        if not ids:
+            raise ValueError("a prompt has at least one token")
+        return ids
+
+    def _check_length(self, rows: Sequence[Row], new: int, after: Context | None) -> None:
+        before = int(after.lengths.max()) if after else 0
+        longest = before + max(map(len, rows), default=0)
+        if longest + new > self.context:
+            raise V2LError(
+                f"got a prompt of {longest} tokens and {new} to follow, more than the LLM {self.name!r} reads at once",
+                f"{self.context} tokens together",
+                "fewer shots, ways, words or repeats",
+            )
