@@ -1,0 +1,87 @@
+"""Longer words are the LLM's own greedy continuations, and only those that are words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_llm import tiny_llm
+
+from v2l.codebook.expansion import Gram, expand, is_word_like, opening_prompt
+from v2l.codebook.vocabulary import read_vocabulary
+from v2l.encoders import JointEncoder
+from v2l.llm import FrozenLLM
+from v2l.prompts.prompt import Prompt
+
+
+def all_grams(llm: FrozenLLM, encoder: JointEncoder) -> list[Gram]:
+    vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
+    return [Gram((token_id,), surface) for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True)]
+
+
+def greedy(llm: FrozenLLM, prompt: Prompt) -> int:
+    """The most likely next token of one prompt, by the model itself."""
+    with torch.no_grad():
+        return int(llm.model(torch.tensor([llm.encode(prompt)])).logits[0, -1].argmax())
+
+
+@pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
+def test_expansion_in_batches_equals_greedy_decoding_one_by_one(sentence: bool, encoder: JointEncoder) -> None:
+    llm = tiny_llm(sentence=sentence)
+    grams = all_grams(llm, encoder)
+    for _ in range(2):  # to bigrams, to trigrams
+        prompts = [opening_prompt(gram) for gram in grams]
+        continuations = llm.next_tokens(prompts, batch_size=16)
+        assert continuations == [greedy(llm, prompt) for prompt in prompts]
+        longer, without = expand(grams, llm, continuations)
+        assert longer
+        assert len(longer) + without == len(grams)
+        grams = longer
+    assert {gram.order for gram in grams} == {3}
+
+
+def test_a_longer_surface_is_the_text_of_its_ids(llm: FrozenLLM, encoder: JointEncoder) -> None:
+    grams = all_grams(llm, encoder)
+    longer, _ = expand(grams, llm, llm.next_tokens([opening_prompt(gram) for gram in grams]))
+    before = llm.encode_pieces("a")
+    assert all(llm.decode([*before, *gram.ids]) == f"a{gram.surface}" for gram in longer)
+
+
+def test_grams_keep_their_order_and_word_boundaries(llm: FrozenLLM) -> None:
+    straw, hat = (tuple(llm.encode_pieces(text)) for text in (" straw", " hat"))
+    assert len(straw) == len(hat) == 1
+    longer, without = expand([Gram(straw, " straw"), Gram(hat, " hat")], llm, [*hat, *straw])
+    assert longer == [Gram(straw + hat, " straw hat"), Gram(hat + straw, " hat straw")]
+    assert without == 0
+
+
+def test_continuations_that_are_no_words_are_counted(llm: FrozenLLM) -> None:
+    (hat,) = llm.encode_pieces(" hat")
+    (newline,) = llm.encode_pieces("\n")
+    end = llm.tokenizer.eos_token_id
+    assert expand([Gram((hat,), " hat")] * 3, llm, [newline, end, hat]) == ([Gram((hat, hat), " hat hat")], 2)
+
+
+def test_every_gram_has_one_continuation(llm: FrozenLLM) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        expand([Gram((1,), "a")], llm, [])
+
+
+@pytest.mark.parametrize(
+    ("surface", "words"), [("truck", True), (" truck", True), ("-tail", True), (" o'clock", True), ("7", True), (" é", True)]
+)
+@pytest.mark.parametrize("special", [False, True])
+def test_words_are_words_unless_they_are_marks(surface: str, words: bool, special: bool) -> None:
+    assert is_word_like(surface, special) is (words and not special)
+
+
+@pytest.mark.parametrize("surface", ["", " ", "\n", "truck\n", ".", ",", " (", "-", "'", "a.b", "\ufffd", "two words?"])
+def test_punctuation_newlines_and_bytes_make_no_longer_word(surface: str) -> None:
+    assert not is_word_like(surface, is_special=False)
+
+
+@pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
+def test_the_prompt_reads_a_photo_of_and_the_gram(sentence: bool, encoder: JointEncoder) -> None:
+    llm = tiny_llm(sentence=sentence)
+    for gram in all_grams(llm, encoder):
+        text = llm.decode(llm.encode_pieces(opening_prompt(gram)))
+        assert text.lstrip() == f"a photo of {gram.surface.lstrip()}"

@@ -1,0 +1,124 @@
+"""Every id of an LLM is a word once, or counted under one reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_llm import tiny_llm
+
+from v2l.codebook.vocabulary import read_vocabulary, reason_to_drop
+from v2l.encoders import JointEncoder
+from v2l.llm import FrozenLLM, load_llm
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A vocabulary written out."""
+
+    surfaces: tuple[str, ...]
+    special_ids: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.surfaces)
+
+    def surface(self, token_id: int) -> str:
+        return self.surfaces[token_id]
+
+
+def read_lower(texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """An encoder that reads ASCII without case, and nothing else."""
+    return [tuple(text.lower().encode("ascii", errors="ignore")) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("surface", "reason"),
+    [
+        ("dog", None),
+        (" dog", None),
+        ("'s", None),
+        ("犬", None),
+        (" …", None),
+        ("", "whitespace"),
+        ("  ", "whitespace"),
+        ("\n", "whitespace"),
+        ("\u00a0", "whitespace"),
+        ("\ufffd", "byte"),
+        (" \ufffd", "byte"),
+        ("\x07", "control"),
+        ("a\x00", "control"),
+        ("\u200b", "control"),
+        ("a\nb", "control"),
+    ],
+)
+def test_only_text_is_a_word(surface: str, reason: str | None) -> None:
+    assert reason_to_drop(surface, is_special=False) == reason
+
+
+def test_a_mark_is_no_word_though_it_reads_like_one() -> None:
+    assert reason_to_drop("dog", is_special=True) == "control"
+
+
+def test_ids_that_read_alike_are_aliases_of_the_lowest() -> None:
+    vocabulary = read_vocabulary(Tokens(("cat", " Dog", "dog", " dog", " ")), read_lower)
+    assert vocabulary.ids == (0, 1)
+    assert vocabulary.surfaces == ("cat", " Dog")
+    assert vocabulary.aliases == ((), (2, 3))
+    assert vocabulary.dropped == {"whitespace": 1, "duplicate": 2}
+
+
+def test_what_the_encoder_cannot_read_is_counted() -> None:
+    vocabulary = read_vocabulary(Tokens(("犬", "dog", "猫")), read_lower)
+    assert vocabulary.ids == (1,)
+    assert vocabulary.dropped == {"unread by the encoder": 2, "duplicate": 0}
+
+
+@given(st.lists(st.text(alphabet="aA b\n\ufffd\x07犬", max_size=3), max_size=30), st.sets(st.integers(0, 29)))
+def test_every_id_is_a_word_an_alias_or_dropped_for_one_reason(surfaces: list[str], special: set[int]) -> None:
+    vocabulary = read_vocabulary(Tokens(tuple(surfaces), frozenset(special)), read_lower)
+    assert len(vocabulary) + sum(vocabulary.dropped.values()) == len(surfaces)
+    named = Counter([*vocabulary.ids, *(alias for aliases in vocabulary.aliases for alias in aliases)])
+    assert set(named.values()) <= {1}
+    assert vocabulary.dropped["duplicate"] == sum(map(len, vocabulary.aliases))
+    assert list(vocabulary.ids) == sorted(vocabulary.ids)
+
+
+@pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
+def test_real_tokenizers_are_read_whole(sentence: bool, encoder: JointEncoder) -> None:
+    llm = tiny_llm(sentence=sentence)
+    vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
+    assert len(vocabulary) + sum(vocabulary.dropped.values()) == llm.vocabulary_size
+    assert not llm.special_ids & set(vocabulary.ids)
+    readings = encoder.tokenize_texts([surface.strip() for surface in vocabulary.surfaces])
+    assert len(set(readings)) == len(vocabulary)
+
+
+@pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
+def test_surfaces_keep_the_space_in_front_of_a_word(sentence: bool, encoder: JointEncoder) -> None:
+    llm = tiny_llm(sentence=sentence)
+    vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
+    assert any(surface.startswith(" ") for surface in vocabulary.surfaces)
+    assert any(not surface.startswith(" ") for surface in vocabulary.surfaces)
+    text = "a red hat"
+    assert "".join(llm.surface(token_id) for token_id in llm.encode_pieces(text)).strip() == text
+
+
+def test_a_surface_is_what_the_token_adds_to_a_text(llm: FrozenLLM, encoder: JointEncoder) -> None:
+    vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
+    start = llm.encode_pieces("hat")
+    for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True):
+        assert llm.decode([*start, token_id]) == f"hat{surface}"
+
+
+@pytest.mark.embedded
+def test_the_embedded_vocabulary_is_read_whole() -> None:
+    llm = load_llm("smollm2", device="cpu")
+    vocabulary = read_vocabulary(llm, read_lower)
+    assert len(vocabulary) + sum(vocabulary.dropped.values()) == llm.vocabulary_size == 49152
+    assert {" dog", " photograph"} <= set(vocabulary.surfaces)
+    assert vocabulary.dropped["byte"] > 100

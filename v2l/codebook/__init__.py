@@ -1,0 +1,1 @@
+"""LLM vocabulary ──► codebooks, once, before training."""

@@ -1,0 +1,150 @@
+"""LLM + joint encoder + images ──► the local and the global codebook, step by step.
+
+Source: V2L Tokenizer, arXiv 2403.07874, section 3.1. Every step keeps its finished parts, so a stopped build goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from v2l.checkpoint import write_directory, write_manifest
+from v2l.codebook.codebook import Codebook, Entry, Source
+from v2l.codebook.embedding import embed_words
+from v2l.codebook.expansion import Gram, expand, opening_prompt
+from v2l.codebook.filtering import count_top_candidates, image_features
+from v2l.codebook.shards import Progress, Shards, silent
+from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
+from v2l.config import CodebookConfig
+from v2l.encoders.base import JointEncoder
+from v2l.prompts.prompt import Prompt
+
+KIND, SCHEMA = "codebooks", 1
+
+
+class ExpandingLLM(LanguageTokens, Protocol):
+    """What a build asks of the frozen LLM; it comes in as a value."""
+
+    name: str
+    fingerprint: str
+
+    def next_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """The most likely next token id of each prompt."""
+        ...
+
+
+@dataclass(frozen=True)
+class CodebookBuilder:
+    """The steps of a build, which share their models and their settings.
+
+    Attributes:
+        encoder: embeds words and images.
+        llm: gives the vocabulary, and continues its words.
+        config: settings, all recorded in the result.
+        work: folder for finished parts.
+        progress: told after every part.
+    """
+
+    encoder: JointEncoder
+    llm: ExpandingLLM
+    config: CodebookConfig
+    work: Path
+    progress: Progress = silent
+
+    @property
+    def source(self) -> Source:
+        """Names and fingerprints of both models."""
+        return Source(self.llm.name, self.llm.fingerprint, self.encoder.name, self.encoder.fingerprint)
+
+    def build(self, images: Sequence[Path], target: str | Path) -> tuple[Codebook, Codebook]:
+        """Build both codebooks and write them to `target`/local and `target`/global.
+
+        Args:
+            images: the photographs that filter the global codebook.
+            target: a new directory, or an older build to replace.
+
+        Returns:
+            The local and the global codebook.
+
+        Raises:
+            V2LError: no image is readable, no word is left, or the place cannot be written.
+        """
+        vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
+        grams, lost = self.candidates(vocabulary)
+        embeddings = embed_words(self.encoder, [gram.surface.strip() for gram in grams], self.templates, self._shards("embedding words"))
+        local = self._local(vocabulary, embeddings)
+        everything = self._global(grams, embeddings, lost)
+        filtered = self.filter(everything, images)
+        with write_directory(target) as folder:
+            local.save(folder / "local")
+            filtered.save(folder / "global")
+            write_manifest(folder, {"kind": KIND, "schema": SCHEMA, "source": vars(self.source), "config": asdict(self.config)})
+        return local, filtered
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences that words are put into: the configured ones, else the encoder's own."""
+        return self.config.templates or self.encoder.templates
+
+    def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
+        """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason."""
+        grams = [Gram((token_id,), surface) for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True)]
+        lost: dict[str, int] = dict(vocabulary.dropped)
+        longest = grams
+        for order in range(2, self.config.max_order + 1):
+            continuations = self._continuations(longest, f"expanding to {order}-grams")
+            longest, without = expand(longest, self.llm, continuations)
+            lost[f"no {order}-gram (the continuation is no word)"] = without
+            grams = grams + longest
+        distinct: dict[tuple[int, ...], Gram] = {}
+        for gram, reading in zip(grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True):
+            distinct.setdefault(reading, gram)
+        lost["duplicate n-gram"] = len(grams) - len(distinct)
+        return list(distinct.values()), lost
+
+    def filter(self, candidates: Codebook, images: Sequence[Path]) -> Codebook:
+        """Keep the candidates that enough images have among their five nearest, in the order of the candidates."""
+        features, unreadable = image_features(self.encoder, images, self._shards("encoding images", 256))
+        counts = count_top_candidates(features, candidates.embeddings)
+        counted = [
+            Entry(entry.word, entry.ids, entry.order, count, entry.aliases)
+            for entry, count in zip(candidates.entries, counts.tolist(), strict=True)
+        ]
+        kept = (counts >= self.config.min_count).nonzero().flatten()
+        if self.config.keep:  # the most often seen, and of equals the first
+            most = counts.sort(descending=True, stable=True).indices[: self.config.keep]
+            kept = most[counts[most] >= self.config.min_count].sort().values
+        facts = {
+            "candidates": len(counted),
+            "images": len(features),
+            "unreadable_images": [path.name for path in unreadable],
+            "min_count": self.config.min_count,
+        }
+        return Codebook(tuple(counted), candidates.embeddings, candidates.source, candidates.facts).select(kept, **facts)
+
+    def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
+        entries = tuple(
+            Entry(surface.strip(), (token_id,), aliases=aliases)
+            for token_id, surface, aliases in zip(vocabulary.ids, vocabulary.surfaces, vocabulary.aliases, strict=True)
+        )
+        facts = {"vocabulary": self.llm.vocabulary_size, "dropped": vocabulary.dropped, "templates": list(self.templates)}
+        return Codebook(entries, embeddings[: len(entries)].half(), self.source, facts)  # subwords come first
+
+    def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
+        entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
+        return Codebook(entries, embeddings.half().float(), self.source, {"dropped": lost, "templates": list(self.templates)})
+
+    def _continuations(self, grams: list[Gram], step: str) -> list[int]:
+        """The LLM's most likely next token id after "a photo of" and each gram."""
+        prompts = [opening_prompt(gram) for gram in grams]
+        parts = self._shards(step, 1024).run(
+            prompts, [self.llm.name, self.llm.fingerprint], lambda part: torch.tensor(self.llm.next_tokens(part))
+        )
+        return [token_id for part in parts for token_id in part.tolist()]
+
+    def _shards(self, step: str, size: int = 4096) -> Shards:
+        return Shards(self.work, step, self.progress, size)

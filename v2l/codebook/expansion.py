@@ -1,0 +1,69 @@
+"""subwords ──► bigrams and trigrams, by the frozen LLM's own greedy continuation of "a photo of {…}".
+
+The LLM comes in as a value. Source: V2L Tokenizer, arXiv 2403.07874, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from v2l.codebook.vocabulary import LanguageTokens, reason_to_drop
+from v2l.prompts.prompt import Prompt
+
+OPENING = "a photo of"
+
+
+@dataclass(frozen=True)
+class Gram:
+    """A candidate of the global codebook: one, two or three tokens.
+
+    Attributes:
+        ids: its token ids.
+        surface: their texts joined, the space in front kept.
+    """
+
+    ids: tuple[int, ...]
+    surface: str
+
+    @property
+    def order(self) -> int:
+        """1 subword, 2 bigram, 3 trigram."""
+        return len(self.ids)
+
+
+def opening_prompt(gram: Gram) -> Prompt:
+    """The prompt whose continuation is asked for: "a photo of" and the gram.
+
+    A token that begins with its own space follows as an id; one that does not is written out after a space, since in
+    byte-level vocabularies a space belongs to the piece behind it.
+    """
+    if gram.surface.startswith(" "):
+        return Prompt((OPENING, gram.ids))
+    return Prompt((f"{OPENING} {gram.surface}",))
+
+
+def expand(grams: Sequence[Gram], tokens: LanguageTokens, continuations: Sequence[int]) -> tuple[list[Gram], int]:
+    """Lengthen each gram by its continuation.
+
+    Args:
+        grams: what was continued.
+        tokens: the LLM's tokenizer.
+        continuations: the most likely next token id of each gram's prompt.
+
+    Returns:
+        The longer grams whose continuation is text, and how many had none (end of text, newline, punctuation).
+    """
+    longer: list[Gram] = []
+    for gram, token_id in zip(grams, continuations, strict=True):
+        continuation = tokens.surface(token_id)
+        if is_word_like(continuation, token_id in tokens.special_ids):
+            longer.append(Gram((*gram.ids, token_id), gram.surface + continuation))
+    return longer, len(grams) - len(longer)
+
+
+def is_word_like(continuation: str, is_special: bool) -> bool:
+    """Whether a continuation makes a longer word or phrase: only letters, digits, and the marks inside words."""
+    if reason_to_drop(continuation, is_special) is not None or "\n" in continuation:
+        return False
+    return all(character.isalnum() or character in "-'’" for character in continuation.strip()) and any(map(str.isalnum, continuation))

@@ -1,0 +1,82 @@
+"""LLM vocabulary ──► which token ids are words, their surfaces, and why the others are not.
+
+Nothing is dropped in silence: every id is either selectable or counted under one reason. Source: V2L Tokenizer,
+arXiv 2403.07874, section 3.1; the duplicates are why a codebook keeps one id per distinct reading of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+REPLACEMENT = "\ufffd"  # what an incomplete UTF-8 byte sequence decodes to
+
+
+class LanguageTokens(Protocol):
+    """What a codebook asks of an LLM's tokenizer."""
+
+    vocabulary_size: int
+    special_ids: frozenset[int]
+
+    def surface(self, token_id: int) -> str:
+        """The text of one token with the space in front of it, if it has one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The usable token ids of an LLM.
+
+    Attributes:
+        ids: token ids that may be chosen, ascending.
+        surfaces: their texts, each with its space in front where the token has one.
+        aliases: for each usable id, the other ids that the encoder reads just the same.
+        dropped: how many ids are not usable, by reason.
+    """
+
+    ids: tuple[int, ...]
+    surfaces: tuple[str, ...]
+    aliases: tuple[tuple[int, ...], ...]
+    dropped: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def reason_to_drop(surface: str, is_special: bool) -> str | None:
+    """Why a token is no word: `control`, `byte`, `whitespace`, or None when it is one."""
+    if is_special:
+        return "control"
+    if REPLACEMENT in surface:
+        return "byte"
+    if not surface.strip():
+        return "whitespace"
+    if not surface.strip().isprintable():
+        return "control"
+    return None
+
+
+def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[str]], list[tuple[int, ...]]]) -> Vocabulary:
+    """Find the usable ids of an LLM: real text, and one id per distinct reading.
+
+    Args:
+        tokens: the LLM's tokenizer.
+        read_by_encoder: the joint encoder's `tokenize_texts`; ids whose surfaces it reads alike are aliases of the lowest.
+    """
+    surfaces = [tokens.surface(token_id) for token_id in range(tokens.vocabulary_size)]
+    reasons = [reason_to_drop(surface, token_id in tokens.special_ids) for token_id, surface in enumerate(surfaces)]
+    candidates = [token_id for token_id, reason in enumerate(reasons) if reason is None]
+    dropped = Counter(reason for reason in reasons if reason is not None)
+    readings = read_by_encoder([surfaces[token_id].strip() for token_id in candidates])
+    aliases: dict[tuple[int, ...], list[int]] = {}
+    for token_id, reading in zip(candidates, readings, strict=True):
+        if reading:
+            aliases.setdefault(reading, []).append(token_id)
+        else:
+            dropped["unread by the encoder"] += 1
+    dropped["duplicate"] = sum(len(group) - 1 for group in aliases.values())
+    groups = sorted(aliases.values())  # the lowest id of each group leads it
+    ids = tuple(group[0] for group in groups)
+    return Vocabulary(ids, tuple(surfaces[i] for i in ids), tuple(tuple(group[1:]) for group in groups), dict(dropped))
