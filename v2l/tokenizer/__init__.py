@@ -1,0 +1,1 @@
+"""image ⇄ tokens: CNN encoder, quantizer, decoder."""
