@@ -1,0 +1,1 @@
+"""images ──► a trained tokenizer."""
