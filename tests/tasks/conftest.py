@@ -1,0 +1,14 @@
+"""The tiny stack that the tests of this folder share."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_stack import tiny_stack
+
+from v2l.tasks.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """Random weights: what tasks do with it is real, what comes out means nothing."""
+    return tiny_stack()

@@ -1,0 +1,68 @@
+"""windows of visual tokens, hidden and known ──► the prompt whose continuation is the missing tokens.
+
+A visual token is a token id of the LLM and stands in the prompt as that id. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from v2l.prompts.prompt import Piece, Prompt
+from v2l.prompts.wording import DENOISE, check_wording
+
+INSTRUCTION = "Learning a new language and predict the {} tokens following the examples.\n"
+
+
+class Window(NamedTuple):
+    """One example: the tokens that are shown, and those to be told from them."""
+
+    given: tuple[int, ...]
+    missing: tuple[int, ...]
+
+
+def denoise_examples(examples: Sequence[tuple[Sequence[int], Sequence[int]]], n_predict: int, wording: str = "paper") -> Prompt:
+    """The part of the prompt that all queries with the same examples share.
+
+    Args:
+        examples: pairs of given and missing ids.
+        n_predict: how many tokens the LLM is told to predict.
+        wording: paper, official or tuned; tuned ends every example with a newline.
+
+    Raises:
+        V2LError: the wording is none of these.
+    """
+    check_wording(wording)
+    marks = DENOISE[wording]
+    pieces: list[Piece] = [INSTRUCTION.format(n_predict)]
+    for given, missing in examples:
+        pieces += [marks.before_input, tuple(given), marks.before_output, tuple(missing), marks.after_example]
+    return Prompt(tuple(piece for piece in pieces if piece))
+
+
+def denoise_query(query: Sequence[int], wording: str = "paper") -> Prompt:
+    """The part of the prompt that asks for the tokens missing after `query`.
+
+    Raises:
+        V2LError: the wording is none of those known.
+    """
+    check_wording(wording)
+    marks = DENOISE[wording]
+    return Prompt((marks.before_input, tuple(query), marks.before_output))
+
+
+def denoise_prompt(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]], query: Sequence[int], n_predict: int, wording: str = "paper"
+) -> Prompt:
+    """The whole prompt: instruction, examples, query.
+
+    Args:
+        examples: pairs of given and missing ids.
+        query: the given ids of the window to be filled.
+        n_predict: how many tokens the LLM is told to predict.
+        wording: paper, official or tuned.
+
+    Raises:
+        V2LError: the wording is none of these.
+    """
+    return denoise_examples(examples, n_predict, wording) + denoise_query(query, wording)
