@@ -1,0 +1,81 @@
+"""arguments ──► a verb: the root command, its global options, and the one place where failures become lines."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from v2l.cli.build_codebook import build_codebook
+from v2l.cli.demo import demo
+from v2l.cli.doctor import doctor
+from v2l.cli.failures import explain
+from v2l.cli.fewshot_classify import fewshot_classify
+from v2l.cli.inpaint import inpaint
+from v2l.cli.options import Options, globals_first, prepare_environment
+from v2l.cli.reconstruct import reconstruct
+from v2l.cli.train import train
+from v2l.cli.words import words
+
+VERBS = {
+    "words": words,
+    "reconstruct": reconstruct,
+    "inpaint": inpaint,
+    "fewshot-classify": fewshot_classify,
+    "build-codebook": build_codebook,
+    "train": train,
+    "doctor": doctor,
+    "demo": demo,
+}
+EPILOG = "Global options may stand before or after the verb. Results are printed; pictures are written where -o says."
+
+
+class Root(TyperGroup):
+    """The root command: global options anywhere, failures in one line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments with the global options in front."""
+        return super().parse_args(ctx, globals_first(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; a failure that the user can mend becomes one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            failure = explain(error)
+            if failure is None:
+                raise
+            print(f"v2l: {failure.line}", file=sys.stderr)
+            raise typer.Exit(failure.exit_code) from error
+
+
+app = typer.Typer(cls=Root, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"v2l {version('v2l')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision of the frozen models: auto, float32, bfloat16, float16.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")] = False,
+    config: Annotated[str | None, typer.Option(help="Preset (small, paper) or YAML file.", metavar="NAME|FILE")] = None,
+    show_version: Annotated[bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Images as words of a frozen large language model."""
+    prepare_environment(offline)
+    warnings.simplefilter("ignore")  # of packages; ours are errors or notes
+    ctx.obj = Options(device, dtype, seed, config)

@@ -1,0 +1,73 @@
+"""options of every verb ──► one frozen record.
+
+Global options stand before the verb or after it: `v2l --seed 1 train …` and `v2l train … --seed 1` mean the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WITH_VALUE = ("--device", "--dtype", "--seed", "--config")
+FLAGS = ("--offline",)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output; everything for people goes to standard error.")]
+Checkpoint = Annotated[str | None, typer.Option(help="Tokenizer checkpoint: a directory; by default the one that ships.", metavar="DIR")]
+Llm = Annotated[
+    str | None, typer.Option("--llm", help="Frozen LLM: smollm2 (embedded), a local folder or a hub name; by default the codebook's.")
+]
+Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image file that Pillow reads.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the root command was told.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:0, mps.
+        dtype: precision of the frozen models: auto, float32, bfloat16, float16.
+        seed: of everything that is drawn.
+        config: a preset's name or a YAML file; None takes each verb's default.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    seed: int = 0
+    config: str | None = None
+
+
+def options(ctx: typer.Context) -> Options:
+    """The root command's options, as a verb reads them."""
+    return ctx.ensure_object(Options)
+
+
+def globals_first(args: Sequence[str]) -> list[str]:
+    """The same arguments with the global options, wherever they stood, in front of the verb; after `--` nothing is moved."""
+    front: list[str] = []
+    rest: list[str] = []
+    remaining = iter(args)
+    for arg in remaining:
+        if arg == "--":
+            rest += [arg, *remaining]
+        elif arg in WITH_VALUE:
+            front += [arg, *([value] if (value := next(remaining, None)) is not None else [])]
+        elif arg in FLAGS or arg.startswith(tuple(f"{name}=" for name in WITH_VALUE)):
+            front.append(arg)
+        else:
+            rest.append(arg)
+    return front + rest
+
+
+def prepare_environment(offline: bool) -> None:
+    """Tell packages that are not imported yet to stay off the network (when `offline`) and to keep quiet."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

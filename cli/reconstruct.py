@@ -1,0 +1,40 @@
+"""v2l reconstruct: a photograph ──► its tokens ──► a photograph again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.options import Checkpoint, Json, Photograph, options
+from v2l.cli.output import output
+from v2l.cli.stack import load_stack
+
+Target = Annotated[Path, typer.Option("--output", "-o", help="Where to write the picture; the suffix chooses the format.")]
+
+
+def reconstruct(
+    ctx: typer.Context, image: Photograph, target: Target = Path("reconstructed.png"), checkpoint: Checkpoint = None, json: Json = False
+) -> None:
+    """Turn a photograph into tokens and back, and write what came back."""
+    from v2l.images import load_image, resize_and_crop, save_image
+
+    with output(json) as out:
+        stack = load_stack(options(ctx), checkpoint)
+        original = load_image(image)[None]
+        tokens = stack.tokenizer.encode(original)
+        (restored,) = stack.tokenizer.decode(tokens)
+        save_image(restored, target)
+        mse = (resize_and_crop(original, restored.shape[-1])[0] - restored.cpu()).square().mean()
+        psnr = -10 * mse.log10().item()
+        grid = "x".join(str(side) for side in tokens.local_ids.shape[1:])
+        record = {
+            "image": str(image),
+            "output": str(target),
+            "local_tokens": tokens.local_ids[0].numel(),
+            "global_tokens": tokens.global_ids[0].numel(),
+            "metrics": {"psnr": {"value": psnr, "interval": None}},
+            "stack": stack.describe(),
+        }
+        out.result(record, f"{image}: {grid} local and {len(tokens.words[0])} global words, PSNR {psnr:.2f} dB; written to {target}")

@@ -1,0 +1,24 @@
+"""options ──► the stack that a task runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from v2l.cli.options import Options
+
+if TYPE_CHECKING:
+    from v2l.tasks.stack import Stack
+
+
+def load_stack(given: Options, checkpoint: str | None, llm: str | None = None) -> Stack:
+    """Load a checkpoint and choose the LLM: the one named, else the config's, else the one whose words the checkpoint holds.
+
+    Raises:
+        V2LError: the config or the checkpoint is missing or damaged.
+    """
+    from v2l.config import load_config
+    from v2l.tasks.stack import Stack
+
+    if llm is None and given.config is not None:
+        llm = load_config(given.config).models.llm
+    return Stack.load(checkpoint, llm, given.device, given.dtype)

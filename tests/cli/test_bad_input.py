@@ -1,0 +1,79 @@
+"""What a user gets wrong is one line on standard error and exit code 1, never a traceback, never a half-written file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from v2l.cli.app import app
+from v2l.cli.inpaint import corners
+from v2l.errors import V2LError
+
+
+def refused(*args: object) -> str:
+    """The one line that a command is refused with."""
+    answer = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert answer.exit_code == 1, answer.output
+    assert answer.stdout == ""
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("v2l: ")
+    return line
+
+
+@pytest.fixture
+def photograph(samples: Path) -> Path:
+    """A photograph of 224 × 267 pixels."""
+    return samples / "pants" / "tartan.jpg"
+
+
+@pytest.mark.parametrize("verb", ["reconstruct", "inpaint"])
+def test_a_missing_file_is_named(verb: str, tmp_path: Path) -> None:
+    assert "nowhere.jpg" in refused(verb, tmp_path / "nowhere.jpg", "-o", tmp_path / "out.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("a shopping list", encoding="utf-8")
+    assert "notes.jpg" in refused("inpaint", tmp_path / "notes.jpg")
+
+
+@pytest.mark.parametrize(
+    ("mask", "part"),
+    [
+        (("--box", "0,0,10"), "four whole numbers"),
+        (("--box", "0,0,9999,10"), "inside the image"),
+        (("--box", "0,0,10,10", "--centre"), "more than one"),
+        (("--mask", "nowhere.png"), "nowhere.png"),
+    ],
+)
+def test_a_wrong_mask_is_refused(mask: tuple[str, ...], part: str, photograph: Path) -> None:
+    assert part in refused("inpaint", photograph, *mask)
+
+
+def test_a_mask_of_another_size_is_refused(photograph: Path, samples: Path) -> None:
+    assert "pixels" in refused("inpaint", photograph, "--mask", samples / "hat" / "straw.jpg")
+
+
+@pytest.mark.parametrize("verb", [("train", "data/samples"), ("build-codebook", "--images", "data/samples")])
+def test_an_unknown_config_key_is_refused(verb: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("training:\n  learning_rat: 0.1\n", encoding="utf-8")
+    line = refused(*verb, "--config", tmp_path / "mine.yaml", "-o", tmp_path / "out")
+    assert "learning_rat" in line
+    assert "learning_rate" in line
+
+
+@pytest.mark.parametrize("verb", [("train",), ("build-codebook", "--images"), ("words",), ("fewshot-classify",)])
+def test_a_folder_without_images_is_refused(verb: tuple[str, ...], tmp_path: Path) -> None:
+    assert str(tmp_path) in refused(*verb, tmp_path)
+
+
+def test_a_missing_checkpoint_is_named(photograph: Path) -> None:
+    assert "nowhere" in refused("inpaint", photograph, "--checkpoint", "nowhere")
+
+
+def test_corners_are_four_numbers() -> None:
+    assert corners("1,2,3,4") == (1, 2, 3, 4)
+    with pytest.raises(V2LError, match="four whole numbers"):
+        corners("1,2,3,x")

@@ -1,0 +1,32 @@
+"""v2l train: a checkpoint comes out, and the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from v2l.tokenizer.model import V2LTokenizer
+
+Run = Callable[..., Result]
+
+TINY = """
+extends: small
+model: {level_channels: [32, 32], res_blocks: 1, z_channels: 32}
+training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, perceptual_weight: 0}
+"""
+
+
+@pytest.mark.embedded
+def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    command = ("train", samples, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 2, "--json")
+    first = json.loads(run(*command).stdout)
+    weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    again = json.loads(run(*command).stdout)
+    assert first["steps"] == again["steps"] == 2
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
+    assert V2LTokenizer.from_pretrained(first["output"], device="cpu").config.model.level_channels == (32, 32)
