@@ -5,6 +5,7 @@ IMAGES ?= data/samples
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
+export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
 .PHONY: demo test lint bench train-small help

@@ -21,8 +21,8 @@ def reconstruct(
     from v2l.images import load_image, resize_and_crop, save_image
 
     with output(json) as out:
-        stack = load_stack(options(ctx), checkpoint)
         original = load_image(image)[None]
+        stack = load_stack(options(ctx), checkpoint)
         tokens = stack.tokenizer.encode(original)
         (restored,) = stack.tokenizer.decode(tokens)
         save_image(restored, target)

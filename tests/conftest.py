@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's package is imported: before any test
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # no spinning: other programs may want the processor too
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest

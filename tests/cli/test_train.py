@@ -21,7 +21,8 @@ training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, percept
 
 
 @pytest.mark.embedded
-def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
     command = ("train", samples, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 2, "--json")
     first = json.loads(run(*command).stdout)

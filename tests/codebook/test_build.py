@@ -124,15 +124,15 @@ def test_every_candidate_is_kept_or_counted(built: tuple[Codebook, Codebook], ll
     bigrams = by_order[0] - dropped["no 2-gram (the continuation is no word)"]
     trigrams = bigrams - dropped["no 3-gram (the continuation is no word)"]
     assert by_order[0] + bigrams + trigrams - dropped["duplicate n-gram"] == len(words) == words.facts["candidates"]
-    reasons = ("control", "byte", "whitespace", "duplicate")
+    reasons = ("control", "byte", "whitespace", "duplicate", "fragment")
     assert by_order[0] + sum(dropped[reason] for reason in reasons) == llm.vocabulary_size
 
 
 def test_an_ngram_that_reads_like_a_word_is_a_duplicate(encoder: JointEncoder, builder: Make) -> None:
-    scripted = ScriptedLLM((" firetruck", " fire", "truck", "."), {"fire": "truck", "truck": ".", ".": "."})
+    scripted = ScriptedLLM((" firetruck", " fire", " truck", ".", "truck"), {"fire": "truck", "truck": ".", ".": "."})
     make = replace(builder(max_order=2), llm=scripted)
     grams, lost = make.candidates(read_vocabulary(scripted, encoder.tokenize_texts))
-    assert [gram.surface for gram in grams] == [" firetruck", " fire", "truck", "."]
+    assert [gram.surface for gram in grams] == [" firetruck", " fire", " truck", "."]
     assert lost["duplicate n-gram"] == 1
     assert lost["no 2-gram (the continuation is no word)"] == 3
 
@@ -218,7 +218,7 @@ def test_a_build_that_is_stopped_inside_a_part_leaves_no_half_part(builder: Make
     with pytest.raises(KeyboardInterrupt):
         stopping.build(photographs, tmp_path / "built")
     assert not (tmp_path / "built").exists()
-    assert not list((tmp_path / "work").glob("*"))
+    assert not [path for path in (tmp_path / "work").iterdir() if not path.name.startswith("encoding-images")]
     builder("fresh").build(photographs, tmp_path / "fresh-build")
     builder().build(photographs, tmp_path / "built")
     assert contents(tmp_path / "built") == contents(tmp_path / "fresh-build")

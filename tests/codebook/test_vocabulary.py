@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_llm import tiny_llm
 
-from v2l.codebook.vocabulary import read_vocabulary, reason_to_drop
+from v2l.codebook.vocabulary import is_fragment, read_vocabulary, reason_to_drop
 from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM, load_llm
 
@@ -122,3 +122,8 @@ def test_the_embedded_vocabulary_is_read_whole() -> None:
     assert len(vocabulary) + sum(vocabulary.dropped.values()) == llm.vocabulary_size == 49152
     assert {" dog", " photograph"} <= set(vocabulary.surfaces)
     assert vocabulary.dropped["byte"] > 100
+
+
+@pytest.mark.parametrize(("surface", "expected"), [("issance", True), ("Issance", True), (" dog", False), ("猫", False), ("7", False), (".", False)])
+def test_a_fragment_is_a_cased_letter_without_its_space(surface: str, expected: bool) -> None:
+    assert is_fragment(surface) is expected

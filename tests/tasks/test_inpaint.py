@@ -118,7 +118,9 @@ def test_masks_that_do_not_fit_are_refused(stack: Stack, image: Tensor, mask: Te
         inpaint(stack, image, mask)
 
 
-@pytest.mark.parametrize("change", [{"n_context": 0}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}])
+@pytest.mark.parametrize(
+    "change", [{"prompt": "haiku"}, {"n_context": 0}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}]
+)
 def test_settings_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match=next(iter(change))):
         replace(InpaintSettings(), **change)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -73,13 +73,13 @@ class CodebookBuilder:
         Raises:
             V2LError: no image is readable, no word is left, or the place cannot be written.
         """
-        vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
-        grams, lost = self.candidates(vocabulary)
-        embeddings = embed_words(self.encoder, [gram.surface.strip() for gram in grams], self.templates, self._shards("embedding words"))
-        local = self._local(vocabulary, embeddings)
-        everything = self._global(grams, embeddings, lost)
-        filtered = self.filter(everything, images)
-        with write_directory(target) as folder:
+        with write_directory(target) as folder:  # refuses a place that cannot be written before the long work
+            features, unreadable = image_features(self.encoder, images, self._shards("encoding images", 256))
+            vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
+            grams, lost = self.candidates(vocabulary)
+            local = self._local(vocabulary, self._embed(vocabulary.surfaces))
+            everything = self._global(grams, self._embed([gram.surface for gram in grams]), lost)
+            filtered = self.filter(everything, features, unreadable_images=[path.name for path in unreadable])
             local.save(folder / "local")
             filtered.save(folder / "global")
             write_manifest(folder, {"kind": KIND, "schema": SCHEMA, "source": vars(self.source), "config": asdict(self.config)})
@@ -91,9 +91,14 @@ class CodebookBuilder:
         return self.config.templates or self.encoder.templates
 
     def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
-        """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason."""
-        grams = [Gram((token_id,), surface) for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True)]
-        lost: dict[str, int] = dict(vocabulary.dropped)
+        """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason.
+
+        A fragment begins no word ("issance") and means nothing by itself, so it is no candidate: in the joint space such entries
+        lie near everything and would stand among the words of every image.
+        """
+        subwords = zip(vocabulary.ids, vocabulary.surfaces, strict=True)
+        grams = [Gram((token_id,), surface) for token_id, surface in subwords if token_id not in vocabulary.fragments]
+        lost: dict[str, int] = vocabulary.dropped | {"fragment": len(vocabulary.fragments)}
         longest = grams
         for order in range(2, self.config.max_order + 1):
             continuations = self._continuations(longest, f"expanding to {order}-grams")
@@ -106,9 +111,14 @@ class CodebookBuilder:
         lost["duplicate n-gram"] = len(grams) - len(distinct)
         return list(distinct.values()), lost
 
-    def filter(self, candidates: Codebook, images: Sequence[Path]) -> Codebook:
-        """Keep the candidates that enough images have among their five nearest, in the order of the candidates."""
-        features, unreadable = image_features(self.encoder, images, self._shards("encoding images", 256))
+    def filter(self, candidates: Codebook, features: torch.Tensor, **facts: Any) -> Codebook:
+        """Keep the candidates that enough images have among their five nearest, in the order of the candidates.
+
+        Args:
+            candidates: the codebook before filtering.
+            features: (n, D) float32, the images' vectors.
+            facts: what else the result tells about its making.
+        """
         counts = count_top_candidates(features, candidates.embeddings)
         counted = [
             Entry(entry.word, entry.ids, entry.order, count, entry.aliases)
@@ -118,12 +128,7 @@ class CodebookBuilder:
         if self.config.keep:  # the most often seen, and of equals the first
             most = counts.sort(descending=True, stable=True).indices[: self.config.keep]
             kept = most[counts[most] >= self.config.min_count].sort().values
-        facts = {
-            "candidates": len(counted),
-            "images": len(features),
-            "unreadable_images": [path.name for path in unreadable],
-            "min_count": self.config.min_count,
-        }
+        facts |= {"candidates": len(counted), "images": len(features), "min_count": self.config.min_count}
         return Codebook(tuple(counted), candidates.embeddings, candidates.source, candidates.facts).select(kept, **facts)
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
@@ -132,11 +137,15 @@ class CodebookBuilder:
             for token_id, surface, aliases in zip(vocabulary.ids, vocabulary.surfaces, vocabulary.aliases, strict=True)
         )
         facts = {"vocabulary": self.llm.vocabulary_size, "dropped": vocabulary.dropped, "templates": list(self.templates)}
-        return Codebook(entries, embeddings[: len(entries)].half(), self.source, facts)  # subwords come first
+        return Codebook(entries, embeddings.half(), self.source, facts)
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
         entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
         return Codebook(entries, embeddings.half().float(), self.source, {"dropped": lost, "templates": list(self.templates)})
+
+    def _embed(self, surfaces: Sequence[str]) -> torch.Tensor:
+        words = [surface.strip() for surface in surfaces]
+        return embed_words(self.encoder, words, self.templates, self._shards("embedding words"))
 
     def _continuations(self, grams: list[Gram], step: str) -> list[int]:
         """The LLM's most likely next token id after "a photo of" and each gram."""

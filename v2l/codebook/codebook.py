@@ -200,7 +200,7 @@ class Codebook:
 
 def family(word: str) -> str:
     """A word without case, joining marks, and a plural ending: words of one family mean the same to a reader."""
-    plain = "".join(character for character in word.casefold() if character.isalnum())
+    plain = "".join(character for character in word.casefold() if character.isalnum()) or word
     for ending, stem in (("ies", "y"), ("sses", "ss"), ("ss", "ss"), ("s", "")):
         if plain.endswith(ending) and len(plain) > len(ending) + 2:
             return plain.removesuffix(ending) + stem

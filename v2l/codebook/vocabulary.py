@@ -33,12 +33,14 @@ class Vocabulary:
         ids: token ids that may be chosen, ascending.
         surfaces: their texts, each with its space in front where the token has one.
         aliases: for each usable id, the other ids that the encoder reads just the same.
+        fragments: usable ids that never begin a word, in scripts with spaces; see `is_fragment`.
         dropped: how many ids are not usable, by reason.
     """
 
     ids: tuple[int, ...]
     surfaces: tuple[str, ...]
     aliases: tuple[tuple[int, ...], ...]
+    fragments: frozenset[int]
     dropped: dict[str, int]
 
     def __len__(self) -> int:
@@ -56,6 +58,14 @@ def reason_to_drop(surface: str, is_special: bool) -> str | None:
     if not surface.strip().isprintable():
         return "control"
     return None
+
+
+def is_fragment(surface: str) -> bool:
+    """Whether a token only ever stands inside a word ("issance"): no space in front, and a letter of a script with upper and lower case.
+
+    Such scripts put spaces between words; where words have none (Chinese, Thai), a token without one may well be a word.
+    """
+    return not surface.startswith(" ") and surface[:1].lower() != surface[:1].upper()
 
 
 def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[str]], list[tuple[int, ...]]]) -> Vocabulary:
@@ -79,4 +89,5 @@ def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[
     dropped["duplicate"] = sum(len(group) - 1 for group in aliases.values())
     groups = sorted(aliases.values())  # the lowest id of each group leads it
     ids = tuple(group[0] for group in groups)
-    return Vocabulary(ids, tuple(surfaces[i] for i in ids), tuple(tuple(group[1:]) for group in groups), dict(dropped))
+    fragments = frozenset(group[0] for group in groups if all(is_fragment(surfaces[i]) for i in group))
+    return Vocabulary(ids, tuple(surfaces[i] for i in ids), tuple(tuple(group[1:]) for group in groups), fragments, dict(dropped))

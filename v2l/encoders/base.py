@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from v2l.images import LONGEST_SHAPE, centre_crop
+
 # Templates that a word is put into before it is embedded, by the name that a codebook records.
 PHOTO_TEMPLATE = ("a photo of a {}",)
 
@@ -74,6 +76,8 @@ class JointEncoder(nn.Module, ABC):
 
 def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:
     """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0, 1]."""
+    longest = LONGEST_SHAPE * min(image.shape[-2:])  # of a sliver only the middle is looked at: the rest would fill the memory
+    image = centre_crop(image, (longest, longest))
     return transforms.resize(image, [size], interpolation=interpolation, antialias=True).clamp(0, 1)
 
 

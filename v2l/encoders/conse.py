@@ -7,6 +7,8 @@ Source: Norouzi et al., arXiv 1312.5650, equation 4.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +96,8 @@ def load_conse(device: torch.device) -> ConSE:
     """
     classifier = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     load_lite_weights(classifier, embedded_path("efficientnet-lite2"))
-    sentences = SentenceTransformer(str(embedded_path("minilm")), device=str(device), local_files_only=True)
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+        sentences = SentenceTransformer(str(embedded_path("minilm")), device=str(device), local_files_only=True)
     return ConSE(classifier.to(device, memory_format=torch.channels_last), sentences).to(device)
 
 

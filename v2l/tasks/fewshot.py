@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from v2l.datasets import ClassFolder, Episode, draw_episodes, has_support_and_query, read_support_and_query
+from v2l.datasets import ClassFolder, Episode, Part, draw_episodes, has_support_and_query, read_support_and_query
 from v2l.errors import V2LError
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
 from v2l.prompts.fewshot import FewShotFormat, Support, channel_prompt, fewshot_prompt
+from v2l.prompts.wording import check_wording
 from v2l.tasks.baselines import nearest_prototype
 from v2l.tasks.reading import Progress, ReadImage, read_images
 from v2l.tasks.stack import Stack
 
-CONTENT_FREE = ("N/A",)
+PARTS = get_args(Part)
+CONTENT_FREE = ("N/A",)  # words that say nothing (Zhao et al., arXiv 2102.09690)
 PROTOCOL = "default"  # every label is scored; the official one masks positions and scores prefixes
 
 
@@ -36,7 +38,8 @@ class FewShotSettings:
         seed: of the episodes.
         part: of the folder's images: train, eval (80/20 by file name) or all.
         n_words: global words of an image.
-        rule: channel, log p(words of the query | label), or loglikelihood, log p(label | words of the query), the paper's.
+        rule: loglikelihood, log p(label | words of the query), the paper's; calibrated, the same less what the LLM likes anyway;
+            channel, log p(words of the query | label); both, the sum of the last two.
         prompt: wording, paper, official or tuned.
         induction: whether the prompt names the labels first; the channel has no such line.
         repeats: how often the support is repeated.
@@ -46,16 +49,19 @@ class FewShotSettings:
     k_shots: int = 1
     episodes: int = 100
     seed: int = 0
-    part: str = "all"
+    part: Part = "all"
     n_words: int = 8
-    rule: str = "channel"
+    rule: str = "both"
     prompt: str = "tuned"
-    induction: bool = True
+    induction: bool = False
     repeats: int = 0
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise V2LError(f"got the rule {self.rule!r}", ", ".join(RULES), "--rule channel")
+            raise V2LError(f"got the rule {self.rule!r}", ", ".join(RULES), "--rule both")
+        if self.part not in PARTS:
+            raise V2LError(f"got the part {self.part!r}", ", ".join(PARTS), "--part eval")
+        check_wording(self.prompt)
         if self.n_words < 1 or self.repeats < 0:
             raise V2LError(f"got {self.n_words} words and {self.repeats} repeats", "1 word and more, 0 repeats and more")
 
@@ -188,11 +194,20 @@ def classify(llm: FrozenLLM, episode: Episode, images: Mapping[Path, ReadImage],
     return Prediction(episode.query.path, label, episode.query.label, scores, query, nearest_prototype(episode, images))
 
 
+def judge_labels(
+    llm: FrozenLLM, supports: Sequence[Support], queries: Sequence[Sequence[str]], format: FewShotFormat
+) -> list[dict[str, float]]:
+    """The log-likelihood of each label after each of the queries; the support is read once."""
+    labels = sorted({label for _, label in supports})
+    choices = [format.label(label) for label in labels]
+    requests = [(fewshot_prompt(supports, query, format), choices) for query in queries]
+    scores = llm.loglikelihood(requests, batch_size=len(requests))
+    return [{label: score.total for label, score in zip(labels, found, strict=True)} for found in scores]
+
+
 def label_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
     """Score each label as the continuation of the paper's prompt: log p(label | support, words of the query)."""
-    labels = sorted({label for _, label in supports})
-    (scores,) = llm.loglikelihood([(fewshot_prompt(supports, query, format), [format.label(label) for label in labels])])
-    return {label: score.total for label, score in zip(labels, scores, strict=True)}
+    return judge_labels(llm, supports, [query], format)[0]
 
 
 def channel_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
@@ -205,7 +220,7 @@ def channel_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: S
 
 def calibrated_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
     """Score each label by how much the query's words raise it over words that say nothing, which takes out the LLM's own liking."""
-    scores, liking = (label_loglikelihoods(llm, supports, words, format) for words in (query, CONTENT_FREE))
+    scores, liking = judge_labels(llm, supports, [query, CONTENT_FREE], format)
     return {label: scores[label] - liking[label] for label in scores}
 
 

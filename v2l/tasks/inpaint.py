@@ -17,6 +17,7 @@ from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context, FrozenLLM, GenerationConfig
 from v2l.prompts.denoise import denoise_examples, denoise_query
+from v2l.prompts.wording import check_wording
 from v2l.tasks.stack import Stack
 from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, visible_examples
 from v2l.tokens import ImageTokens
@@ -48,6 +49,7 @@ class InpaintSettings:
     prompt: str = "tuned"
 
     def __post_init__(self) -> None:
+        check_wording(self.prompt)
         for name, least in (("n_context", 1), ("n_predict", 1), ("n_examples", 0), ("temperature", 0), ("top_k", 0)):
             if getattr(self, name) < least:
                 raise V2LError(f"got {name} = {getattr(self, name)}", f"{least} and more")

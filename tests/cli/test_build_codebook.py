@@ -1,0 +1,43 @@
+"""v2l build-codebook: both codebooks of any LLM and any joint encoder, which v2l train then reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_encoder import write_tiny_clip
+from tiny_llm import tiny_llm
+from typer.testing import Result
+
+from v2l.codebook.codebook import Codebook
+
+Run = Callable[..., Result]
+
+TINY = """
+extends: small
+models: {{encoder: "{encoder}"}}
+model: {{level_channels: [32, 32], res_blocks: 1, z_channels: 32, lookup_dim: 4, global_tokens: 3}}
+training: {{steps: 2, batch_size: 2, crop_size: 32, save_every: 1, perceptual: none, perceptual_weight: 0}}
+"""
+
+
+def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
+    llm.model.save_pretrained(tmp_path / "llm")
+    llm.tokenizer.save_pretrained(tmp_path / "llm")
+
+    built = ("build-codebook", "--images", samples / "hat", "-o", tmp_path / "codebooks", "--min-count", 0)
+    record = json.loads(run(*built, "--llm", tmp_path / "llm", "--encoder", encoder, "--json").stdout)
+    assert record["stack"]["llm_fingerprint"] == llm.fingerprint
+    for name in ("local", "global"):
+        assert len(Codebook.load(tmp_path / "codebooks" / name)) == record[name]["codebook_size"] > 0
+
+    (tmp_path / "tiny.yaml").write_text(TINY.format(encoder=encoder), encoding="utf-8")
+    trained = ("train", samples / "hat", "--codebooks", tmp_path / "codebooks", "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run")
+    assert json.loads(run(*trained, "--json").stdout)["steps"] == 2
+    weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert "2 of 2 steps done" in run(*trained).stdout
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
