@@ -21,7 +21,14 @@ Shots = Annotated[int, typer.Option("--k-shots", help="Labelled images of a clas
 Episodes = Annotated[int, typer.Option("--episodes", help="Episodes to draw.")]
 Words = Annotated[int, typer.Option("--words", help="Global words of an image.")]
 Part = Annotated[str, typer.Option("--part", help="Images to draw from: all; train or eval (80/20 by file name).")]
-Rule = Annotated[str, typer.Option("--rule", help="What decides: channel, log p(words | label); loglikelihood, log p(label | words).")]
+Rule = Annotated[
+    str,
+    typer.Option(
+        "--rule",
+        help="What decides: loglikelihood, log p(label | words), the paper's; calibrated, the same less the LLM's own liking; "
+        "channel, log p(words | label); both, the sum of the last two.",
+    ),
+]
 Wording = Annotated[str, typer.Option("--prompt", help="Wording of the prompt: tuned, paper, official.")]
 Induction = Annotated[bool, typer.Option("--induction/--no-induction", help="Whether the paper's prompt names the labels first.")]
 Repeats = Annotated[int, typer.Option("--repeats", help="How often the support is repeated in the prompt.")]
@@ -35,9 +42,9 @@ def fewshot_classify(
     episodes: Episodes = 100,
     words: Words = 8,
     part: Part = "all",
-    rule: Rule = "channel",
+    rule: Rule = "both",
     prompt: Wording = "tuned",
-    induction: Induction = True,
+    induction: Induction = False,
     repeats: Repeats = 0,
     checkpoint: Checkpoint = None,
     llm: Llm = None,

@@ -19,6 +19,7 @@ def reconstruct(
 ) -> None:
     """Turn a photograph into tokens and back, and write what came back."""
     from v2l.images import load_image, resize_and_crop, save_image
+    from v2l.metrics import psnr
 
     with output(json) as out:
         original = load_image(image)[None]
@@ -26,15 +27,14 @@ def reconstruct(
         tokens = stack.tokenizer.encode(original)
         (restored,) = stack.tokenizer.decode(tokens)
         save_image(restored, target)
-        mse = (resize_and_crop(original, restored.shape[-1])[0] - restored.cpu()).square().mean()
-        psnr = -10 * mse.log10().item()
+        decibel = psnr(resize_and_crop(original, restored.shape[-1]), restored[None].cpu()).item()
         grid = "x".join(str(side) for side in tokens.local_ids.shape[1:])
         record = {
             "image": str(image),
             "output": str(target),
             "local_tokens": tokens.local_ids[0].numel(),
             "global_tokens": tokens.global_ids[0].numel(),
-            "metrics": {"psnr": {"value": psnr, "interval": None}},
+            "metrics": {"psnr": {"value": decibel, "interval": None}},
             "stack": stack.describe(),
         }
-        out.result(record, f"{image}: {grid} local and {len(tokens.words[0])} global words, PSNR {psnr:.2f} dB; written to {target}")
+        out.result(record, f"{image}: {grid} local and {len(tokens.words[0])} global words, PSNR {decibel:.2f} dB; written to {target}")

@@ -1,12 +1,13 @@
-"""Wilson's interval holds known values and its share."""
+"""Wilson's interval holds known values and its share; PSNR is of each image alone."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.metrics import Proportion
+from v2l.metrics import Proportion, psnr
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -26,3 +27,9 @@ def test_people_and_programs_read_the_same_figures() -> None:
     share = Proportion(90, 100)
     assert str(share) == "90.0% (82.6% to 94.5%)"
     assert share.to_dict() == {"value": 0.9, "interval": list(share.interval)}
+
+
+def test_psnr_is_that_of_each_image_alone() -> None:
+    images = torch.zeros(2, 3, 8, 8)
+    others = torch.stack([torch.full((3, 8, 8), 0.1), torch.full((3, 8, 8), 0.01)])
+    assert psnr(images, others).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)

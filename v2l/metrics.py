@@ -1,10 +1,13 @@
-"""counts ──► figures with their intervals."""
+"""counts, images ──► figures with their intervals (torchmetrics' door)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
+
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 Z_95 = 1.959964  # quantile of the standard normal distribution: 95 % lie within
 
@@ -41,3 +44,8 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.1%} ({low:.1%} to {high:.1%})"
+
+
+def psnr(images: Tensor, others: Tensor) -> Tensor:
+    """RGB peak signal-to-noise ratio of each image in dB, over all its pixels and channels: (B, 3, H, W) twice in [0, 1] ──► (B,)."""
+    return peak_signal_noise_ratio(others, images, data_range=1.0, dim=(1, 2, 3), reduction="none")

@@ -124,6 +124,8 @@ def test_the_embedded_vocabulary_is_read_whole() -> None:
     assert vocabulary.dropped["byte"] > 100
 
 
-@pytest.mark.parametrize(("surface", "expected"), [("issance", True), ("Issance", True), (" dog", False), ("猫", False), ("7", False), (".", False)])
+@pytest.mark.parametrize(
+    ("surface", "expected"), [("issance", True), ("Issance", True), (" dog", False), ("猫", False), ("7", False), (".", False)]
+)
 def test_a_fragment_is_a_cased_letter_without_its_space(surface: str, expected: bool) -> None:
     assert is_fragment(surface) is expected

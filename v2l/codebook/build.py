@@ -129,7 +129,7 @@ class CodebookBuilder:
             most = counts.sort(descending=True, stable=True).indices[: self.config.keep]
             kept = most[counts[most] >= self.config.min_count].sort().values
         facts |= {"candidates": len(counted), "images": len(features), "min_count": self.config.min_count}
-        return Codebook(tuple(counted), candidates.embeddings, candidates.source, candidates.facts).select(kept, **facts)
+        return Codebook(tuple(counted), candidates.embeddings.half(), candidates.source, candidates.facts).select(kept, **facts)
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
         entries = tuple(
