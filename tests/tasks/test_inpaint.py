@@ -77,12 +77,20 @@ def test_the_log_is_a_full_prompts_answer(stack: Stack, image: Tensor) -> None:
 
     settings = InpaintSettings(n_context=6, n_examples=4)
     done = inpaint(stack, image, centre_mask(image.shape[-2:]), settings)
-    teller = Teller(stack, done.tokens.local_ids.flatten().tolist(), done.hidden.flatten().tolist(), settings)
+    teller = Teller(stack, done.tokens.local_ids[0], done.hidden, settings)
     for told in done.log:
         prompt = denoise_prompt(teller.examples, told.given, settings.n_predict, settings.prompt)
-        (whole,) = stack.llm.generate([prompt], GenerationConfig(len(told.ids), allowed=teller.allowed, ends=False))
+        (whole,) = stack.llm.generate([prompt], GenerationConfig(len(told.ids), allowed=teller.palette(told.cells[0]), ends=False))
         assert whole.ids == told.ids
         assert whole.loglikelihood == pytest.approx(told.loglikelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+def test_the_palette_is_the_nearest_visible_cells_or_the_whole_codebook(stack: Stack, image: Tensor, limit: int) -> None:
+    done = inpaint(stack, image, centre_mask(image.shape[-2:]), InpaintSettings(palette=limit))
+    seen = set(done.tokens.local_ids[0][~done.hidden].tolist())
+    told = {token for window in done.log for token in window.ids}
+    assert (told <= seen) is (limit > 0)
 
 
 @pytest.mark.parametrize("size", [(1, 2), (2, 300), (333, 3), (64, 64)])
@@ -119,7 +127,8 @@ def test_masks_that_do_not_fit_are_refused(stack: Stack, image: Tensor, mask: Te
 
 
 @pytest.mark.parametrize(
-    "change", [{"prompt": "haiku"}, {"n_context": 0}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}]
+    "change",
+    [{"prompt": "haiku"}, {"n_context": 0}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}, {"palette": -1}],
 )
 def test_settings_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match=next(iter(change))):

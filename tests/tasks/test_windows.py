@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, visible_examples
+from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, nearest_visible, visible_examples
 
 CELLS = st.lists(st.booleans(), min_size=2, max_size=40)
 
@@ -58,3 +58,12 @@ def test_every_masked_pixel_lies_in_a_hidden_cell(height: int, width: int, seed:
     hidden = hidden_cells(mask, (8, 8))
     for row, column in mask.nonzero().tolist():
         assert hidden[row * 8 // height, column * 8 // width]
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 12), st.data())
+def test_the_nearest_visible_cells_are_those_of_brute_force(height: int, width: int, count: int, data: st.DataObject) -> None:
+    visible = torch.tensor(data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))).view(height, width)
+    cell = data.draw(st.integers(0, height * width - 1))
+    seen = [place for place, is_visible in enumerate(visible.flatten().tolist()) if is_visible]
+    distance = lambda place: (place // width - cell // width) ** 2 + (place % width - cell % width) ** 2  # noqa: E731
+    assert nearest_visible(visible, cell, count) == sorted(seen, key=distance)[:count]

@@ -19,7 +19,7 @@ from v2l.llm import Context, FrozenLLM, GenerationConfig
 from v2l.prompts.denoise import denoise_examples, denoise_query
 from v2l.prompts.wording import check_wording
 from v2l.tasks.stack import Stack
-from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, visible_examples
+from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, nearest_visible, visible_examples
 from v2l.tokens import ImageTokens
 
 MID_GREY = 0.5
@@ -38,6 +38,8 @@ class InpaintSettings:
         temperature: 0 is greedy.
         top_k: sample among so many likeliest tokens; 0 is all.
         prompt: wording, paper, official or tuned.
+        palette: the LLM chooses among the tokens of so many visible cells, the nearest ones; 0 is the whole local codebook, among
+            which a small LLM soon repeats itself.
     """
 
     n_context: int = 16
@@ -47,10 +49,11 @@ class InpaintSettings:
     temperature: float = 0.0
     top_k: int = 0
     prompt: str = "tuned"
+    palette: int = 32
 
     def __post_init__(self) -> None:
         check_wording(self.prompt)
-        for name, least in (("n_context", 1), ("n_predict", 1), ("n_examples", 0), ("temperature", 0), ("top_k", 0)):
+        for name, least in (("n_context", 1), ("n_predict", 1), ("n_examples", 0), ("temperature", 0), ("top_k", 0), ("palette", 0)):
             if getattr(self, name) < least:
                 raise V2LError(f"got {name} = {getattr(self, name)}", f"{least} and more")
 
@@ -109,7 +112,7 @@ def inpaint(
     grey = torch.where(mask, MID_GREY, image)
     tokens = stack.tokenizer.encode(whole_at_model_size(grey, stack)[None], crop=False)
     hidden = hidden_cells(mask, tuple(tokens.local_ids.shape[-2:]))
-    teller = Teller(stack, tokens.local_ids.flatten().tolist(), hidden.flatten().tolist(), settings)
+    teller = Teller(stack, tokens.local_ids[0], hidden, settings)
     log = teller.tell(progress)
     told = tokens.with_local_ids(torch.tensor(teller.ids).view(tokens.local_ids.shape))
     painted = resize(stack.tokenizer.decode(told)[0].cpu(), tuple(image.shape[-2:]))
@@ -136,18 +139,19 @@ class Teller:
 
     Args:
         stack: gives the LLM and the ids that it may use.
-        ids: h · w token ids in raster order; the hidden ones are never read.
-        hidden: which of them are hidden.
+        ids: (h, w) int64 token ids; the hidden ones are never read.
+        hidden: (h, w) bool.
         settings: how the LLM is asked.
     """
 
-    def __init__(self, stack: Stack, ids: list[int], hidden: list[bool], settings: InpaintSettings) -> None:
-        self.ids, self.settings = list(ids), settings
-        self.known = [not cell for cell in hidden]
-        self.windows = hidden_windows(hidden, settings.n_predict)
-        self.allowed = frozenset(stack.tokenizer.local_codebook.token_ids.tolist())
+    def __init__(self, stack: Stack, ids: Tensor, hidden: Tensor, settings: InpaintSettings) -> None:
+        self.ids, self.settings = ids.flatten().tolist(), settings
+        self.visible = ~hidden
+        self.known = self.visible.flatten().tolist()
+        self.windows = hidden_windows(hidden.flatten().tolist(), settings.n_predict)
+        self.codebook = frozenset(stack.tokenizer.local_codebook.token_ids.tolist())
         lengths = (settings.n_context, settings.n_predict)
-        self.examples = visible_examples(self.ids, hidden, lengths, settings.n_examples, Random(settings.seed))
+        self.examples = visible_examples(self.ids, hidden.flatten().tolist(), lengths, settings.n_examples, Random(settings.seed))
         self.llm: FrozenLLM = stack.llm
 
     def tell(self, progress: Progress | None = None) -> list[Told]:
@@ -163,12 +167,17 @@ class Teller:
     def tell_window(self, number: int, cells: list[int], examples: Context) -> Told:
         """Predict the tokens of one window and keep them."""
         given = tuple(self.ids[cell] for cell in context_cells(self.known, cells[0], self.settings.n_context))
-        (new,) = self.llm.generate([denoise_query(given, self.settings.prompt)], self.generation(number, len(cells)), after=examples)
+        (new,) = self.llm.generate([denoise_query(given, self.settings.prompt)], self.generation(number, cells), after=examples)
         for cell, token_id in zip(cells, new.ids, strict=True):
             self.ids[cell], self.known[cell] = token_id, True
         return Told(tuple(cells), given, new.ids, new.loglikelihood)
 
-    def generation(self, number: int, count: int) -> GenerationConfig:
-        """Exactly `count` tokens of the local codebook."""
-        settings = self.settings
-        return GenerationConfig(count, settings.temperature, settings.top_k, seed=settings.seed + number, allowed=self.allowed, ends=False)
+    def generation(self, number: int, cells: list[int]) -> GenerationConfig:
+        """Exactly one token of the palette for each cell."""
+        settings, allowed = self.settings, self.palette(cells[0])
+        return GenerationConfig(len(cells), settings.temperature, settings.top_k, seed=settings.seed + number, allowed=allowed, ends=False)
+
+    def palette(self, cell: int) -> frozenset[int]:
+        """The tokens that may stand at a cell: those of the nearest visible cells, or all when no limit is set or no cell is visible."""
+        near = nearest_visible(self.visible, cell, self.settings.palette)
+        return frozenset(self.ids[place] for place in near) or self.codebook

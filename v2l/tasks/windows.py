@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
@@ -56,6 +57,21 @@ def context_cells(known: Sequence[bool], start: int, count: int) -> list[int]:
     """
     around = [(start + step) % len(known) for step in range(1, len(known))]  # from the cell after `start` round to the one before it
     return [cell for cell in around if known[cell]][-count:]
+
+
+def nearest_visible(visible: Tensor, cell: int, count: int) -> list[int]:
+    """Raster numbers of the `count` visible cells nearest to a cell on the grid; of equally near ones the first.
+
+    Args:
+        visible: (h, w) bool.
+        cell: a raster number.
+        count: how many; fewer when fewer are visible.
+    """
+    row, column = divmod(cell, visible.shape[1])
+    places = visible.nonzero()  # (n, 2): rows and columns in raster order
+    distances = (places - torch.tensor([row, column])).square().sum(dim=1)
+    nearest = places[distances.sort(stable=True).indices[:count]]
+    return (nearest[:, 0] * visible.shape[1] + nearest[:, 1]).tolist()
 
 
 def visible_examples(ids: Sequence[int], hidden: Sequence[bool], lengths: tuple[int, int], count: int, random: Random) -> list[Window]:
