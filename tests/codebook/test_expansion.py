@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_llm import tiny_llm
 
-from v2l.codebook.expansion import Gram, expand, is_word_like, opening_prompt
+from v2l.codebook.expansion import Gram, dangles, expand, is_word_like, opening_prompt
 from v2l.codebook.vocabulary import read_vocabulary
 from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM
@@ -85,3 +85,10 @@ def test_the_prompt_reads_a_photo_of_and_the_gram(sentence: bool, encoder: Joint
     for gram in all_grams(llm, encoder):
         text = llm.decode(llm.encode_pieces(opening_prompt(gram)))
         assert text.lstrip() == f"a photo of {gram.surface.lstrip()}"
+
+
+@pytest.mark.parametrize(
+    ("surface", "ids", "expected"), [(" fabric that", (1, 2), True), (" glass of water", (1, 2, 3), False), (" of", (1,), False)]
+)
+def test_an_ngram_dangles_when_it_ends_in_a_word_that_asks_for_another(surface: str, ids: tuple[int, ...], expected: bool) -> None:
+    assert dangles(Gram(ids, surface)) is expected

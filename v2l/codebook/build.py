@@ -15,7 +15,7 @@ import torch
 from v2l.checkpoint import write_directory, write_manifest
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import embed_words
-from v2l.codebook.expansion import Gram, expand, opening_prompt
+from v2l.codebook.expansion import Gram, dangles, expand, opening_prompt
 from v2l.codebook.filtering import count_top_candidates, image_features
 from v2l.codebook.shards import Progress, Shards, silent
 from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
@@ -105,10 +105,12 @@ class CodebookBuilder:
             longest, without = expand(longest, self.llm, continuations)
             lost[f"no {order}-gram (the continuation is no word)"] = without
             grams = grams + longest
+        whole = [gram for gram in grams if not dangles(gram)]
+        lost["n-gram that dangles"] = len(grams) - len(whole)
         distinct: dict[tuple[int, ...], Gram] = {}
-        for gram, reading in zip(grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True):
+        for gram, reading in zip(whole, self.encoder.tokenize_texts([gram.surface.strip() for gram in whole]), strict=True):
             distinct.setdefault(reading, gram)
-        lost["duplicate n-gram"] = len(grams) - len(distinct)
+        lost["duplicate n-gram"] = len(whole) - len(distinct)
         return list(distinct.values()), lost
 
     def filter(self, candidates: Codebook, features: torch.Tensor, **facts: Any) -> Codebook:

@@ -12,6 +12,11 @@ from v2l.codebook.vocabulary import LanguageTokens, reason_to_drop
 from v2l.prompts.prompt import Prompt
 
 OPENING = "a photo of"
+# Words that ask for another one: an n-gram that ends in one of them ("clothing that") says no more than without it.
+DANGLING = frozenset(
+    {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "into", "is", "its", "of", "on"}
+    | {"or", "that", "the", "their", "to", "was", "were", "which", "with"}
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,11 @@ def expand(grams: Sequence[Gram], tokens: LanguageTokens, continuations: Sequenc
         if is_word_like(continuation, token_id in tokens.special_ids):
             longer.append(Gram((*gram.ids, token_id), gram.surface + continuation))
     return longer, len(grams) - len(longer)
+
+
+def dangles(gram: Gram) -> bool:
+    """Whether a bigram or trigram ends in a word that asks for another one."""
+    return gram.order > 1 and gram.surface.split()[-1].casefold() in DANGLING
 
 
 def is_word_like(continuation: str, is_special: bool) -> bool:
