@@ -33,3 +33,9 @@ def test_psnr_is_that_of_each_image_alone() -> None:
     images = torch.zeros(2, 3, 8, 8)
     others = torch.stack([torch.full((3, 8, 8), 0.1), torch.full((3, 8, 8), 0.01)])
     assert psnr(images, others).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)
+
+
+@given(st.integers(1, 500))
+def test_the_interval_of_all_or_none_ends_exactly_there(n: int) -> None:
+    assert Proportion(n, n).interval[1] == 1
+    assert Proportion(0, n).interval[0] == 0
