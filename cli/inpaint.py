@@ -39,12 +39,13 @@ def inpaint(
     json: Json = False,
 ) -> None:
     """Paint a hole in a photograph with tokens that the frozen LLM tells from the visible part."""
-    from v2l.images import load_image, save_image
+    from v2l.images import check_suffix, load_image, save_image
     from v2l.tasks.inpaint import InpaintSettings
     from v2l.tasks.inpaint import inpaint as paint
 
     given = options(ctx)
     with output(json) as out:
+        check_suffix(target)
         photograph = load_image(image)
         where = chosen_mask((photograph.shape[-2], photograph.shape[-1]), mask, box, centre)
         settings = InpaintSettings(seed=given.seed, temperature=temperature, prompt=prompt)

@@ -18,10 +18,11 @@ def reconstruct(
     ctx: typer.Context, image: Photograph, target: Target = Path("reconstructed.png"), checkpoint: Checkpoint = None, json: Json = False
 ) -> None:
     """Turn a photograph into tokens and back, and write what came back."""
-    from v2l.images import load_image, resize_and_crop, save_image
+    from v2l.images import check_suffix, load_image, resize_and_crop, save_image
     from v2l.metrics import psnr
 
     with output(json) as out:
+        check_suffix(target)
         original = load_image(image)[None]
         stack = load_stack(options(ctx), checkpoint)
         tokens = stack.tokenizer.encode(original)

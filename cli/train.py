@@ -45,11 +45,14 @@ def train(
     total = config.training.steps
     with output(json) as out:
         with progress() as tell:
-            done = run_training(config, settings, lambda step, terms: tell("training", step, total, f"loss {terms['loss']:.4f}"), tell)
+            result = run_training(config, settings, lambda step, terms: tell("training", step, total, f"loss {terms['loss']:.4f}"), tell)
+        done, unreadable = result.steps, [str(path) for path in result.unreadable]
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
             model = V2LTokenizer.from_pretrained(run / "model", device="cpu")
-            record = {"output": str(run / "model"), "steps": done, "of": total, "stack": model.describe()}
+            record = {"output": str(run / "model"), "steps": done, "of": total, "skipped": unreadable, "stack": model.describe()}
             out.result(record, f"{done:,} of {total:,} steps done; the checkpoint is {run / 'model'}")
+            if unreadable:
+                out.note("\n".join([f"skipped {len(unreadable)} unreadable file(s):", *(f"  {path}" for path in unreadable)]))
     if done < total:
         out.note("v2l: stopped; the same command goes on from here")
         raise typer.Exit(STOPPED)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from v2l.codebook.codebook import Codebook
     from v2l.tokens import Word
 
-Photographs = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photographs, or folders of them.")]
+Photographs = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE", help="Photographs, or folders of them; with --json one line of JSON each.")
+]
 Count = Annotated[int, typer.Option("--count", "-n", help="Global words an image, nearest first.", min=1)]
 Local = Annotated[bool, typer.Option("--local", help="The grid of local tokens too: one subword for each 8 × 8 pixels.")]
 
@@ -43,6 +45,8 @@ def words(
                 record["local_ids"] = tokens.local_ids[0].tolist()
                 text += "\n" + grid(local_words(stack.tokenizer.local_codebook, record["local_ids"]))
             out.result(record, text)
+        if len(skipped) == len(paths):
+            raise V2LError(f"none of {len(paths)} file(s) could be read; the first: {skipped.files[0][1]}")
         if skipped:
             out.note(skipped.report())
 

@@ -110,7 +110,7 @@ def draw_episodes(
     """
     for name, value, least in (("ways", n_ways, 2), ("shots", k_shots, 1), ("episodes", episodes, 1)):
         if value < least:
-            raise V2LError(f"got {value} {name}", f"at least {least}")
+            raise V2LError(f"got {value} {name}", f"at least {least}", f"{least} {name}")
     if n_ways > len(folder.classes):
         found = f"{folder.root} has {len(folder.classes)} class(es)"
         raise V2LError(f"{found} for {n_ways}-way episodes", f"2 to {len(folder.classes)} ways", f"--n-ways {len(folder.classes)}")

@@ -56,15 +56,26 @@ def load_image(path: str | Path) -> Tensor:
     return _read(Path(path), background="white")
 
 
+def check_suffix(path: str | Path) -> str:
+    """The suffix of an image to be written, in lower case; to be asked before long work.
+
+    Raises:
+        V2LError: it names no image format.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SAVE_OPTIONS:
+        got = f"its suffix {suffix} is no image format" if suffix else "it has no suffix to say the format"
+        raise V2LError(f"cannot write {path}: {got}", ", ".join(SAVE_OPTIONS), "-o picture.png")
+    return suffix
+
+
 def save_image(image: Tensor, path: str | Path) -> None:
     """Write an image (3, H, W) in [0, 1]; the suffix chooses the format, and PNG, WebP, BMP and TIFF lose nothing but depth.
 
     Raises:
         V2LError: the suffix is unknown, its format cannot hold so many pixels, or the disk is full or cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SAVE_OPTIONS:
-        raise V2LError(f"cannot write {path}: {suffix or 'no suffix'} names no image format", ", ".join(SAVE_OPTIONS), "-o picture.png")
+    suffix = check_suffix(path)
     encoded = BytesIO()  # Pillow, writing to a file itself, does not notice a write that a full disk cuts short
     try:
         _to_pillow(image).save(encoded, **SAVE_OPTIONS[suffix])
@@ -137,6 +148,8 @@ def centre_mask(size: tuple[int, int]) -> Tensor:
         V2LError: the image is too small to have a centre and a border.
     """
     height, width = size
+    if height * width < 2:
+        raise V2LError(f"an image of {width} × {height} pixels has no centre and no border", "at least 2 pixels", "a larger image")
     top, left = height // 4, width // 4
     return box_mask((left, top, left + (width + 1) // 2, top + (height + 1) // 2), size)
 
@@ -154,9 +167,9 @@ def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> T
         got = " × ".join(str(side) for side in reversed(mask.shape))
         raise V2LError(f"{name} is {got} pixels", f"the image's size, {size[1]} × {size[0]}", "a mask drawn on the image itself")
     if not mask.any():
-        raise V2LError(f"{name} is empty: nothing to paint", white)
+        raise V2LError(f"{name} is empty: nothing to paint", white, "--centre")
     if mask.all():
-        raise V2LError(f"{name} covers the whole image: nothing is left to look at", white)
+        raise V2LError(f"{name} covers the whole image: nothing is left to look at", white, "--centre")
     return mask
 
 
@@ -170,11 +183,11 @@ def find_images(folder: str | Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise V2LError(f"there is no folder {folder}", "a folder of images")
+        raise V2LError(f"there is no folder {folder}", "a folder of images", f"ls {folder.parent}")
     found = [path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file()]
     visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not visible:
-        raise V2LError(f"{folder} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES))
+        raise V2LError(f"{folder} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES), "another folder")
     return sorted(visible, key=Path.as_posix)
 
 
@@ -238,7 +251,9 @@ def _read(path: Path, background: str) -> Tensor:
     """Open, decode and convert, with one clear line for everything that can be wrong with a file."""
     try:
         if not path.is_file():
-            raise V2LError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}", "the path of an image file")
+            raise V2LError(
+                f"{path} is a folder" if path.is_dir() else f"there is no file {path}", "the path of an image file", f"ls {path.parent}"
+            )
         return _decode(path, background)
     except V2LError:
         raise
@@ -247,9 +262,11 @@ def _read(path: Path, background: str) -> Tensor:
         raise V2LError(f"{path} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
     except UnidentifiedImageError as error:
         got = "is empty (0 bytes)" if path.stat().st_size == 0 else "is no image that v2l reads"
-        raise V2LError(f"{path} {got}", ", ".join(FORMATS)) from error
+        raise V2LError(f"{path} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
-        raise V2LError(f"{path} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file") from error
+        raise V2LError(
+            f"{path} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file", "another copy of it"
+        ) from error
 
 
 def _decode(path: Path, background: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +25,15 @@ training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, percept
 def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
-    command = ("train", samples, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 2, "--json")
+    (photographs := tmp_path / "photographs").mkdir()
+    for path in (samples / "hat").iterdir():
+        shutil.copy(path, photographs)
+    (photographs / "note.jpg").write_text("no image", encoding="utf-8")
+    command = ("train", photographs, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 2, "--json")
     first = json.loads(run(*command).stdout)
     weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     again = json.loads(run(*command).stdout)
     assert first["steps"] == again["steps"] == 2
+    assert first["skipped"] == [str(photographs / "note.jpg")]
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
     assert V2LTokenizer.from_pretrained(first["output"], device="cpu").config.model.level_channels == (32, 32)

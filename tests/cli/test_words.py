@@ -58,3 +58,11 @@ def test_more_words_than_the_checkpoint_has_are_refused(samples: Path) -> None:
 
 def test_the_grid_stands_in_columns() -> None:
     assert grid([["a", "long"], ["word", "b"]]) == "  a    long\n  word b"
+
+
+@pytest.mark.embedded
+def test_words_of_nothing_but_unreadable_files_fail_with_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["words", str(tmp_path / "missing.jpg"), "--json"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "none of 1 file(s) could be read" in done.stderr

@@ -35,7 +35,7 @@ def image_features(encoder: JointEncoder, paths: Sequence[Path], shards: Shards)
     features = torch.cat([torch.empty(0, encoder.dim), *parts])
     readable = features.isfinite().all(dim=-1)
     if not readable.any():
-        raise V2LError(f"none of {len(paths)} files is a readable image", "a folder with photographs", "v2l build-codebook --images FOLDER")
+        raise V2LError(f"none of {len(paths)} files is a readable image", "a folder with photographs", "another folder")
     return features[readable], [path for path, good in zip(paths, readable.tolist(), strict=True) if not good]
 
 

@@ -43,7 +43,20 @@ class RunSettings:
     seed: int = 0
 
 
-def train(config: Config, settings: RunSettings, on_step: OnStep, progress: Progress = silent) -> int:
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        steps: how many are done; fewer than the config's when a signal asked to stop.
+        unreadable: files that were left out, because they are no readable images.
+    """
+
+    steps: int
+    unreadable: tuple[Path, ...]
+
+
+def train(config: Config, settings: RunSettings, on_step: OnStep, progress: Progress = silent) -> TrainingResult:
     """Train a tokenizer, or go on with a run that was stopped; its result is written to run/model.
 
     Args:
@@ -51,9 +64,6 @@ def train(config: Config, settings: RunSettings, on_step: OnStep, progress: Prog
         settings: data and places.
         on_step: told the number of steps done and the loss terms of the last.
         progress: told of the preparation (encoding images).
-
-    Returns:
-        How many steps are done; fewer than the config's when a signal asked to stop.
 
     Raises:
         V2LError: no readable image, codebooks of another encoder, a run folder of other settings, or a full disk.
@@ -63,14 +73,16 @@ def train(config: Config, settings: RunSettings, on_step: OnStep, progress: Prog
     model = V2LTokenizer(config, *(Codebook.load(settings.codebooks / name) for name in ("local", "global")))
     encoder = load_encoder(config.models.encoder, str(processes.device))
     model.use_joint_encoder(encoder)
-    images = training_images(model, encoder, settings, progress)
+    images, unreadable = training_images(model, encoder, settings, progress)
     perceptual = load_perceptual(config.training.perceptual, processes.device)
     trainer = Trainer(model, images, perceptual, processes, settings.run, settings.seed)
-    return trainer.train(trainer.resume(), on_step)
+    return TrainingResult(trainer.train(trainer.resume(), on_step), tuple(unreadable))
 
 
-def training_images(model: V2LTokenizer, encoder: JointEncoder, settings: RunSettings, progress: Progress) -> TrainingImages:
-    """The readable images with their global words; vectors are kept in the user's cache.
+def training_images(
+    model: V2LTokenizer, encoder: JointEncoder, settings: RunSettings, progress: Progress
+) -> tuple[TrainingImages, list[Path]]:
+    """The readable images with their global words, and the files that are none; vectors are kept in the user's cache.
 
     Raises:
         V2LError: not one image is readable.
@@ -83,4 +95,4 @@ def training_images(model: V2LTokenizer, encoder: JointEncoder, settings: RunSet
     readable = [path for path in settings.images if path not in left_out]
     size, whole = config.training.crop_size, config.model.image_size
     shorter = (max(size, round(SCALES[0] * whole)), max(size, round(SCALES[1] * whole)))
-    return TrainingImages(readable, global_ids, CropSettings(size, shorter, config.training.random_crop, settings.seed))
+    return TrainingImages(readable, global_ids, CropSettings(size, shorter, config.training.random_crop, settings.seed)), unreadable
