@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.metrics import Proportion, psnr
+from v2l.metrics import Mean, Proportion, psnr
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -39,3 +39,15 @@ def test_psnr_is_that_of_each_image_alone() -> None:
 def test_the_interval_of_all_or_none_ends_exactly_there(n: int) -> None:
     assert Proportion(n, n).interval[1] == 1
     assert Proportion(0, n).interval[0] == 0
+
+
+def test_a_mean_lies_in_the_middle_of_its_interval() -> None:
+    mean = Mean.of([1.0, 2.0, 3.0, 4.0])
+    low, high = mean.interval
+    assert mean.value == 2.5
+    assert low + high == pytest.approx(5.0)
+    assert high - low == pytest.approx(2 * 1.959964 * 1.2909944 / 2)  # sample standard deviation over √4
+
+
+def test_a_single_sample_has_no_interval() -> None:
+    assert Mean.of([3.0]).to_dict() == {"value": 3.0, "interval": None}

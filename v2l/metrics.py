@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Any
+from math import inf, sqrt
+from statistics import fmean, stdev
+from typing import Any, Self
 
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
@@ -45,6 +47,40 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.1%} ({low:.1%} to {high:.1%})"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its 95 % interval.
+
+    Attributes:
+        value: the mean.
+        half_width: of the interval.
+        n: samples.
+    """
+
+    value: float
+    half_width: float
+    n: int
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Self:
+        """The mean of independent samples; normal approximation, standard deviation from the samples, unbounded for a single one."""
+        spread = stdev(samples) if len(samples) > 1 else inf
+        return cls(fmean(samples), Z_95 * spread / sqrt(len(samples)), len(samples))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Low and high end."""
+        return self.value - self.half_width, self.value + self.half_width
+
+    def to_dict(self) -> dict[str, Any]:
+        """For reports: value and interval; of a single sample no interval is known."""
+        return {"value": self.value, "interval": list(self.interval) if self.n > 1 else None}
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.4g} ({low:.4g} to {high:.4g})"
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:

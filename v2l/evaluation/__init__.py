@@ -1,0 +1,1 @@
+"""tasks and tokenizers ──► figures: seeded, with intervals, beside trivial baselines."""
