@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from v2l.datasets import (
     load_episodes,
     read_support_and_query,
     save_episodes,
-    split_by_hash,
 )
 from v2l.errors import V2LError
-from v2l.images import Skipped, find_images, load_image, resize_and_crop, save_image
+from v2l.images import Skipped, load_image, resize_and_crop, save_image
+from v2l.sources import find_images
 
 
 def fill(folder: Path, classes: dict[str, int]) -> Path:
@@ -44,20 +43,16 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> ClassFolder:
     return ClassFolder.load(fill(tmp_path_factory.mktemp("zoo"), {"cat": 4, "dog": 5, "sea_horse": 4, "emu": 4}))
 
 
-def test_a_file_never_changes_sides(tmp_path: Path) -> None:
-    paths = [Path(f"image_{index:04}.jpg") for index in range(1000)]
-    train, held_out = split_by_hash(paths, "train"), split_by_hash(paths, "eval")
-    assert sorted(train + held_out) == paths
-    assert 0.76 < len(train) / len(paths) < 0.84
-    assert split_by_hash([tmp_path / "elsewhere" / path for path in train], "train") == [tmp_path / "elsewhere" / path for path in train]
-    assert split_by_hash(paths, "all") == paths
-    assert (int(hashlib.sha256(b"image_0000.jpg").hexdigest(), 16) % 100 < 80) == (paths[0] in train)
-
-
 def test_classes_are_named_by_their_folders(zoo: ClassFolder) -> None:
     assert list(zoo.classes) == ["cat", "dog", "emu", "sea horse"]
     assert [path.name for path in zoo.classes["cat"]] == ["0.png", "1.png", "2.png", "3.png"]
     assert list(zoo.only(["emu"]).classes) == ["emu"]
+
+
+def test_two_folders_that_read_the_same_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, {"sea_horse": 1, "sea horse": 1, "cat": 1})
+    with pytest.raises(V2LError, match=r"'sea horse' and 'sea_horse' of .* read the same"):
+        ClassFolder.load(tmp_path)
 
 
 def test_the_parts_of_a_class_folder_share_no_file(tmp_path: Path) -> None:

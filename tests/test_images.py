@@ -24,7 +24,6 @@ from v2l.images import (
     centre_crop,
     centre_mask,
     check_mask,
-    find_images,
     image_grid,
     load_image,
     load_images,
@@ -33,6 +32,7 @@ from v2l.images import (
     resize_shorter,
     save_image,
 )
+from v2l.sources import find_images
 
 ORIENTATIONS = {  # EXIF's number ──► how the upright picture is stored
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -296,11 +296,19 @@ def test_the_centre_is_in_the_middle() -> None:
 
 
 def test_white_marks_what_to_paint(tmp_path: Path) -> None:
-    mask = Image.new("L", (4, 3), 127)
-    mask.putpixel((1, 2), 128)
+    mask = Image.new("L", (4, 3), 0)
+    mask.putpixel((1, 2), 128)  # a soft edge counts as white from the middle on
+    mask.putpixel((2, 2), 255)
+    mask.putpixel((3, 2), 40)
     loaded = load_mask(saved(mask, tmp_path / "mask.png"), (3, 4))
     assert loaded.dtype == torch.bool
-    assert loaded.nonzero().tolist() == [[2, 1]]
+    assert loaded.nonzero().tolist() == [[2, 1], [2, 2]]
+
+
+def test_a_grey_picture_is_no_mask(tmp_path: Path) -> None:
+    mask = Image.new("L", (4, 3), 127)
+    with pytest.raises(V2LError, match="not black and white: 100% of its pixels"):
+        load_mask(saved(mask, tmp_path / "mask.png"), (3, 4))
 
 
 def test_white_strokes_on_a_transparent_layer_are_a_mask(tmp_path: Path) -> None:
@@ -359,21 +367,6 @@ def test_the_centre_mask_is_a_quarter_of_the_area() -> None:
 def test_one_pixel_has_no_centre_to_mask() -> None:
     with pytest.raises(V2LError, match="no centre and no border"):
         centre_mask((1, 1))
-
-
-def test_images_are_found_below_a_folder_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    for name in ("b/2.JPG", "b/1.png", "a.webp", "notes.txt", ".hidden.png", ".cache/3.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["a.webp", "b/1.png", "b/2.JPG"]
-    assert find_images(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-
-
-def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(V2LError, match="holds no image file"):
-        find_images(tmp_path)
-    with pytest.raises(V2LError, match="there is no folder"):
-        find_images(tmp_path / "none")
 
 
 def test_bad_files_are_skipped_counted_and_listed(tmp_path: Path) -> None:

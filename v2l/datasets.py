@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,17 +21,8 @@ from torch.utils.data import Dataset
 
 from v2l.errors import V2LError
 from v2l.files import write_file
-from v2l.images import Skipped, find_images, load_image, load_images, resize_and_crop, resize_shorter
-
-Part = Literal["train", "eval", "all"]
-TRAIN_SHARE = 80  # per cent
-
-
-def split_by_hash(paths: Iterable[Path], part: Part = "all") -> list[Path]:
-    """The paths of one part: 80 % train, 20 % eval, by the sha256 of the file's name, so that a file never changes sides."""
-    if part == "all":
-        return list(paths)
-    return [path for path in paths if _is_train(path) == (part == "train")]
+from v2l.images import Skipped, load_image, load_images, resize_and_crop, resize_in_two_steps, resize_shorter
+from v2l.sources import ImageFile, Part, find_images, split_by_hash
 
 
 def class_name(folder: str) -> str:
@@ -56,19 +47,19 @@ class ClassFolder:
         """Read the names (not the images) below `folder`, or only those of one part of the split.
 
         Raises:
-            V2LError: there is no such folder, or no class folder with an image in it.
+            V2LError: there is no such folder, no class folder with an image in it, or two whose names read the same.
         """
         root = Path(folder)
         if not root.is_dir():
             raise V2LError(f"there is no folder {root}", "a folder with one folder of images for each class")
         classes: dict[str, list[Path]] = {}
-        for path in split_by_hash(find_images(root), part):
+        for path in split_by_hash(_paths_below(root), part):
             inside = path.relative_to(root).parts
             if len(inside) > 1:
-                classes.setdefault(class_name(inside[0]), []).append(path)
+                classes.setdefault(inside[0], []).append(path)
         if not classes:
             raise V2LError(f"{root} holds no class folder with images", "one folder of images for each class", f"v2l words {root}/*")
-        return cls(root, {name: tuple(paths) for name, paths in sorted(classes.items())})
+        return cls(root, {name: tuple(classes[folder]) for name, folder in sorted(_names(classes, root).items())})
 
     def only(self, names: Iterable[str]) -> ClassFolder:
         """The same folder with some of its classes."""
@@ -135,7 +126,7 @@ def read_support_and_query(folder: str | Path, skipped: Skipped | None = None) -
     labels = {shot.label for shot in shots}
     if len(labels) < 2:
         raise V2LError(f"{support.root} has {len(labels)} class(es) with a readable image", "at least 2, each a folder of images")
-    queries = [_query(path, Path(folder) / "query") for path in find_images(Path(folder) / "query") if readable(path)]
+    queries = [_query(path, Path(folder) / "query") for path in _paths_below(Path(folder) / "query") if readable(path)]
     known = {_digest(shot.path) for shot in shots}
     for query in queries:
         if query.label is not None and query.label not in labels:
@@ -179,27 +170,31 @@ class CropSettings:
         shorter: the shorter side is first resized to a length drawn from this range (inclusive); None: to `size`.
         random: crop anywhere and flip every other time; otherwise the centre as it is.
         seed: of all that is drawn.
+        two_step: the centre is made as `resize_in_two_steps` does.
     """
 
     size: int
     shorter: tuple[int, int] | None = None
     random: bool = True
     seed: int = 0
+    two_step: bool = False
 
 
 class ImageDataset(Dataset[Tensor]):
     """Image files ──► crops (3, S, S) float32 in [0, 1].
 
-    A file that cannot be read gives the next readable one instead, so that batches keep their size; `skipped` lists such files. Both
-    that list and the epoch are in shared memory, so they hold for worker processes too, also persistent ones.
+    A file that cannot be read gives the next readable one instead, so that batches keep their size; `skipped` lists such files. An
+    image that is smaller than a crop is enlarged; `enlarged` counts such images. Both, and the epoch, are in shared memory, so they
+    hold for worker processes too, also persistent ones.
     """
 
-    def __init__(self, paths: Sequence[Path], settings: CropSettings) -> None:
+    def __init__(self, paths: Sequence[ImageFile], settings: CropSettings) -> None:
         if not paths:
             raise V2LError("got no images", "at least one image file")
         self.paths, self.settings = list(paths), settings
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._unreadable = torch.zeros(len(paths), dtype=torch.bool).share_memory_()
+        self._small = torch.zeros(len(paths), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -219,7 +214,10 @@ class ImageDataset(Dataset[Tensor]):
             V2LError: not one of the files can be read.
         """
         random = Random(f"{self.settings.seed}/{epoch}/{index}")
-        return self._crop(self._readable_from(index), random)
+        image = self._readable_from(index)
+        if min(image.shape[-2:]) < self.settings.size:
+            self._small[index] = True
+        return self._crop(image, random)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other crops: the same ones whenever this epoch is set."""
@@ -232,6 +230,11 @@ class ImageDataset(Dataset[Tensor]):
         for _ in load_images((self.paths[index] for index in self._unreadable.nonzero().flatten().tolist()), skipped):
             pass
         return skipped
+
+    @property
+    def enlarged(self) -> int:
+        """How many images met so far, by any process, were smaller than a crop."""
+        return int(self._small.sum())
 
     def _readable_from(self, index: int) -> Tensor:
         for step in range(len(self)):
@@ -247,7 +250,7 @@ class ImageDataset(Dataset[Tensor]):
     def _crop(self, image: Tensor, random: Random) -> Tensor:
         size = self.settings.size
         if not self.settings.random:
-            return resize_and_crop(image, size)
+            return resize_in_two_steps(image[None], size)[0] if self.settings.two_step else resize_and_crop(image, size)
         image = resize_shorter(image, random.randint(*self.settings.shorter) if self.settings.shorter else size)
         top, left = (random.randint(0, side - size) for side in image.shape[-2:])
         crop = image[:, top : top + size, left : left + size]
@@ -296,8 +299,24 @@ class _Draw:
         return found
 
 
-def _is_train(path: Path) -> bool:
-    return int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 100 < TRAIN_SHARE
+def _names(folders: Iterable[str], root: Path) -> dict[str, str]:
+    """Class ──► its folder.
+
+    Raises:
+        V2LError: two folders are one class to a reader.
+    """
+    found: dict[str, str] = {}
+    for folder in folders:
+        other = found.setdefault(class_name(folder), folder)
+        if other != folder:
+            got = f"the classes {other!r} and {folder!r} of {root} read the same"
+            raise V2LError(got, "names that differ when _ is a space", f"one folder for both, or mv {root}/{folder} to another name")
+    return found
+
+
+def _paths_below(folder: Path) -> list[Path]:
+    """The image files of a folder; in archives there are no class folders."""
+    return [file for file in find_images(folder) if isinstance(file, Path)]
 
 
 def _digest(path: Path) -> bytes:

@@ -19,12 +19,14 @@ import torch
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
 
 from v2l.errors import V2LError
 from v2l.files import write_file
+from v2l.sources import ImageFile, image_bytes, image_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-READ_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".mpo", ".avif")
 SAVE_OPTIONS: dict[str, dict[str, object]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -44,16 +46,18 @@ UPRIGHT = {  # EXIF's orientation ──► what turns the stored picture uprigh
     8: Image.Transpose.ROTATE_90,
 }
 WIDE_SCALES = {"I": 65535.0, "F": 1.0}  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
+CLIP_SIZE = 224  # side of the square that CLIP sees
+GREY_ALLOWED = 0.1  # share of a mask's pixels: soft edges and traces of JPEG
 LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
 
 
-def load_image(path: str | Path) -> Tensor:
-    """Read an image file of any common kind: (3, H, W) float32 RGB in [0, 1].
+def load_image(file: str | ImageFile) -> Tensor:
+    """Read an image file of any common kind, or an image inside a tar archive: (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         V2LError: the file is missing, empty, truncated, too large, or no image.
     """
-    return _read(Path(path), background="white")
+    return _read(Path(file) if isinstance(file, str) else file, background="white")
 
 
 def check_suffix(path: str | Path) -> str:
@@ -76,14 +80,28 @@ def save_image(image: Tensor, path: str | Path) -> None:
         V2LError: the suffix is unknown, its format cannot hold so many pixels, or the disk is full or cannot be written.
     """
     suffix = check_suffix(path)
-    encoded = BytesIO()  # Pillow, writing to a file itself, does not notice a write that a full disk cuts short
     try:
-        _to_pillow(image).save(encoded, **SAVE_OPTIONS[suffix])
+        encoded = encode_image(
+            image, **SAVE_OPTIONS[suffix]
+        )  # Pillow, writing to a file itself, does not notice when a full disk cuts it short
     except (OSError, ValueError, struct.error) as error:
         got = f"cannot write {image.shape[-1]} × {image.shape[-2]} pixels as {suffix} ({error})"
         raise V2LError(got, "a size that the format can hold", "-o picture.png") from error
     with write_file(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
+        temporary.write_bytes(encoded)
+
+
+def encode_image(image: Tensor, **options: object) -> bytes:
+    """An image (3, H, W) in [0, 1] as the bytes of a file; `options` are Pillow's, `format` first."""
+    encoded = BytesIO()
+    _to_pillow(image).save(encoded, **options)
+    return encoded.getvalue()
+
+
+def decode_image(content: bytes) -> Tensor:
+    """What `encode_image` gave ──► (3, H, W) float32 in [0, 1]."""
+    with Image.open(BytesIO(content), formats=FORMATS) as picture:
+        return _from_pillow(picture.convert("RGB"))
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -107,6 +125,15 @@ def resize_and_crop(images: Tensor, size: int) -> Tensor:
     return centre_crop(resize_shorter(images, size), (size, size))
 
 
+def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
+    """Images (B, 3, H, W) ──► (B, 3, size, size) as the official code makes them, to the bit: what CLIP sees, by Pillow's bicubic resize
+    and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
+    """
+    resized = [transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC) for image in images]
+    seen = torch.stack([_from_pillow(transforms.center_crop(image, [CLIP_SIZE, CLIP_SIZE])) for image in resized])
+    return interpolate(seen.to(images.device), size=(size, size), mode="bilinear", align_corners=False)
+
+
 def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """The centre of images (..., H, W), at most `size` = (height, width)."""
     height, width = (min(side, limit) for side, limit in zip(images.shape[-2:], size, strict=True))
@@ -118,10 +145,14 @@ def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     """Read a mask: (H, W) bool, True where the picture is white, which is what is to be painted. Transparent counts as black.
 
     Raises:
-        V2LError: no readable image, another size than `size` = (H, W), nothing masked, or everything.
+        V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W), nothing masked, or everything.
     """
-    mask = _read(Path(path), background="black").mean(dim=0) >= 0.5
-    return check_mask(mask, size, name=f"the mask {path}")
+    values = _read(Path(path), background="black").mean(dim=0)
+    between = ((values > 0.2) & (values < 0.8)).float().mean().item()
+    if between > GREY_ALLOWED:
+        got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
+        raise V2LError(got, "white where to paint and black elsewhere, soft edges excepted", "--centre, or another picture")
+    return check_mask(values >= 0.5, size, name=f"the mask {path}")
 
 
 def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -173,31 +204,13 @@ def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> T
     return mask
 
 
-def find_images(folder: str | Path) -> list[Path]:
-    """The image files below a folder, sorted by path, hidden ones left out; a file gives itself.
-
-    Raises:
-        V2LError: there is no such folder, or no image file in it.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise V2LError(f"there is no folder {folder}", "a folder of images", f"ls {folder.parent}")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file()]
-    visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    if not visible:
-        raise V2LError(f"{folder} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES), "another folder")
-    return sorted(visible, key=Path.as_posix)
-
-
 @dataclass
 class Skipped:
     """The files that could not be read, each with the reason."""
 
-    files: list[tuple[Path, str]] = field(default_factory=list)
+    files: list[tuple[ImageFile, str]] = field(default_factory=list)
 
-    def add(self, path: Path, error: V2LError) -> None:
+    def add(self, path: ImageFile, error: V2LError) -> None:
         """Note one file and what was wrong with it."""
         self.files.append((path, str(error)))
 
@@ -211,7 +224,7 @@ class Skipped:
         return "\n".join([f"skipped {len(self)} unreadable file(s):", *(f"  {reason}" for _, reason in self.files)])
 
 
-def load_images(paths: Iterable[Path], skipped: Skipped | None = None) -> Iterator[tuple[Path, Tensor]]:
+def load_images(paths: Iterable[ImageFile], skipped: Skipped | None = None) -> Iterator[tuple[ImageFile, Tensor]]:
     """Each readable file with its image (3, H, W); the others are put in `skipped`."""
     skipped = Skipped() if skipped is None else skipped  # an empty one is False
     for path in paths:
@@ -228,12 +241,12 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
 
     Args:
         rows: the images, row by row.
-        labels: as many strings, row by row; long ones are wrapped.
+        labels: as many strings, row by row; long lines are wrapped.
         cell: side of the squares, in pixels.
     """
     margin, line = 8, 15
     font = ImageFont.load_default(size=12)
-    wrapped = [[textwrap.wrap(label, width=cell // 7) for label in row] for row in labels]
+    wrapped = [[[line for part in label.splitlines() for line in textwrap.wrap(part, width=cell // 7)] for label in row] for row in labels]
     heights = [cell + line * max(map(len, row), default=0) + margin for row in wrapped]
     page = Image.new("RGB", (margin + max(map(len, rows)) * (cell + margin), margin + sum(heights)), "white")
     draw = ImageDraw.Draw(page)
@@ -247,50 +260,51 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
     return _from_pillow(page)
 
 
-def _read(path: Path, background: str) -> Tensor:
+def _read(file: ImageFile, background: str) -> Tensor:
     """Open, decode and convert, with one clear line for everything that can be wrong with a file."""
     try:
-        if not path.is_file():
+        if isinstance(file, Path) and not file.is_file():
             raise V2LError(
-                f"{path} is a folder" if path.is_dir() else f"there is no file {path}", "the path of an image file", f"ls {path.parent}"
+                f"{file} is a folder" if file.is_dir() else f"there is no file {file}", "the path of an image file", f"ls {file.parent}"
             )
-        return _decode(path, background)
+        return _decode(file, background)
     except V2LError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels"
-        raise V2LError(f"{path} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
+        raise V2LError(f"{file} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
     except UnidentifiedImageError as error:
-        got = "is empty (0 bytes)" if path.stat().st_size == 0 else "is no image that v2l reads"
-        raise V2LError(f"{path} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG") from error
+        got = "is empty (0 bytes)" if image_size(file) == 0 else "is no image that v2l reads"
+        raise V2LError(f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
         raise V2LError(
-            f"{path} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file", "another copy of it"
+            f"{file} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file", "another copy of it"
         ) from error
 
 
-def _decode(path: Path, background: str) -> Tensor:
+def _decode(file: ImageFile, background: str) -> Tensor:
+    source = file if isinstance(file, Path) else BytesIO(image_bytes(file))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as file:
-            file.load()
+        with Image.open(source, formats=FORMATS) as picture:
+            picture.load()
             # Not exif_transpose: it also writes the EXIF block anew, which fails when a camera left it damaged.
-            turn = UPRIGHT.get(file.getexif().get(ExifTags.Base.Orientation))
-            upright = file.copy() if turn is None else file.transpose(turn)
+            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
+            upright = picture.copy() if turn is None else picture.transpose(turn)
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
-        return _from_wide(upright, path)
+        return _from_wide(upright, file)
     if upright.has_transparency_data:
         page = Image.new("RGBA", upright.size, background)
         upright = Image.alpha_composite(page, upright.convert("RGBA"))
     return _from_pillow(upright.convert("RGB"))
 
 
-def _from_wide(image: Image.Image, path: Path) -> Tensor:
+def _from_wide(image: Image.Image, file: ImageFile) -> Tensor:
     """Grey with more than 8 bits a pixel ──► (3, H, W); Pillow's own conversion would cut the values off."""
     grey = torch.from_numpy(np.array(image).astype(np.float32)) / WIDE_SCALES.get(image.mode, 65535.0)
     if not bool(((grey >= 0) & (grey <= 1)).all()):
-        raise V2LError(f"{path} holds values outside the range of its kind", "8 or 16 bits a channel, or floats in [0, 1]")
+        raise V2LError(f"{file} holds values outside the range of its kind", "8 or 16 bits a channel, or floats in [0, 1]")
     return grey.expand(3, -1, -1).contiguous()
 
 

@@ -5,12 +5,63 @@ Training, filtering and evaluation all start here; a program that was launched a
 
 from __future__ import annotations
 
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from dataclasses import dataclass
+from datetime import timedelta
+
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, reduce
+from torch import Tensor
 
 from v2l.device import choose_device
 
-__all__ = ["Accelerator", "start_processes"]
+__all__ = ["ALONE", "Accelerator", "World", "join_world", "start_processes"]
+
+PATIENCE = timedelta(days=7)  # that a process waits for the others: their shares of long work end at different times
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that share long work out among themselves, as one of them sees it.
+
+    Attributes:
+        index: which one this is, from 0.
+        count: how many there are.
+        device: where this one computes.
+    """
+
+    index: int = 0
+    count: int = 1
+    device: str = "cpu"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.index == 0
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        if self.count > 1:
+            PartialState().wait_for_everyone()
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of every process's tensor, the same in all of them."""
+        if self.count == 1:
+            return tensor
+        return reduce(tensor.to(self.device), "sum").to(tensor.device)
+
+
+ALONE = World()
+
+
+def join_world(device: str = "auto") -> World:
+    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is all of its world.
+
+    Args:
+        device: as in `choose_device`; `cpu` keeps every process on the CPU.
+    """
+    chosen = choose_device(device)
+    state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
+    return World(state.process_index, state.num_processes, str(state.device if state.num_processes > 1 else chosen))
 
 
 def start_processes(device: str = "auto", precision: str = "no") -> Accelerator:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from tiny_encoder import write_tiny_clip
 from tiny_llm import tiny_llm
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
+from v2l.cli.app import app
 from v2l.codebook.codebook import Codebook
+from v2l.sources import find_images
 
 Run = Callable[..., Result]
 
@@ -29,11 +31,15 @@ def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: P
     llm.model.save_pretrained(tmp_path / "llm")
     llm.tokenizer.save_pretrained(tmp_path / "llm")
 
-    built = ("build-codebook", "--images", samples / "hat", "-o", tmp_path / "codebooks", "--min-count", 0)
+    (tmp_path / "list.csv").write_text(f"path,label\n{samples / 'hat' / 'straw.jpg'},hat\n", encoding="utf-8")
+    places = ("--images", f"{samples / 'hat'}@train", "--images", tmp_path / "list.csv")
+    built = ("build-codebook", *places, "-o", tmp_path / "codebooks", "--min-count", 0)
     record = json.loads(run(*built, "--llm", tmp_path / "llm", "--encoder", encoder, "--json").stdout)
     assert record["stack"]["llm_fingerprint"] == llm.fingerprint
     for name in ("local", "global"):
         assert len(Codebook.load(tmp_path / "codebooks" / name)) == record[name]["codebook_size"] > 0
+    photographs = find_images(f"{samples / 'hat'}@train", samples / "hat" / "straw.jpg")
+    assert record["global"]["facts"]["images"] == len(photographs)
 
     (tmp_path / "tiny.yaml").write_text(TINY.format(encoder=encoder), encoding="utf-8")
     trained = ("train", samples / "hat", "--codebooks", tmp_path / "codebooks", "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run")
@@ -41,3 +47,23 @@ def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: P
     weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     assert "2 of 2 steps done" in run(*trained).stdout
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
+
+
+def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
+    llm.model.save_pretrained(tmp_path / "llm")
+    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    build = ("build-codebook", "--images", samples / "hat", "--llm", tmp_path / "llm", "--encoder", encoder, "-o", tmp_path / "built")
+    run(*build, "--keep-candidates", "--min-count", 0, "--keep", "20%")
+    candidates, words = (Codebook.load(tmp_path / "built" / name) for name in ("candidates", "global"))
+    assert len(words) == round(0.2 * len(candidates))
+    assert sum(entry.count for entry in candidates.entries) == 5 * 4
+    other = CliRunner().invoke(app, [str(arg) for arg in (*build, "--keep", "10%")])
+    assert other.exit_code == 1
+    assert "was built with" in other.stderr
+    assert "--replace" in other.stderr
+    run(*build, "--keep", 7, "--replace")
+    assert len(Codebook.load(tmp_path / "built" / "global")) == 7

@@ -32,18 +32,24 @@ class ScriptedLLM:
     following: dict[str, str]
     name: str = "scripted"
     fingerprint: str = "scripted"
+    weights_fingerprint: str = "scripted"
     special_ids: frozenset[int] = frozenset()
 
     @property
     def vocabulary_size(self) -> int:
         return len(self.pieces)
 
+    def piece(self, token_id: int) -> str:
+        return self.pieces[token_id]
+
     def surface(self, token_id: int) -> str:
         return self.pieces[token_id]
 
-    def next_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+    def next_tokens(self, prompts: Sequence[Prompt], count: int) -> list[tuple[int, ...]]:
         texts = [prompt.text(lambda ids: "".join(map(self.surface, ids))) for prompt in prompts]
-        return [self.pieces.index(next(after for piece, after in self.following.items() if text.endswith(piece))) for text in texts]
+        return [
+            tuple(self.pieces.index(after) for piece, after in self.following.items() if text.endswith(piece))[:count] for text in texts
+        ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -59,7 +65,7 @@ def built(builder: Make, photographs: list[Path], tmp_path: Path) -> tuple[Codeb
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of at most sixty items, so that every step but the images has several."""
-    monkeypatch.setattr(build_module, "Shards", lambda folder, step, progress, size: Shards(folder, step, progress, min(size, 60)))
+    monkeypatch.setattr(build_module, "Shards", lambda folder, step, progress, size, world: Shards(folder, step, progress, min(size, 60)))
 
 
 def test_what_is_returned_is_what_was_written(built: tuple[Codebook, Codebook], tmp_path: Path) -> None:
@@ -211,10 +217,10 @@ def test_a_build_that_is_stopped_after_every_part_gives_the_same_bytes(builder: 
         with pytest.raises(KeyboardInterrupt):
             builder("stopped", stop_at_news).build(photographs, tmp_path / "stopped-build")
         assert not (tmp_path / "stopped-build").exists()
-    parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").iterdir()}
+    parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").glob("*.safetensors")}
     builder("stopped", stop_at_news).build(photographs, tmp_path / "stopped-build")
     assert contents(tmp_path / "stopped-build") == contents(tmp_path / "whole-build")
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").iterdir()} == parts  # nothing was computed twice
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").glob("*.safetensors")} == parts  # nothing was computed twice
 
 
 def test_a_build_that_is_stopped_inside_a_part_leaves_no_half_part(builder: Make, photographs: list[Path], tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_a_build_that_is_stopped_inside_a_part_leaves_no_half_part(builder: Make
     with pytest.raises(KeyboardInterrupt):
         stopping.build(photographs, tmp_path / "built")
     assert not (tmp_path / "built").exists()
-    assert not [path for path in (tmp_path / "work").iterdir() if not path.name.startswith("encoding-images")]
+    assert not [path for path in (tmp_path / "work").iterdir() if not path.name.startswith(("encoding-images", "begun-"))]
     builder("fresh").build(photographs, tmp_path / "fresh-build")
     builder().build(photographs, tmp_path / "built")
     assert contents(tmp_path / "built") == contents(tmp_path / "fresh-build")
@@ -231,8 +237,8 @@ def test_a_build_that_is_stopped_inside_a_part_leaves_no_half_part(builder: Make
 def stopping_llm(llm: FrozenLLM) -> FrozenLLM:
     """The same LLM, stopped by its user while it continues the first words."""
 
-    def stop(prompts: Sequence[Prompt]) -> list[int]:
-        FrozenLLM.next_tokens(llm, prompts[:3])
+    def stop(prompts: Sequence[Prompt], count: int) -> list[tuple[int, ...]]:
+        FrozenLLM.next_tokens(llm, prompts[:3], count)
         raise KeyboardInterrupt
 
     same = FrozenLLM(llm.model, llm.tokenizer, llm.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -242,3 +243,40 @@ def test_reading_a_codebook_needs_no_llm(folder: Path) -> None:
         f"import sys; from v2l.codebook.codebook import Codebook; Codebook.load({str(folder)!r}); sys.exit('transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("count", [1, 4, 40])
+@pytest.mark.parametrize("size", [1, 7, 16384])
+def test_nearest_does_not_depend_on_how_many_rows_are_compared_at_once(size: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = tiny_codebook()
+    doubled = replace(book, embeddings=torch.cat([book.embeddings[:20], book.embeddings[:20]]))  # every score comes twice
+    order = (queries(9) @ doubled.embeddings.T).sort(dim=-1, descending=True, stable=True)
+    monkeypatch.setattr("v2l.codebook.codebook.ROWS", size)
+    scores, rows = doubled.nearest(queries(9), count)
+    torch.testing.assert_close(scores, order.values[:, :count])
+    assert torch.equal(rows, order.indices[:, :count])
+
+
+def test_loading_leaves_the_collection_of_garbage_as_it_was(folder: Path) -> None:
+    assert gc.isenabled()
+    Codebook.load(folder)
+    assert gc.isenabled()
+
+
+def test_merged_codebooks_keep_the_first_of_equal_ids() -> None:
+    one, other = tiny_codebook(6).select([0, 1, 2]), tiny_codebook(6).select([5, 2, 1])
+    changed = replace(other, entries=(other.entries[0], replace(other.entries[1], word="another"), other.entries[2]))
+    merged = one.merge(changed)
+    assert merged.words == ("word0", "word1", "word2", "word5")
+    assert torch.equal(merged.embeddings, tiny_codebook(6).embeddings[[0, 1, 2, 5]])
+    assert (merged.facts["sizes"], merged.facts["duplicate"]) == ([3, 3], 2)
+
+
+@pytest.mark.parametrize("kind", ["llm", "encoder"])
+def test_codebooks_of_different_models_are_not_merged(kind: str) -> None:
+    book = tiny_codebook(3)
+    moved = replace(book, source=replace(book.source, **{kind: "moved"}))
+    assert len(book.merge(moved)) == 3, "a name is no model"
+    other = replace(book, source=replace(book.source, **{kind: "other", f"{kind}_fingerprint": "0123456789abcdef"}))
+    with pytest.raises(V2LError, match=rf"one codebook is of the {kind} .*, the other of other \(0123456789ab…\)"):
+        book.merge(other)

@@ -12,6 +12,8 @@ from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM
 from v2l.prompts.prompt import Prompt
 
+OPENING = "a photo of {}"
+
 
 def all_grams(llm: FrozenLLM, encoder: JointEncoder) -> list[Gram]:
     vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
@@ -29,9 +31,9 @@ def test_expansion_in_batches_equals_greedy_decoding_one_by_one(sentence: bool, 
     llm = tiny_llm(sentence=sentence)
     grams = all_grams(llm, encoder)
     for _ in range(2):  # to bigrams, to trigrams
-        prompts = [opening_prompt(gram) for gram in grams]
+        prompts = [opening_prompt(gram, OPENING) for gram in grams]
         continuations = llm.next_tokens(prompts, batch_size=16)
-        assert continuations == [greedy(llm, prompt) for prompt in prompts]
+        assert continuations == [(greedy(llm, prompt),) for prompt in prompts]
         longer, without = expand(grams, llm, continuations)
         assert longer
         assert len(longer) + without == len(grams)
@@ -41,7 +43,7 @@ def test_expansion_in_batches_equals_greedy_decoding_one_by_one(sentence: bool, 
 
 def test_a_longer_surface_is_the_text_of_its_ids(llm: FrozenLLM, encoder: JointEncoder) -> None:
     grams = all_grams(llm, encoder)
-    longer, _ = expand(grams, llm, llm.next_tokens([opening_prompt(gram) for gram in grams]))
+    longer, _ = expand(grams, llm, llm.next_tokens([opening_prompt(gram, OPENING) for gram in grams], 3))
     before = llm.encode_pieces("a")
     assert all(llm.decode([*before, *gram.ids]) == f"a{gram.surface}" for gram in longer)
 
@@ -49,7 +51,7 @@ def test_a_longer_surface_is_the_text_of_its_ids(llm: FrozenLLM, encoder: JointE
 def test_grams_keep_their_order_and_word_boundaries(llm: FrozenLLM) -> None:
     straw, hat = (tuple(llm.encode_pieces(text)) for text in (" straw", " hat"))
     assert len(straw) == len(hat) == 1
-    longer, without = expand([Gram(straw, " straw"), Gram(hat, " hat")], llm, [*hat, *straw])
+    longer, without = expand([Gram(straw, " straw"), Gram(hat, " hat")], llm, [hat, straw])
     assert longer == [Gram(straw + hat, " straw hat"), Gram(hat + straw, " hat straw")]
     assert without == 0
 
@@ -58,7 +60,21 @@ def test_continuations_that_are_no_words_are_counted(llm: FrozenLLM) -> None:
     (hat,) = llm.encode_pieces(" hat")
     (newline,) = llm.encode_pieces("\n")
     end = llm.tokenizer.eos_token_id
-    assert expand([Gram((hat,), " hat")] * 3, llm, [newline, end, hat]) == ([Gram((hat, hat), " hat hat")], 2)
+    assert expand([Gram((hat,), " hat")] * 2, llm, [[newline, end], [hat]]) == ([Gram((hat, hat), " hat hat")], 2)
+
+
+def test_a_gram_has_as_many_longer_ones_as_it_has_continuations(llm: FrozenLLM) -> None:
+    straw, hat, of = (llm.encode_pieces(text)[0] for text in (" straw", " hat", " of"))
+    longer, without = expand([Gram((straw,), " straw"), Gram((hat,), " hat")], llm, [[hat, of], [straw]])
+    assert [gram.surface for gram in longer] == [" straw hat", " straw of", " hat straw"]
+    assert without == 0
+
+
+def test_punctuation_follows_when_not_only_words_are_wanted(llm: FrozenLLM) -> None:
+    hat, comma, newline = (llm.encode_pieces(text)[0] for text in (" hat", ",", "\n"))
+    continuations = [[comma, newline, llm.tokenizer.eos_token_id]]
+    assert expand([Gram((hat,), " hat")], llm, continuations) == ([], 3)
+    assert expand([Gram((hat,), " hat")], llm, continuations, words_only=False) == ([Gram((hat, comma), " hat,")], 2)
 
 
 def test_every_gram_has_one_continuation(llm: FrozenLLM) -> None:
@@ -66,25 +82,28 @@ def test_every_gram_has_one_continuation(llm: FrozenLLM) -> None:
         expand([Gram((1,), "a")], llm, [])
 
 
-@pytest.mark.parametrize(
-    ("surface", "words"), [("truck", True), (" truck", True), ("-tail", True), (" o'clock", True), ("7", True), (" é", True)]
-)
-@pytest.mark.parametrize("special", [False, True])
-def test_words_are_words_unless_they_are_marks(surface: str, words: bool, special: bool) -> None:
-    assert is_word_like(surface, special) is (words and not special)
+def test_a_byte_is_no_continuation(llm: FrozenLLM) -> None:
+    (byte,) = llm.tokenizer.convert_tokens_to_ids(["Ã"])
+    assert expand([Gram((1,), "a")], llm, [[byte]], words_only=False) == ([], 1)
+
+
+@pytest.mark.parametrize("surface", ["truck", " truck", "-tail", " o'clock", "7", " é"])
+def test_letters_digits_and_the_marks_inside_words_make_a_longer_word(surface: str) -> None:
+    assert is_word_like(surface)
 
 
 @pytest.mark.parametrize("surface", ["", " ", "\n", "truck\n", ".", ",", " (", "-", "'", "a.b", "\ufffd", "two words?"])
 def test_punctuation_newlines_and_bytes_make_no_longer_word(surface: str) -> None:
-    assert not is_word_like(surface, is_special=False)
+    assert not is_word_like(surface)
 
 
+@pytest.mark.parametrize("opening", [OPENING, "the {}", "{}"])
 @pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
-def test_the_prompt_reads_a_photo_of_and_the_gram(sentence: bool, encoder: JointEncoder) -> None:
+def test_the_prompt_reads_the_opening_and_the_gram(sentence: bool, opening: str, encoder: JointEncoder) -> None:
     llm = tiny_llm(sentence=sentence)
     for gram in all_grams(llm, encoder):
-        text = llm.decode(llm.encode_pieces(opening_prompt(gram)))
-        assert text.lstrip() == f"a photo of {gram.surface.lstrip()}"
+        text = llm.decode(llm.encode_pieces(opening_prompt(gram, opening)))
+        assert text.lstrip() == opening.format(gram.surface.lstrip())
 
 
 @pytest.mark.parametrize(

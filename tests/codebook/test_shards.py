@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
 from torch import Tensor
 
+from v2l.checkpoint import save_tensors
 from v2l.codebook.shards import Shards
-from v2l.errors import V2LError
+from v2l.processes import World
 
 ITEMS = [f"word {number}" for number in range(10)]
 
@@ -86,10 +91,57 @@ def test_no_items_give_no_parts(tmp_path: Path) -> None:
     assert Shards(tmp_path, "squares").run([], [], Squares()) == []
 
 
-def test_a_damaged_part_is_one_line(tmp_path: Path) -> None:
-    shards = Shards(tmp_path, "squares")
+@dataclass(frozen=True)
+class Meeting(World):
+    """A process of a world whose processes are threads."""
+
+    place: Barrier = field(default_factory=lambda: Barrier(2))
+
+    def wait(self) -> None:
+        self.place.wait(timeout=60)
+
+
+def test_parts_are_shared_out_and_every_process_gets_all(tmp_path: Path) -> None:
+    place, work = Barrier(2), [Squares(), Squares()]
+
+    def process(index: int) -> list[Tensor]:
+        return Shards(tmp_path, "squares", size=3, world=Meeting(index, 2, place=place)).run(ITEMS, ["fact"], work[index])
+
+    with ThreadPoolExecutor(2) as threads:
+        assert [torch.cat(rows).tolist() for rows in threads.map(process, range(2))] == [squares(ITEMS)] * 2
+    assert [squares_of.parts for squares_of in work] == [[ITEMS[0:3], ITEMS[6:9]], [ITEMS[3:6], ITEMS[9:]]]
+
+
+def cut_short(content: bytes) -> bytes:
+    return content[:-8]
+
+
+def one_bit_turned(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut_short, one_bit_turned, emptied])
+def test_a_damaged_part_is_made_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    shards, again, after = Shards(tmp_path, "squares", size=4), Squares(), Squares()
+    shards.run(ITEMS, [], Squares())
+    part = sorted(tmp_path.iterdir())[1]
+    whole = part.read_bytes()
+    part.write_bytes(damage(whole))
+    assert torch.cat(shards.run(ITEMS, [], again)).tolist() == squares(ITEMS)
+    assert len(again.parts) == 1
+    assert part.read_bytes() == whole
+    shards.run(ITEMS, [], after)
+    assert after.parts == []
+
+
+def test_a_part_of_an_unknown_kind_is_made_again(tmp_path: Path) -> None:
+    shards, again = Shards(tmp_path, "squares"), Squares()
     shards.run(ITEMS, [], Squares())
     (part,) = tmp_path.iterdir()
-    part.write_bytes(part.read_bytes()[:-8])
-    with pytest.raises(V2LError, match="is truncated or no safetensors file"):
-        shards.run(ITEMS, [], Squares())
+    save_tensors(part, {"rows": torch.zeros(10, 1)})
+    assert torch.cat(shards.run(ITEMS, [], again)).tolist() == squares(ITEMS)
+    assert again.parts == [ITEMS]

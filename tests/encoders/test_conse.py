@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.encoders.conse import load_lite_weights
 from v2l.errors import V2LError
-from v2l.images import find_images, load_image
+from v2l.images import load_image
+from v2l.sources import find_images
 
 LABELS = ["hat", "dress", "shoe", "pants"]  # of the sample photographs; their folder is called shoes
 

@@ -5,8 +5,10 @@ Source: V2L Tokenizer, arXiv 2403.07874, section 3.1. Every step keeps its finis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +16,17 @@ import torch
 
 from v2l.checkpoint import write_directory, write_manifest
 from v2l.codebook.codebook import Codebook, Entry, Source
-from v2l.codebook.embedding import embed_words
+from v2l.codebook.embedding import WordEmbedder, embed_words
 from v2l.codebook.expansion import Gram, dangles, expand, opening_prompt
-from v2l.codebook.filtering import count_top_candidates, image_features
+from v2l.codebook.filtering import Rule, count_votes, encode_files, filter_candidates, unreadable_files
+from v2l.codebook.resume import begun
 from v2l.codebook.shards import Progress, Shards, silent
 from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
+from v2l.processes import ALONE, World
 from v2l.prompts.prompt import Prompt
+from v2l.sources import ImageFile
 
 KIND, SCHEMA = "codebooks", 1
 
@@ -31,9 +36,10 @@ class ExpandingLLM(LanguageTokens, Protocol):
 
     name: str
     fingerprint: str
+    weights_fingerprint: str
 
-    def next_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
-        """The most likely next token id of each prompt."""
+    def next_tokens(self, prompts: Sequence[Prompt], count: int) -> list[tuple[int, ...]]:
+        """The `count` likeliest next token ids of each prompt, likeliest first."""
         ...
 
 
@@ -47,6 +53,8 @@ class CodebookBuilder:
         config: settings, all recorded in the result.
         work: folder for finished parts.
         progress: told after every part.
+        image_work: folder for the images' vectors, which other work may share; by default `work`.
+        world: the processes that build together.
     """
 
     encoder: JointEncoder
@@ -54,36 +62,61 @@ class CodebookBuilder:
     config: CodebookConfig
     work: Path
     progress: Progress = silent
+    image_work: Path | None = None
+    world: World = ALONE
 
     @property
     def source(self) -> Source:
         """Names and fingerprints of both models."""
         return Source(self.llm.name, self.llm.fingerprint, self.encoder.name, self.encoder.fingerprint)
 
-    def build(self, images: Sequence[Path], target: str | Path) -> tuple[Codebook, Codebook]:
+    def build(
+        self, images: Sequence[ImageFile], target: str | Path, keep_candidates: bool = False, replace_other: bool = False
+    ) -> tuple[Codebook, Codebook]:
         """Build both codebooks and write them to `target`/local and `target`/global.
 
         Args:
             images: the photographs that filter the global codebook.
-            target: a new directory, or an older build to replace.
+            target: a new directory, or an older build with the same settings to replace.
+            keep_candidates: write `target`/candidates too: the global codebook before the filter, with all counts.
+            replace_other: replace whatever v2l wrote there, also with other settings.
 
         Returns:
             The local and the global codebook.
 
         Raises:
-            V2LError: no image is readable, no word is left, or the place cannot be written.
+            V2LError: no image is readable, no word is left, the target was begun or built with other settings, or it cannot be written.
         """
-        with write_directory(target) as folder:  # refuses a place that cannot be written before the long work
-            features, unreadable = image_features(self.encoder, images, self._shards("encoding images", 256))
-            vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
-            grams, lost = self.candidates(vocabulary)
-            local = self._local(vocabulary, self._embed(vocabulary.surfaces))
-            everything = self._global(grams, self._embed([gram.surface for gram in grams]), lost)
-            filtered = self.filter(everything, features, unreadable_images=[path.name for path in unreadable])
-            local.save(folder / "local")
-            filtered.save(folder / "global")
-            write_manifest(folder, {"kind": KIND, "schema": SCHEMA, "source": vars(self.source), "config": asdict(self.config)})
+        manifest = {"kind": KIND, "schema": SCHEMA, "source": vars(self.source), "config": asdict(self.config)}
+        with self._writing(target, manifest, replace_other) as folder:  # refuses a place that cannot be written before the long work
+            local, candidates = self.embedded(images)
+            filtered = filter_candidates(candidates, Rule(self.config.min_count, self.config.keep, self.config.keep_share))
+            if folder is not None:
+                books = {"local": local, "global": filtered} | ({"candidates": candidates} if keep_candidates else {})
+                for name, codebook in books.items():
+                    codebook.save(folder / name)
+                write_manifest(folder, manifest)
+        self.world.wait()
         return local, filtered
+
+    def embedded(self, images: Sequence[ImageFile]) -> tuple[Codebook, Codebook]:
+        """The local codebook, and all candidates of the global one with their counts.
+
+        Raises:
+            V2LError: no image is readable.
+        """
+        image_shards = replace(self._shards("encoding images", 256), folder=self.image_work or self.work)
+        vectors = encode_files(self.encoder, images, image_shards)
+        unreadable = unreadable_files(images, vectors)
+        vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
+        grams, lost = self.candidates(vocabulary)
+        embeddings = self._embed([*vocabulary.surfaces, *(gram.surface for gram in grams)])  # most local words are candidates too
+        local = self._local(vocabulary, embeddings[: len(vocabulary)])
+        candidates = self._global(grams, embeddings[len(vocabulary) :], lost)
+        counts = count_votes(vectors, candidates.embeddings.float(), self.world).tolist()
+        counted = [Entry(e.word, e.ids, e.order, count, e.aliases) for e, count in zip(candidates.entries, counts, strict=True)]
+        facts = {"images": len(images) - len(unreadable), "unreadable_images": [file.name for file in unreadable]}
+        return local, replace(candidates, entries=tuple(counted), facts=candidates.facts | facts)
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -94,44 +127,27 @@ class CodebookBuilder:
         """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason.
 
         A fragment begins no word ("issance") and means nothing by itself, so it is no candidate: in the joint space such entries
-        lie near everything and would stand among the words of every image.
+        lie near everything and would stand among the words of every image. Nor is an n-gram that ends in "of" or "that". Without
+        `words_only` both stay.
         """
+        words_only = self.config.words_only
+        fragments = vocabulary.fragments if words_only else frozenset()
         subwords = zip(vocabulary.ids, vocabulary.surfaces, strict=True)
-        grams = [Gram((token_id,), surface) for token_id, surface in subwords if token_id not in vocabulary.fragments]
-        lost: dict[str, int] = vocabulary.dropped | {"fragment": len(vocabulary.fragments)}
+        grams = [Gram((token_id,), surface) for token_id, surface in subwords if token_id not in fragments]
+        lost: dict[str, int] = vocabulary.dropped | {"fragment": len(fragments)}
         longest = grams
         for order in range(2, self.config.max_order + 1):
             continuations = self._continuations(longest, f"expanding to {order}-grams")
-            longest, without = expand(longest, self.llm, continuations)
+            longest, without = expand(longest, self.llm, continuations, words_only)
             lost[f"no {order}-gram (the continuation is no word)"] = without
             grams = grams + longest
-        whole = [gram for gram in grams if not dangles(gram)]
+        whole = [gram for gram in grams if not (words_only and dangles(gram))]
         lost["n-gram that dangles"] = len(grams) - len(whole)
         distinct: dict[tuple[int, ...], Gram] = {}
         for gram, reading in zip(whole, self.encoder.tokenize_texts([gram.surface.strip() for gram in whole]), strict=True):
             distinct.setdefault(reading, gram)
         lost["duplicate n-gram"] = len(whole) - len(distinct)
         return list(distinct.values()), lost
-
-    def filter(self, candidates: Codebook, features: torch.Tensor, **facts: Any) -> Codebook:
-        """Keep the candidates that enough images have among their five nearest, in the order of the candidates.
-
-        Args:
-            candidates: the codebook before filtering.
-            features: (n, D) float32, the images' vectors.
-            facts: what else the result tells about its making.
-        """
-        counts = count_top_candidates(features, candidates.embeddings)
-        counted = [
-            Entry(entry.word, entry.ids, entry.order, count, entry.aliases)
-            for entry, count in zip(candidates.entries, counts.tolist(), strict=True)
-        ]
-        kept = (counts >= self.config.min_count).nonzero().flatten()
-        if self.config.keep:  # the most often seen, and of equals the first
-            most = counts.sort(descending=True, stable=True).indices[: self.config.keep]
-            kept = most[counts[most] >= self.config.min_count].sort().values
-        facts |= {"candidates": len(counted), "images": len(features), "min_count": self.config.min_count}
-        return Codebook(tuple(counted), candidates.embeddings.half(), candidates.source, candidates.facts).select(kept, **facts)
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
         entries = tuple(
@@ -143,19 +159,31 @@ class CodebookBuilder:
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
         entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
-        return Codebook(entries, embeddings.half().float(), self.source, {"dropped": lost, "templates": list(self.templates)})
+        return Codebook(entries, embeddings.half(), self.source, {"dropped": lost, "templates": list(self.templates)})
 
     def _embed(self, surfaces: Sequence[str]) -> torch.Tensor:
-        words = [surface.strip() for surface in surfaces]
-        return embed_words(self.encoder, words, self.templates, self._shards("embedding words"))
+        """(V, D) float16, memory-mapped."""
+        embedder = WordEmbedder(self.encoder, self.templates, self.config.renormalize)
+        return embed_words(embedder, [surface.strip() for surface in surfaces], self._shards("embedding words", 512), torch.float16)
 
-    def _continuations(self, grams: list[Gram], step: str) -> list[int]:
-        """The LLM's most likely next token id after "a photo of" and each gram."""
-        prompts = [opening_prompt(gram) for gram in grams]
-        parts = self._shards(step, 1024).run(
-            prompts, [self.llm.name, self.llm.fingerprint], lambda part: torch.tensor(self.llm.next_tokens(part))
-        )
-        return [token_id for part in parts for token_id in part.tolist()]
+    def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
+        """The LLM's likeliest next token ids after every opening with each gram, each id once."""
+        count, found = self.config.continuations, []
+        for opening in self.config.openings:
+            prompts = [opening_prompt(gram, opening) for gram in grams]
+            facts = [self.llm.fingerprint, self.llm.weights_fingerprint, str(count)]
+            parts = self._shards(step, 1024).run(prompts, facts, lambda part: torch.tensor(self.llm.next_tokens(part, count)))
+            found.append([tuple(ids) for part in parts for ids in part.tolist()])
+        return [tuple(dict.fromkeys(chain(*ids))) for ids in zip(*found, strict=True)]
 
     def _shards(self, step: str, size: int = 4096) -> Shards:
-        return Shards(self.work, step, self.progress, size)
+        return Shards(self.work, step, self.progress, size, self.world)
+
+    @contextmanager
+    def _writing(self, target: str | Path, manifest: dict[str, Any], replace_other: bool) -> Iterator[Path | None]:
+        """The directory to fill; None in the processes that do not lead."""
+        if not self.world.leads:
+            yield None
+            return
+        with begun(target, self.work, manifest, replace_other), write_directory(target) as folder:
+            yield folder

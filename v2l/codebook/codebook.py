@@ -6,12 +6,14 @@ arXiv 2403.07874, section 3.1.
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,8 +21,13 @@ from torch import Tensor
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.errors import V2LError
 
+if TYPE_CHECKING:
+    from v2l.encoders.base import JointEncoder
+
 KIND, SCHEMA = "codebook", 1
-CHUNK_BYTES = 64 * 2**20  # of scores held at once by `nearest`
+CHUNK_BYTES = 64 * 2**20  # of scores and their order held at once by `nearest`
+BYTES_A_SCORE = 16  # float32 twice, and the int64 of its place
+ROWS = 16384  # rows in single precision at once
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Entry:
     Attributes:
         word: the surface form without outer spaces.
         ids: its token ids in the LLM's vocabulary.
-        order: 1 subword, 2 bigram, 3 trigram.
+        order: 1 subword, 2 bigram, 3 trigram; 0 when unknown.
         count: images that had it among their five nearest when it was filtered; 0 when unknown.
         aliases: other single token ids that the encoder reads just the same.
     """
@@ -82,7 +89,7 @@ class Codebook:
             )
         if not len(self.entries):
             raise V2LError("the codebook has no words", "at least one word", "v2l build-codebook --min-count 1")
-        if not torch.isfinite(self.embeddings).all():
+        if not self.embeddings.sum(dtype=torch.float32).isfinite():  # one NaN or infinity makes the sum one
             raise V2LError("the codebook's embeddings hold NaN or infinity", "finite numbers", "v2l build-codebook")
 
     def __len__(self) -> int:
@@ -127,10 +134,9 @@ class Codebook:
         Returns:
             scores (N, count) float32 and rows (N, count) int64, nearest first; ties go to the lower row.
         """
-        rows = self.embeddings.to(features.device, torch.float32)
-        chunk = max(1, CHUNK_BYTES // (4 * len(rows)))
-        found = [(part.float() @ rows.T).sort(dim=-1, descending=True, stable=True) for part in features.split(chunk)]
-        return torch.cat([scores[:, :count] for scores, _ in found]), torch.cat([order[:, :count] for _, order in found])
+        parts = features.split(max(1, CHUNK_BYTES // (BYTES_A_SCORE * min(len(self), ROWS))))
+        found = [self._nearest(part.float(), count) for part in parts]
+        return torch.cat([scores for scores, _ in found]), torch.cat([rows for _, rows in found])
 
     def nearest_distinct(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """As `nearest`, with one word of each family: case and plural doubles would crowd out the rest.
@@ -151,11 +157,69 @@ class Codebook:
         places = torch.tensor(picks, device=rows.device).view(len(features), count)  # (N, count) places in the sorted order
         return scores.gather(1, places), rows.gather(1, places)
 
+    def nearest_by_distance(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `nearest`, ranked by Euclidean distance to the rows as they are stored: of rows that have no unit length the longer ones win.
+
+        Returns:
+            cosines (N, count) float32 and rows (N, count) int64, nearest first; ties go to the lower row.
+
+        Raises:
+            V2LError: the codebook has fewer than `count` words.
+        """
+        if count > len(self):
+            raise V2LError(f"asked for {count} words of a codebook with {len(self)}", "fewer words", "a larger codebook")
+        rows = self.embeddings.to(features.device, torch.float32)
+        squares = rows.square().sum(dim=-1)
+        chunk = max(1, CHUNK_BYTES // (4 * len(rows)))
+        # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g| is the same for every row
+        nearness = (part.float() @ rows.T - 0.5 * squares for part in features.split(chunk))
+        found = torch.cat([near.sort(dim=-1, descending=True, stable=True).indices[:, :count] for near in nearness])  # (N, count)
+        cosines = (features.float()[:, None] * rows[found]).sum(dim=-1) / squares[found].sqrt()
+        return cosines, found
+
     def select(self, rows: Sequence[int] | Tensor, **facts: Any) -> Codebook:
         """The codebook of some of its rows, in the given order; `facts` are added to its own."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         entries = tuple(self.entries[row] for row in index.tolist())
         return replace(self, entries=entries, embeddings=self.embeddings[index], facts=self.facts | facts)
+
+    def require_source(self, source: Source) -> None:
+        """Refuse what comes of another LLM or another encoder.
+
+        Raises:
+            V2LError: they differ, with both values.
+        """
+        for kind in ("llm", "encoder"):
+            (ours, mark), (theirs, other) = ((getattr(s, kind), getattr(s, f"{kind}_fingerprint")) for s in (self.source, source))
+            if mark != other:
+                got = f"one codebook is of the {kind} {ours} ({mark[:12]}…), the other of {theirs} ({other[:12]}…)"
+                raise V2LError(got, "codebooks of one LLM and one encoder", "v2l build-codebook")
+
+    def require_encoder(self, encoder: JointEncoder) -> None:
+        """Refuse another encoder than the one that embedded the words.
+
+        Raises:
+            V2LError: it is another one, with both fingerprints.
+        """
+        if encoder.fingerprint != self.source.encoder_fingerprint:
+            raise V2LError(
+                f"the encoder {encoder.name} has fingerprint {encoder.fingerprint}",
+                f"{self.source.encoder} with fingerprint {self.source.encoder_fingerprint}, which embedded the codebooks",
+                "v2l build-codebook with this encoder",
+            )
+
+    def merge(self, other: Codebook) -> Codebook:
+        """This codebook's words, then the other's; of entries with the same token ids this codebook's stays.
+
+        Raises:
+            V2LError: they are of another LLM or another encoder.
+        """
+        self.require_source(other.source)
+        known = {entry.ids for entry in self.entries}
+        new = [row for row, entry in enumerate(other.entries) if entry.ids not in known]
+        facts = {"merged": [self.facts, other.facts], "sizes": [len(self), len(other)], "duplicate": len(other) - len(new)}
+        embeddings = torch.cat([self.embeddings, other.embeddings[new].to(self.embeddings.dtype)])
+        return Codebook(self.entries + tuple(other.entries[row] for row in new), embeddings, self.source, facts)
 
     def save(self, target: str | Path) -> None:
         """Write it as a directory: manifest.json, entries.jsonl (one word a line, readable), embeddings.safetensors.
@@ -180,9 +244,22 @@ class Codebook:
         folder = Path(directory)
         manifest = read_manifest(folder, KIND, SCHEMA)
         lines = (folder / "entries.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
-        entries = tuple(_entry(json.loads(line)) for line in lines)
+        with _without_collection():
+            entries = tuple(_entry(json.loads(line)) for line in lines)
         embeddings = load_tensors(folder / "embeddings.safetensors")["embeddings"]
         return cls(entries, embeddings, Source(**manifest["source"]), manifest["facts"])
+
+    def _nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """`nearest` of a few features, with a few rows in single precision at a time."""
+        scores = features.new_empty(len(features), 0)
+        rows = torch.empty(len(features), 0, dtype=torch.int64, device=features.device)
+        for first in range(0, len(self), ROWS):
+            near = features @ self.embeddings[first : first + ROWS].to(features).T  # (N, ROWS)
+            top = _stable_top(near, count)
+            merged = torch.cat([rows, top + first], dim=1)
+            scores, order = torch.cat([scores, near.gather(1, top)], dim=1).sort(dim=-1, descending=True, stable=True)
+            scores, rows = scores[:, :count], merged.gather(1, order)[:, :count]
+        return scores, rows
 
     def _first_of_families(self, order: list[int], count: int) -> list[int]:
         """Places in `order` of the first word of each family, until there are `count`."""
@@ -205,6 +282,28 @@ def family(word: str) -> str:
         if plain.endswith(ending) and len(plain) > len(ending) + 2:
             return plain.removesuffix(ending) + stem
     return plain
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python from searching for garbage while very many small objects are made, which would take longer than to make them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _stable_top(scores: Tensor, count: int) -> Tensor:
+    """(N, V) ──► the columns of the `count` highest scores, ascending where scores are equal: (N, count), highest first, or all V."""
+    count = min(count, scores.shape[1])
+    top = scores.topk(count, dim=-1)
+    if ((scores >= top.values[:, -1:]).sum(dim=-1) > count).any():  # at the border scores are equal: topk would take any of them
+        return scores.sort(dim=-1, descending=True, stable=True).indices[:, :count]
+    columns = top.indices.sort(dim=-1).values
+    return columns.gather(1, scores.gather(1, columns).sort(dim=-1, descending=True, stable=True).indices)
 
 
 def _entry(line: dict[str, Any]) -> Entry:

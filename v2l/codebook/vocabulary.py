@@ -6,12 +6,17 @@ arXiv 2403.07874, section 3.1; the duplicates are why a codebook keeps one id pe
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 REPLACEMENT = "\ufffd"  # what an incomplete UTF-8 byte sequence decodes to
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's spelling of one byte; alone it may read like a letter
+UNUSED = re.compile(
+    r"\W+(unused|reserved|extra|placeholder|dummy|control)\w*\d\W+", re.IGNORECASE
+)  # <unused7>, <|reserved_special_token_7|>
 
 
 class LanguageTokens(Protocol):
@@ -19,6 +24,10 @@ class LanguageTokens(Protocol):
 
     vocabulary_size: int
     special_ids: frozenset[int]
+
+    def piece(self, token_id: int) -> str | None:
+        """The token as the tokenizer's file writes it; None for an id that it leaves out."""
+        ...
 
     def surface(self, token_id: int) -> str:
         """The text of one token with the space in front of it, if it has one."""
@@ -47,17 +56,23 @@ class Vocabulary:
         return len(self.ids)
 
 
-def reason_to_drop(surface: str, is_special: bool) -> str | None:
-    """Why a token is no word: `control`, `byte`, `whitespace`, or None when it is one."""
-    if is_special:
+def reason_to_drop(tokens: LanguageTokens, token_id: int) -> str | None:
+    """Why a token is no word: `unused`, `control`, `byte`, `whitespace`, or None when it is one."""
+    piece = tokens.piece(token_id)
+    if not piece or UNUSED.fullmatch(piece):
+        return "unused"
+    if token_id in tokens.special_ids:
         return "control"
+    return "byte" if BYTE.fullmatch(piece) else reason_no_text(tokens.surface(token_id))
+
+
+def reason_no_text(surface: str) -> str | None:
+    """Why a surface is no word: `byte`, `whitespace`, `control`, or None when it is one."""
     if REPLACEMENT in surface:
         return "byte"
     if not surface.strip():
         return "whitespace"
-    if not surface.strip().isprintable():
-        return "control"
-    return None
+    return None if surface.strip().isprintable() else "control"
 
 
 def is_fragment(surface: str) -> bool:
@@ -75,11 +90,11 @@ def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[
         tokens: the LLM's tokenizer.
         read_by_encoder: the joint encoder's `tokenize_texts`; ids whose surfaces it reads alike are aliases of the lowest.
     """
-    surfaces = [tokens.surface(token_id) for token_id in range(tokens.vocabulary_size)]
-    reasons = [reason_to_drop(surface, token_id in tokens.special_ids) for token_id, surface in enumerate(surfaces)]
+    reasons = [reason_to_drop(tokens, token_id) for token_id in range(tokens.vocabulary_size)]
     candidates = [token_id for token_id, reason in enumerate(reasons) if reason is None]
     dropped = Counter(reason for reason in reasons if reason is not None)
-    readings = read_by_encoder([surfaces[token_id].strip() for token_id in candidates])
+    surfaces = {token_id: tokens.surface(token_id) for token_id in candidates}
+    readings = read_by_encoder([surface.strip() for surface in surfaces.values()])
     aliases: dict[tuple[int, ...], list[int]] = {}
     for token_id, reading in zip(candidates, readings, strict=True):
         if reading:

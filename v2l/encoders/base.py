@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, centre_crop
 
 # Templates that a word is put into before it is embedded, by the name that a codebook records.
@@ -67,11 +68,43 @@ class JointEncoder(nn.Module, ABC):
     def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """N texts ──► the token ids that the text half reads; equal ids mean equal vectors."""
 
+    def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
+        """What puts words into a sentence with one `{}` and encodes them: N words ──► (N, D) float32, unit length.
+
+        Sentences that read alike are encoded once. An encoder that can run the beginning of the sentence once for all words does so.
+        """
+
+        def encode(words: Sequence[str]) -> Tensor:
+            texts = [template.format(word) for word in words]
+            return encode_distinct(self.tokenize_texts(texts), lambda places: self.encode_texts([texts[place] for place in places]))
+
+        return encode
+
+    def image_weights(self) -> dict[str, Tensor]:
+        """The weights of the image half, by the names of its own architecture."""
+        raise V2LError(f"{self.name} is no CLIP", "an encoder of open_clip", "--encoder openclip:ViT-L-14/openai")
+
     def prepare_batch(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) ──► (B, 3, S, S), both in [0, 1]; a batch that is prepared already passes unchanged."""
         if images.shape[-2:] == (self.image_size, self.image_size):
             return images.to(self.device)
         return torch.stack([self.prepare(image) for image in images.to(self.device)])
+
+
+def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[int]], Tensor]) -> Tensor:
+    """Encode one of each distinct reading and give its vector to all that read alike.
+
+    Args:
+        readings: N token sequences.
+        encode: places of the first of each kind ──► a row for each.
+
+    Returns:
+        (N, D), as `encode` gives it.
+    """
+    first = {reading: place for place, reading in reversed(list(enumerate(readings)))}
+    places = sorted(first.values())
+    row = {readings[place]: number for number, place in enumerate(places)}
+    return encode(places)[[row[reading] for reading in readings]]
 
 
 def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:

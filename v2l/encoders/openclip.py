@@ -7,22 +7,32 @@ have different fingerprints. Frozen: every weight. Source: OpenCLIP, arXiv 2212.
 from __future__ import annotations
 
 import logging
+import random
+import string
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import open_clip
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from v2l.encoders.base import JointEncoder, fingerprint_of, resize_shorter_side
+from v2l.encoders.base import JointEncoder, encode_distinct, fingerprint_of, resize_shorter_side
+from v2l.encoders.causal import CausalTower, Row
 from v2l.errors import V2LError
 from v2l.zoo import is_offline
 
+logger = logging.getLogger(__name__)
+
+TOKENIZED = 4096  # texts at a time: open_clip pads each to its full context
+CHECKED = 64  # random prompts that a short way must read as the long way does
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # longest distance of their unit vectors
 IMAGENET_TEMPLATES = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)  # the 80, as strings
 
 
@@ -77,12 +87,70 @@ class OpenCLIP(JointEncoder):
         batches = [self.tokenizer(list(texts[start : start + batch_size])) for start in range(0, len(texts), batch_size)]
         return torch.cat([self.model.encode_text(batch.to(self.device), normalize=True).float() for batch in batches])
 
-    def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        return [tuple(row[: int(row.nonzero().max()) + 1].tolist()) for row in self.tokenizer(list(texts))]  # 0 fills up, and is "!" inside
+    def tokenize_texts(self, texts: Sequence[str]) -> list[Row]:
+        readings: list[Row] = []
+        for start in range(0, len(texts), TOKENIZED):
+            rows = self.tokenizer(list(texts[start : start + TOKENIZED]))
+            fill = (rows != 0).flip(1).int().argmax(dim=1)  # 0 fills up, and is "!" inside
+            readings += [tuple(row[: len(row) - zeros]) for row, zeros in zip(rows.tolist(), fill.tolist(), strict=True)]
+        return readings
+
+    def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
+        return super().in_template(template) if self.causal_tower is None else self._after_beginning(self.causal_tower, template)
+
+    @cached_property
+    def causal_tower(self) -> CausalTower | None:
+        """The text half where texts may be cut at their end and share their beginnings; None where each is run as it is.
+
+        The short way is tried on random prompts before it is used: unit vectors must agree with the long way's to `TOLERANCE`.
+        """
+        tower = causal_tower(self.model)
+        if tower is None:
+            return None
+        words, template = random_words(CHECKED), IMAGENET_TEMPLATES[0]
+        whole = self.encode_texts([template.format(word) for word in words])
+        worst = float((self._after_beginning(tower, template)(words) - whole).norm(dim=-1).max())
+        allowed = TOLERANCE[next(self.model.parameters()).dtype]
+        if worst <= allowed:
+            return tower
+        logger.warning("%s: cut texts are %.0e from whole ones (allowed: %.0e), so texts are run whole", self.name, worst, allowed)
+        return None
+
+    def _after_beginning(self, tower: CausalTower, template: str) -> Callable[[Sequence[str]], Tensor]:
+        """As `in_template`; the sentence's beginning is run here, once."""
+        beginning = tower.begin(tower.cut(self.tokenizer([template.partition("{}")[0]]))[0][:-1])
+
+        def encode(words: Sequence[str]) -> Tensor:
+            rows = tower.cut(self.tokenizer([template.format(word) for word in words]))
+            return encode_distinct(rows, lambda places: tower.encode([rows[place] for place in places], beginning))
+
+        return encode
+
+    def image_weights(self) -> dict[str, Tensor]:
+        return dict(self.model.visual.state_dict())
 
     def _normalize(self, images: Tensor) -> Tensor:
         dtype = next(self.model.parameters()).dtype
         return ((self.prepare_batch(images) - self.mean) / self.std).to(dtype)
+
+
+def causal_tower(model: nn.Module) -> CausalTower | None:
+    """The text half of a model whose texts may be cut at their end: CLIP's, not SigLIP's (sees all) or CoCa's (an own token at the end)."""
+    text = getattr(model, "text", model)  # some models keep the text half apart
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    blocks = getattr(getattr(text, "transformer", None), "resblocks", ())
+    plain = len(blocks) > 0 and all(type(block) is ResidualAttentionBlock for block in blocks)
+    sees_all = getattr(text, "attn_mask", None) is None or getattr(text, "cls_emb", None) is not None
+    if not plain or sees_all or pool not in ("argmax", "eos"):
+        return None
+    return CausalTower(text, None if pool == "argmax" else getattr(text, "text_eos_id", getattr(text, "eos_id", None)))
+
+
+def random_words(count: int) -> list[str]:
+    """Always the same random phrases, from one word to far too many."""
+    chance = random.Random(0)
+    lengths = [*(chance.choice((1, 1, 2, 3, 8)) for _ in range(count - 1)), 99]
+    return [" ".join("".join(chance.choices(string.ascii_letters + ".,!'-", k=chance.randint(1, 9))) for _ in range(n)) for n in lengths]
 
 
 def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> OpenCLIP:

@@ -1,0 +1,203 @@
+"""Images come from folders, lists and tar shards alike, each once, in one order, and nothing is unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from v2l.datasets import CropSettings, ImageDataset
+from v2l.errors import V2LError
+from v2l.images import Skipped, load_image, load_images, save_image
+from v2l.sources import TarMember, find_images, image_bytes, image_size, image_version, split_by_hash
+
+
+def picture(path: Path, shade: int = 0) -> Path:
+    save_image(torch.full((3, 6, 6), shade / 255), path)
+    return path
+
+
+def shard(path: Path, *members: Path) -> Path:
+    """A webdataset shard: each picture beside its label."""
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            label = path.with_name(f"{member.stem}.cls")
+            label.write_text("7", encoding="utf-8")
+            tar.add(member, arcname=member.name)
+            tar.add(label, arcname=label.name)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return [picture(tmp_path / "pictures" / f"{index:02}.png", index) for index in range(30)]
+
+
+def names(*places: str | Path) -> list[str]:
+    return [file.name for file in find_images(*places)]
+
+
+def test_images_are_found_below_a_folder_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    for name in ("b/2.JPG", "b/1.png", "a.webp", "notes.md", ".hidden.png", ".cache/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["a.webp", "b/1.png", "b/2.JPG"]
+    assert find_images(tmp_path / "notes.md") == [tmp_path / "notes.md"]
+
+
+def test_a_tar_shard_is_a_folder_of_images_that_is_not_unpacked(pictures: list[Path], tmp_path: Path) -> None:
+    archive = shard(tmp_path / "a.tar", *pictures[:4])
+    before = sorted(tmp_path.rglob("*"))
+    members = find_images(archive)
+    assert [member.name for member in members] == [path.name for path in pictures[:4]]
+    for member, path in zip(members, pictures, strict=False):
+        assert torch.equal(load_image(member), load_image(path))
+        assert image_bytes(member) == path.read_bytes()
+        assert image_size(member) == image_size(path) == path.stat().st_size
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_shards_are_found_in_folders_beside_images(pictures: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    picture(folder / "b.png")
+    shard(folder / "a.tar", *pictures[:2])
+    shard(folder / "c.tar", pictures[2])
+    assert names(folder) == ["00.png", "01.png", "b.png", "02.png"]
+
+
+def test_members_in_folders_and_hidden_members_are_read_as_in_folders(pictures: list[Path], tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("cat/0.png", "./dog/0.png", ".hidden/0.png", "cat/._0.png"):
+            tar.add(pictures[0], arcname=name)
+    members = find_images(tmp_path / "a.tar")
+    assert [str(member) for member in members] == [f"{tmp_path}/a.tar/cat/0.png", f"{tmp_path}/a.tar/./dog/0.png"]
+    assert len({member.parent for member in members}) == 2
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_lists_keep_their_order_and_start_at_their_own_folder(name: str, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    lines = ["../pictures/03.png", "../pictures/01.png", "", str(pictures[2])]
+    text = "label,path\n" + "\n".join(f"x,{line}" for line in lines) if name == "a.csv" else "\n".join(lines)
+    (tmp_path / "lists" / name).write_text(text + "\n", encoding="utf-8")
+    assert names(tmp_path / "lists" / name) == ["03.png", "01.png", "02.png"]
+    assert all(load_image(file).shape == (3, 6, 6) for file in find_images(tmp_path / "lists" / name))
+
+
+def test_places_are_joined_in_their_order_and_give_every_image_once(pictures: list[Path], tmp_path: Path) -> None:
+    archive = shard(tmp_path / "a.tar", pictures[0])
+    found = find_images(pictures[3], archive, pictures[3], tmp_path / "pictures")
+    assert [file.name for file in found][:3] == ["03.png", "00.png", "00.png"]
+    assert len(found) == len(set(found)) == 31
+
+
+def test_a_place_may_give_one_part_only(pictures: list[Path], tmp_path: Path) -> None:
+    folder, archive = tmp_path / "pictures", shard(tmp_path / "a.tar", *pictures)
+    for part in ("train", "eval"):
+        found = find_images(f"{folder}@{part}")
+        assert found == split_by_hash(pictures, part)
+        assert names(f"{archive}@{part}") == [file.name for file in found], "an image does not change sides in an archive"
+    assert sorted(find_images(f"{folder}@train", f"{folder}@eval")) == pictures
+
+
+def test_a_folder_whose_name_looks_like_a_part_is_itself(tmp_path: Path) -> None:
+    picture(tmp_path / "me@train" / "a.png")
+    assert names(tmp_path / "me@train") == ["a.png"]
+
+
+def test_a_file_never_changes_sides(tmp_path: Path) -> None:
+    paths = [Path(f"image_{index:04}.jpg") for index in range(1000)]
+    train, held_out = split_by_hash(paths, "train"), split_by_hash(paths, "eval")
+    assert sorted(train + held_out) == paths
+    assert 0.76 < len(train) / len(paths) < 0.84
+    assert split_by_hash([tmp_path / "elsewhere" / path for path in train], "train") == [tmp_path / "elsewhere" / path for path in train]
+    assert split_by_hash(paths, "all") == paths
+    assert (int(hashlib.sha256(b"image_0000.jpg").hexdigest(), 16) % 100 < 80) == (paths[0] in train)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("folder/notes.md", "text", "holds no image file; allowed: files ending in .jpg"),
+        ("empty.txt", "\n\n", r"empty\.txt holds no image file"),
+        ("empty.csv", "", r"empty\.csv is empty; allowed: a first line with a column named path"),
+        ("labels.csv", "file,label\na.png,x\n", r"labels\.csv has the columns file, label; allowed: a first line with a column named path"),
+        ("text.tar", "no archive" * 100, r"text\.tar is damaged, or no plain tar archive"),
+        ("empty.tar", "", r"empty\.tar is damaged, or no plain tar archive"),
+    ],
+)
+def test_a_place_without_images_is_refused_in_one_line(name: str, content: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(V2LError, match=complaint) as refused:
+        find_images(tmp_path / name.split("/")[0])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("place", ["none", "none@train", "none.tar"])
+def test_a_place_that_is_not_there_is_refused(place: str, tmp_path: Path) -> None:
+    with pytest.raises(V2LError, match=r"there is no folder or file .*; allowed: a folder, an image, a list .* or a shard"):
+        find_images(tmp_path / place)
+
+
+def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
+    only = next(f"{index}.png" for index in range(100) if split_by_hash([Path(f"{index}.png")], "train"))
+    picture(tmp_path / "one" / only)
+    with pytest.raises(V2LError, match="one@eval holds no image file"):
+        find_images(f"{tmp_path / 'one'}@eval")
+
+
+@pytest.mark.parametrize("damage", ["cut in a picture", "cut in a header", "no header", "compressed"])
+def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path: Path) -> None:
+    archive = shard(tmp_path / "a.tar", *pictures[:3])
+    content, last = archive.read_bytes(), find_images(archive)[2].offset
+    damaged = {
+        "cut in a picture": content[: last + 10],
+        "cut in a header": content[: last - 400],
+        "no header": content[: last - 512] + b"x" * 512 + content[last:],
+        "compressed": None,
+    }[damage]
+    if damaged is None:
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(pictures[0], arcname="0.png")
+    else:
+        archive.write_bytes(damaged)
+    with pytest.raises(V2LError, match=r"a\.tar is damaged, or no plain tar archive"):
+        find_images(archive)
+
+
+def test_a_shard_that_shrank_after_it_was_listed_loses_its_images_only(pictures: list[Path], tmp_path: Path) -> None:
+    members = find_images(shard(tmp_path / "a.tar", *pictures[:3]))
+    with (tmp_path / "a.tar").open("r+b") as file:
+        file.truncate(members[2].offset + 3)
+    skipped = Skipped()
+    assert [member.name for member, _ in load_images(members, skipped)] == ["00.png", "01.png"]
+    assert "a.tar/02.png is cut short" in skipped.report()
+
+
+def test_a_version_changes_with_the_bytes(pictures: list[Path], tmp_path: Path) -> None:
+    member, *_ = find_images(shard(tmp_path / "a.tar", *pictures[:3]))
+    assert image_version(member) == image_version(member)
+    old = image_version(pictures[0]), image_version(member)
+    picture(pictures[0].with_name("new.png"), 9).replace(pictures[0])
+    (tmp_path / "a.tar").touch()
+    assert None not in old
+    assert image_version(pictures[0]) != old[0]
+    assert image_version(member) != old[1]
+    (tmp_path / "a.tar").unlink()
+    pictures[0].unlink()
+    assert image_version(member) is image_version(pictures[0]) is None
+    assert image_size(pictures[0]) == 0
+
+
+def test_training_reads_shards_as_it_reads_folders(pictures: list[Path], tmp_path: Path) -> None:
+    members = find_images(shard(tmp_path / "a.tar", *pictures[:4]))
+    settings = CropSettings(4, seed=3)
+    plain, packed = ImageDataset(pictures[:4], settings), ImageDataset(members, settings)
+    assert all(torch.equal(plain[index], packed[index]) for index in range(4))
+    assert pickle.loads(pickle.dumps(members)) == members, "workers get their own copy"
+    assert all(isinstance(member, TarMember) for member in members)

@@ -1,0 +1,168 @@
+"""word list (a word a line, or a CSV table) ⇄ codebook: what people read, and what they write themselves.
+
+The LLM's tokenizer comes in as a value.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from v2l.codebook.codebook import Codebook, Entry, Source
+from v2l.codebook.embedding import WordEmbedder, embed_words
+from v2l.codebook.shards import Shards
+from v2l.errors import V2LError
+from v2l.files import write_file
+
+COLUMNS = ("word", "ids", "order", "count", "aliases")
+NAMED = 5  # complaints that an error names
+
+
+class WritingLLM(Protocol):
+    """What a word list asks of an LLM's tokenizer."""
+
+    name: str
+    fingerprint: str
+    special_ids: frozenset[int]
+
+    def encode_pieces(self, prompt: str) -> list[int]:
+        """The ids of a text, nothing put before it."""
+        ...
+
+    def surface(self, token_id: int) -> str:
+        """The text of one token with the space in front of it, if it has one."""
+        ...
+
+
+def read_words(source: str | Path) -> list[str]:
+    """The words of a text file, one a line, without outer spaces.
+
+    Raises:
+        V2LError: no such file or no text in UTF-8, or lines that are empty, repeat an earlier one, or hold control characters, by number.
+    """
+    source = Path(source)
+    try:
+        words = [line.strip() for line in source.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise V2LError(f"cannot read {source} ({error})", "a text file in UTF-8, one word a line") from error
+    first: dict[str, int] = {}
+    bad = []
+    for number, word in enumerate(words, start=1):
+        if not word:
+            bad.append(f"line {number} is empty")
+        elif word in first:
+            bad.append(f"line {number} repeats line {first[word]} ({word!r})")
+        elif not word.isprintable():
+            bad.append(f"line {number} holds a control character ({word!r})")
+        first.setdefault(word, number)
+    if not words:
+        bad = ["it is empty"]
+    if bad:
+        raise V2LError(f"{source}: {_listed(bad)}", "one word a line, each once", f"mend {source}")
+    return words
+
+
+def codebook_of_words(words: Sequence[str], llm: WritingLLM, embedder: WordEmbedder, shards: Shards) -> Codebook:
+    """A codebook of a user's own words, in their order; of words that the encoder reads just the same the first stays.
+
+    Args:
+        words: without outer spaces, each once.
+        llm: gives every word its token ids, as it stands in a text, after a space.
+        embedder: words ──► vectors.
+        shards: where finished parts are kept.
+
+    Raises:
+        V2LError: the LLM has no tokens for a word, or the encoder reads none of the words.
+    """
+    distinct: dict[tuple[int, ...], str] = {}
+    for word, reading in zip(words, embedder.encoder.tokenize_texts(words), strict=True):
+        if reading:
+            distinct.setdefault(reading, word)
+    kept = list(distinct.values())
+    entries = tuple(Entry(word, ids, len(ids)) for word, ids in ((word, token_ids(word, llm)) for word in kept))
+    source = Source(llm.name, llm.fingerprint, embedder.encoder.name, embedder.encoder.fingerprint)
+    facts = {"words": len(words), "dropped": {"read alike, or not at all, by the encoder": len(words) - len(kept)}}
+    vectors = embed_words(embedder, kept, shards, torch.float16)
+    return Codebook(entries, vectors, source, facts | {"templates": list(embedder.templates)})
+
+
+def token_ids(word: str, llm: WritingLLM) -> tuple[int, ...]:
+    """The ids of a word after a space: some tokenizers put that space in by themselves.
+
+    Raises:
+        V2LError: the LLM has no tokens for it.
+    """
+    ways = [tuple(llm.encode_pieces(text)) for text in (f" {word}", word)]
+    ids = next((way for way in ways if "".join(map(llm.surface, way)) == f" {word}"), ways[0])
+    if not ids or llm.special_ids.intersection(ids):
+        raise V2LError(f"the LLM {llm.name!r} has no tokens for the word {word!r}", "words in scripts that it knows", "another word list")
+    return ids
+
+
+def export_csv(codebook: Codebook, target: str | Path) -> None:
+    """Write a codebook's words as a table for people: word, token ids, order, count, aliases.
+
+    Raises:
+        V2LError: the place cannot be written.
+    """
+    with write_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        table.writerows((e.word, _joined(e.ids), e.order, e.count, _joined(e.aliases)) for e in codebook.entries)
+
+
+def import_csv(source: str | Path, origin: Codebook) -> Codebook:
+    """The codebook of a table's lines, in their order: lines that people took out of an exported table are gone.
+
+    Args:
+        source: a table with the columns `word` and `ids`; the others are for people.
+        origin: the codebook that was exported, or a larger one: it has the embeddings.
+
+    Raises:
+        V2LError: no such table, or lines that are not in `origin`, say another word, or come twice, by number.
+    """
+    row_of = {entry.ids: row for row, entry in enumerate(origin.entries)}
+    rows: dict[int, int] = {}
+    bad = []
+    for number, (word, ids) in _read_table(Path(source)):
+        row = row_of.get(ids)
+        if row is None:
+            bad.append(f"line {number}: {word!r} (ids {_joined(ids)}) is not in the codebook")
+        elif origin.entries[row].word != word:
+            bad.append(f"line {number}: ids {_joined(ids)} are {origin.entries[row].word!r}, not {word!r}")
+        elif row in rows:
+            bad.append(f"line {number} repeats line {rows[row]} ({word!r})")
+        else:
+            rows[row] = number
+    if bad:
+        raise V2LError(f"{source}: {_listed(bad)}", "lines of v2l codebook export, each once", "v2l codebook from-words for new words")
+    return origin.select(list(rows), imported_from=len(origin))
+
+
+def _read_table(source: Path) -> list[tuple[int, tuple[str, tuple[int, ...]]]]:
+    """Line number, word and ids of every line."""
+    table = None
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            if missing := [column for column in COLUMNS[:2] if column not in (table.fieldnames or ())]:
+                raise V2LError(f"{source} has no column named {missing[0]}", ", ".join(COLUMNS), "v2l codebook export")
+            return [(table.line_num, (line["word"], tuple(map(int, line["ids"].split())))) for line in table]
+    except (OSError, UnicodeDecodeError) as error:
+        raise V2LError(f"cannot read {source} ({error})", "a table that v2l codebook export wrote") from error
+    except (ValueError, AttributeError, csv.Error) as error:
+        where = f"{source}, line {table.line_num if table else 1}"
+        raise V2LError(f"{where}: {error}", "a word, and its token ids with spaces between", "v2l codebook export") from error
+
+
+def _joined(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _listed(complaints: Sequence[str]) -> str:
+    more = f"; and {len(complaints) - NAMED} more" if len(complaints) > NAMED else ""
+    return "; ".join(complaints[:NAMED]) + more
