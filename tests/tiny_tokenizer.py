@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional
 
@@ -35,6 +37,10 @@ FOLDED = ModelConfig(
 )
 TRAINING = TrainingConfig(
     steps=8, batch_size=2, crop_size=16, random_crop=True, perceptual="none", adversarial_weight=0.0, save_every=100, log_every=1
+)
+
+TOGETHER = replace(  # what two processes do with half a batch each, one does with all of it
+    TRAINING, steps=4, adversarial_weight=0.1, discriminator_norm="group", discriminator_start=0.25, adversarial_start=0.25
 )
 
 

@@ -46,14 +46,26 @@ class CodebookConfig:
     """How codebooks are built."""
 
     templates: tuple[str, ...] = described((), "Sentences with one {} that words are put into; empty: the encoder's own.")
+    renormalize: bool = described(True, "Whether the mean over templates gets unit length; off: as released, shorter than one.")
     max_order: int = ranged(3, 1, 3, "Longest n-gram: 1 subwords, 2 bigrams, 3 trigrams.")
+    openings: tuple[str, ...] = described(("a photo of {}",), "Beginnings that the LLM continues, each with {} at its end.")
+    continuations: int = ranged(1, 1, 100, "Likeliest next tokens that lengthen an n-gram, for each opening; 1 is greedy.")
+    words_only: bool = described(
+        True, "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; off: all that is text."
+    )
     min_count: int = ranged(1, 0, 10**9, "Images that must have a candidate among their five nearest; 0 keeps all.")
     keep: int = ranged(0, 0, 10**9, "Keep only this many, the most often seen; 0 keeps all that have min_count.")
+    keep_share: float = ranged(0.0, 0, 1, "Keep only this share of the candidates, the most often seen; 0 keeps all that have min_count.")
 
     def __post_init__(self) -> None:
         for template in self.templates:
             if not template.count("{}") == template.count("{") == template.count("}") == 1:
                 raise V2LError(f"got codebook.templates with {template!r}", "sentences with one {} for the word", "a photo of a {}")
+        for opening in self.openings:
+            if opening != "{}" and not (opening.endswith(" {}") and opening.count("{") == opening.count("}") == 1):
+                raise V2LError(f"got codebook.openings with {opening!r}", "words that end in a space and {}, or {} alone", "a photo of {}")
+        if not self.openings and self.max_order > 1:
+            raise V2LError("got codebook.openings with none", "one or more, or max_order: 1 for subwords alone", "a photo of {}")
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,27 @@ class ModelConfig:
     res_blocks: int = ranged(2, 1, 8, "Residual blocks a level of the encoder; the decoder has one more.")
     z_channels: int = ranged(256, 4, 4096, "Channels between the CNNs and the quantizer's 1 × 1 convolutions.")
     lookup_dim: int = ranged(768, 2, 8192, "Width in which the nearest entry is looked up.")
+    quantizer: str = choice(
+        "words",
+        ("words", "learned", "cosine", "averaged"),
+        "Codes: the LLM's words; or, as baselines, learned by gradient (VQGAN), by gradient at unit length, or as moving averages.",
+    )
+    projection: str = choice("linear", ("linear", "bent"), "Of the words to the lookup's width: linear, or linear plus a small network.")
+    linear_path: bool = described(False, "Whether a linear code of each patch, fitted before training, runs beside the CNNs.")
     cross_attention: bool = described(True, "Whether the decoder reads the global words.")
     attention_heads: int = ranged(8, 1, 64, "Heads of the cross-attention.")
     attention_head_dim: int = ranged(512, 8, 1024, "Width of one head of the cross-attention.")
     normalize_features: bool = described(True, "Whether features have unit length before the lookup.")
+    resize: str = choice(
+        "antialiased",
+        ("antialiased", "two-step"),
+        "To the square of the local tokens: antialiased bicubic; or, as released, CLIP's square made smaller without antialias.",
+    )
+    word_ranking: str = choice(
+        "distinct",
+        ("distinct", "euclidean"),
+        "Global words: by cosine, one of each family; or, as released, by distance to the rows as they are stored, doubles included.",
+    )
 
 
 @dataclass(frozen=True)
@@ -83,6 +112,7 @@ class TrainingConfig:
     batch_size: int = ranged(8, 1, 10**5, "Images a step and a process.")
     crop_size: int = ranged(128, 16, 4096, "Side in pixels of the training crops; a multiple of 8.")
     random_crop: bool = described(False, "Random crops and flips instead of the centre crop.")
+    accumulate: int = ranged(1, 1, 10**5, "Parts that a step's images are seen in, batch_size images each; the step is that of all.")
     learning_rate: float = ranged(5e-4, 0, 1, "Peak learning rate of Adam, both networks.")
     betas: tuple[float, ...] = described((0.5, 0.9), "Adam's two decay rates.")
     warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps with a linearly rising learning rate; then half a cosine.")
@@ -93,16 +123,23 @@ class TrainingConfig:
     commitment_weight: float = ranged(1.0, 0, 1000, "Weight of the pull of features to their entry.")
     codebook_weight: float = ranged(0.33, 0, 1000, "Weight of the pull of projected entries to their features.")
     adversarial_weight: float = ranged(0.1, 0, 1000, "Weight of the adversarial term, before the adaptive ratio (paper: λ2); 0 is off.")
+    discriminator_norm: str = choice(
+        "batch", ("batch", "group"), "Of the discriminator's middle layers; group does not depend on how a step's images are split."
+    )
     discriminator_start: float = ranged(0.1, 0, 1, "Share of the steps after which the discriminator is trained.")
     adversarial_start: float = ranged(0.15, 0, 1, "Share of the steps after which the discriminator's verdict counts.")
+    adversarial_ramp: float = ranged(0.05, 0, 1, "Share of the steps in which the verdict's weight then rises to its full value.")
     quantizer_start: float = ranged(0.0, 0, 1, "Share of the steps without the quantizer; then the projection is fitted to the features.")
     feature_noise: float = ranged(0.0, 0, 10, "Standard deviation of the noise on features while the quantizer is off.")
+    restart_after: int = ranged(0, 0, 10**9, "Steps without use after which a code that is no word moves to a feature; 0: never.")
+    ema_decay: float = ranged(0.0, 0, 1, "Decay of the moving average of the weights, which is what the checkpoint holds; 0 is off.")
     clip_norm: float = ranged(0.0, 0, 10**6, "Largest norm of the gradients; 0 is off.")
     precision: str = choice("no", ("no", "bf16"), "Mixed precision of the networks; quantizer and losses stay in float32.")
     compile: bool = described(False, "Whether the networks are compiled by torch.compile.")
     save_every: int = ranged(1000, 1, 10**9, "Steps between checkpoints.")
     keep_checkpoints: int = ranged(2, 1, 1000, "How many of the last checkpoints are kept.")
     log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
+    picture_every: int = ranged(500, 0, 10**9, "Steps between pages of originals and reconstructions; 0 is off.")
     workers: int = ranged(0, 0, 256, "Processes that read images; 0 reads in the training process.")
 
     def __post_init__(self) -> None:

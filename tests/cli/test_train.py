@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import Result
 
+from v2l.images import save_image
 from v2l.tokenizer.model import V2LTokenizer
 
 Run = Callable[..., Result]
@@ -29,11 +31,19 @@ def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_p
     for path in (samples / "hat").iterdir():
         shutil.copy(path, photographs)
     (photographs / "note.jpg").write_text("no image", encoding="utf-8")
-    command = ("train", photographs, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 2, "--json")
+    save_image(torch.rand(3, 20, 40), tmp_path / "small.png")
+    (tmp_path / "list.csv").write_text("path\nsmall.png\n", encoding="utf-8")
+    places = (photographs, tmp_path / "list.csv")
+    command = ("train", *places, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 3, "--json")
+    planned = json.loads(run(*command, "--plan").stdout)
+    assert (planned["images"], planned["steps"], [phase["steps"] for phase in planned["phases"]]) == (6, 3, [1, 2])
+    assert not (tmp_path / "run").exists()
     first = json.loads(run(*command).stdout)
     weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     again = json.loads(run(*command).stdout)
-    assert first["steps"] == again["steps"] == 2
+    assert first["steps"] == again["steps"] == 3
+    assert first["enlarged"] == 1
+    assert first["skipped_steps"] == []
     assert first["skipped"] == [str(photographs / "note.jpg")]
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
     assert V2LTokenizer.from_pretrained(first["output"], device="cpu").config.model.level_channels == (32, 32)

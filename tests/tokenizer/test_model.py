@@ -165,4 +165,4 @@ def test_saving_leaves_no_half_written_checkpoint(model: V2LTokenizer, tmp_path:
 
 def test_weights_are_safetensors_only(model: V2LTokenizer, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "checkpoint")
-    assert {path.suffix for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()} == {".json", ".jsonl", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "checkpoint").rglob("*") if path.is_file()} == {".json", ".jsonl", ".md", ".safetensors"}

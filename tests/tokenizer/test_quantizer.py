@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from v2l.tokenizer import quantizer as module
-from v2l.tokenizer.quantizer import LocalQuantizer, nearest
+from v2l.tokenizer import lookup
+from v2l.tokenizer.lookup import nearest
+from v2l.tokenizer.quantizer import BentProjection, LocalQuantizer, lost_variance
 
 V, D, WIDTH = 50, 16, 4
 
@@ -29,7 +32,7 @@ def test_the_chunked_search_picks_the_same_entry_as_brute_force(rows: int, seed:
     generator = torch.Generator().manual_seed(seed)
     features, entries = torch.randn(rows, WIDTH, generator=generator), torch.randn(V, WIDTH, generator=generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK_BYTES", budget)
+        patch.setattr(lookup, "CHUNK_BYTES", budget)
         assert torch.equal(nearest(features, entries), brute_force(features, entries))
 
 
@@ -56,7 +59,9 @@ def test_each_term_reaches_its_own_tensor_with_its_own_weight(commitment: float,
     assert torch.allclose(features.grad, commitment * 2 * difference / difference.numel(), atol=1e-6)
     assert torch.allclose(quantizer.projection.bias.grad, -codebook * 2 * difference.sum(dim=(0, 2, 3)) / difference.numel(), atol=1e-6)
     assert not quantizer.embeddings.requires_grad
-    assert float(quantized.loss) == pytest.approx((commitment + codebook) * float(difference.square().mean()), rel=1e-5)
+    assert quantized.terms.keys() == {"commitment", "codebook"}
+    assert float(quantized.terms["codebook"]) == pytest.approx(float(difference.square().mean()), rel=1e-5)
+    assert float(quantized.loss.detach()) == pytest.approx((commitment + codebook) * float(difference.square().mean()), rel=1e-5)
 
 
 def test_the_gradient_passes_straight_through_to_the_features() -> None:
@@ -86,3 +91,42 @@ def test_the_fitted_projection_gives_entries_the_mean_and_covariance_of_the_feat
 
 def test_the_codebook_is_not_saved_with_the_weights() -> None:
     assert set(tiny_quantizer().state_dict()) == {"projection.weight", "projection.bias"}
+
+
+def test_a_fitted_codebook_keeps_what_the_best_code_keeps() -> None:
+    torch.manual_seed(0)
+    quantizer = LocalQuantizer(torch.nn.functional.normalize(torch.randn(4000, 32), dim=-1), WIDTH)
+    features = torch.randn(20000, WIDTH) * torch.tensor([3.0, 1.0, 0.5, 0.01]) + 2.0
+    quantizer.fit_projection(features)
+    lost = lost_variance(features.var(dim=0), math.log2(4000))
+    kept = quantizer.entries().var(dim=0)
+    assert torch.allclose(kept[:3], features.var(dim=0)[:3] - lost, rtol=0.05)
+    assert kept[3] < 1e-3  # what no bit is spent on
+    assert torch.allclose(quantizer.entries().mean(dim=0), features.mean(dim=0), atol=0.05)
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=12), st.floats(1, 20))
+def test_water_filling_spends_all_bits_and_no_more(variances: list[float], bits: float) -> None:
+    spread = torch.tensor(variances, dtype=torch.float64)
+    lost = lost_variance(spread, bits)
+    assert 0.5 * torch.log2((spread / lost).clamp(min=1)).sum().item() == pytest.approx(bits, abs=1e-6)
+
+
+def test_a_bent_projection_begins_straight_and_learns_to_bend() -> None:
+    projection = BentProjection(D, WIDTH)
+    words = torch.nn.functional.normalize(torch.randn(5, D), dim=-1)
+    assert torch.equal(projection(words), words @ projection.weight.T + projection.bias)
+    projection(words).square().sum().backward()
+    assert projection.bend[-1].weight.grad.abs().sum() > 0
+
+
+def test_settling_brings_entries_nearer_to_features_and_leaves_no_gradient() -> None:
+    torch.manual_seed(0)
+    quantizer = LocalQuantizer(torch.nn.functional.normalize(torch.randn(500, 32), dim=-1), WIDTH, projection="bent")
+    features = torch.randn(4000, WIDTH).abs().pow(1.5) * 3
+    quantizer.fit_projection(features)
+    before = (quantizer.entries()[nearest(features, quantizer.entries())] - features).square().mean()
+    quantizer.settle(features, steps=60)
+    after = (quantizer.entries()[nearest(features, quantizer.entries())] - features).square().mean()
+    assert after < 0.8 * before
+    assert all(parameter.grad is None for parameter in quantizer.parameters())

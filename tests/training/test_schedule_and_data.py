@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from v2l.config import TrainingConfig
 from v2l.datasets import CropSettings
-from v2l.images import find_images
+from v2l.sources import find_images
 from v2l.training.data import Order, TrainingImages, batches
 from v2l.training.schedule import Schedule
 

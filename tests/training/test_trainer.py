@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from dataclasses import replace
@@ -9,21 +10,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_tokenizer import FOLDED, TRAINING, tiny_tokenizer
+from torch import Tensor
 
-from v2l.config import TrainingConfig
+from v2l.config import ModelConfig, TrainingConfig
 from v2l.datasets import CropSettings
 from v2l.errors import V2LError
-from v2l.images import find_images
+from v2l.images import load_image
 from v2l.processes import start_processes
+from v2l.sources import find_images
 from v2l.tokenizer.model import V2LTokenizer
 from v2l.training.data import TrainingImages
 from v2l.training.state import saved_states
-from v2l.training.trainer import MOST_BAD_STEPS, Trainer
+from v2l.training.trainer import Trainer
 
 ADVERSARIAL = replace(
     TRAINING, adversarial_weight=0.1, discriminator_start=0.25, adversarial_start=0.5, quantizer_start=0.25, feature_noise=0.1
 )
+EVERYTHING = replace(ADVERSARIAL, accumulate=2, ema_decay=0.9, restart_after=2)  # all that a state must hold
 
 
 @pytest.fixture
@@ -34,8 +39,15 @@ def images(samples: Path) -> TrainingImages:
     )
 
 
-def trainer(images: TrainingImages, run: Path, config: TrainingConfig = ADVERSARIAL) -> Trainer:
-    return Trainer(tiny_tokenizer(FOLDED, config), images, None, start_processes("cpu"), run, seed=7)
+def trainer(images: TrainingImages, run: Path, config: TrainingConfig = ADVERSARIAL, network: ModelConfig = FOLDED) -> Trainer:
+    return Trainer(tiny_tokenizer(network, config), images, None, start_processes("cpu"), run, seed=7)
+
+
+def tensors(run: Trainer) -> dict[str, Tensor]:
+    """All that training changes."""
+    networks = {f"{name}.{key}": tensor for name, made in run.state.learners.items() for key, tensor in made.network.state_dict().items()}
+    average = {f"average.{name}": tensor for name, tensor in run.state.average.tensors.items()} if run.state.average else {}
+    return networks | average
 
 
 def ignore(step: int, terms: dict[str, float]) -> None:
@@ -49,24 +61,40 @@ def test_a_few_steps_on_a_few_images_lower_the_loss(images: TrainingImages, tmp_
     assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
 
 
-def test_a_resumed_run_ends_bit_equal_to_one_that_never_stopped(images: TrainingImages, tmp_path: Path) -> None:
-    straight = trainer(images, tmp_path / "straight")
+@pytest.mark.parametrize(
+    ("config", "network"),
+    [(ADVERSARIAL, FOLDED), (EVERYTHING, replace(FOLDED, quantizer="averaged"))],
+    ids=["adversarial", "everything"],
+)
+def test_a_resumed_run_ends_bit_equal_to_one_that_never_stopped(
+    images: TrainingImages, tmp_path: Path, config: TrainingConfig, network: ModelConfig
+) -> None:
+    straight = trainer(images, tmp_path / "straight", config, network)
     straight.train(0, ignore)
 
-    first = trainer(images, tmp_path / "resumed")
+    first = trainer(images, tmp_path / "resumed", config, network)
 
     def stop_at_five(step: int, terms: dict[str, float]) -> None:
         if step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
     assert first.train(0, stop_at_five) == 5
-    second = trainer(images, tmp_path / "resumed")
+    second = trainer(images, tmp_path / "resumed", replace(config, workers=1), network)
     assert second.resume() == 5
     assert second.train(5, ignore) == 8
-    for name, network in straight.state.networks.items():
-        for (key, tensor), other in zip(network.state_dict().items(), second.state.networks[name].state_dict().values(), strict=True):
-            assert torch.equal(tensor, other), f"{name}.{key}"
+    expected, found = tensors(straight), tensors(second)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
     assert (tmp_path / "straight" / "log.csv").read_text() == (tmp_path / "resumed" / "log.csv").read_text()
+    for place in ("straight", "resumed"):
+        weights = V2LTokenizer.from_pretrained(tmp_path / place / "model", device="cpu").state_dict()
+        shipped = (
+            expected if straight.state.average is None else {name: expected[f"average.{name}"] for name in straight.state.average.tensors}
+        )
+        assert all(
+            torch.equal(weights[name.removeprefix("model.")], tensor) for name, tensor in shipped.items() if "discriminator" not in name
+        )
 
 
 def test_the_result_is_a_checkpoint(images: TrainingImages, tmp_path: Path) -> None:
@@ -76,10 +104,43 @@ def test_the_result_is_a_checkpoint(images: TrainingImages, tmp_path: Path) -> N
     assert model.encode_local(torch.rand(1, 3, 32, 32)).shape == (1, 4, 4)
 
 
-def test_a_run_of_other_settings_is_refused_with_both_values(images: TrainingImages, tmp_path: Path) -> None:
-    trainer(images, tmp_path).train(0, ignore)
-    with pytest.raises(V2LError, match=r"training = .*now it is"):
-        trainer(images, tmp_path, replace(ADVERSARIAL, learning_rate=1e-5)).resume()
+def test_a_run_of_other_settings_or_images_is_refused_with_both_values(images: TrainingImages, tmp_path: Path) -> None:
+    trainer(images, tmp_path, TRAINING).train(0, ignore)
+    with pytest.raises(V2LError, match=r"made with training\.learning_rate = 0.0005, now 1e-05;"):
+        trainer(images, tmp_path, replace(TRAINING, learning_rate=1e-5)).resume()
+    fewer = TrainingImages(images.images.paths[:5], images.global_ids[:5], images.images.settings)
+    with pytest.raises(V2LError, match=r"images = 6 images with fingerprint \w+, now 5 images with fingerprint"):
+        trainer(fewer, tmp_path, TRAINING).resume()
+    assert trainer(images, tmp_path, replace(TRAINING, log_every=5, save_every=3, picture_every=0)).resume() == 8
+
+
+def test_a_disk_that_fills_up_leaves_the_older_state_and_model_as_they_were(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TRAINING, save_every=4)
+    saved: list[Path] = []
+
+    def full_from_the_third_file_on(tensors: dict[str, Tensor], path: Path) -> None:
+        saved.append(path)
+        if len(saved) > 4:  # the first state and model are written: two files and one
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        save_file(tensors, path)
+
+    monkeypatch.setattr("v2l.checkpoint.save_file", full_from_the_third_file_on)
+    before: dict[str, bytes] = {}
+
+    def remember(step: int, terms: dict[str, float]) -> None:
+        if step == 5:
+            before.update({str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()})
+
+    with pytest.raises(V2LError, match="No space left"):
+        trainer(images, tmp_path, config).train(0, remember)
+    assert {str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()} == before
+    assert [path.name for path in saved_states(tmp_path)] == ["step-000000004"]
+    assert not list(tmp_path.glob(".v2l-*"))
+    monkeypatch.undo()
+    assert trainer(images, tmp_path, config).resume() == 4
 
 
 def test_only_the_last_states_are_kept(images: TrainingImages, tmp_path: Path) -> None:
@@ -87,30 +148,57 @@ def test_only_the_last_states_are_kept(images: TrainingImages, tmp_path: Path) -
     assert [path.name for path in saved_states(tmp_path)] == ["step-000000006", "step-000000008"]
 
 
-def test_each_network_learns_only_from_its_own_loss(images: TrainingImages, tmp_path: Path) -> None:
-    run = trainer(images, tmp_path)
-    batch = next(run._batches(0))
-    judge, network = run.state.networks["discriminator"], run.state.networks["model"]
-    crops = batch.images * 2 - 1
-    painted = run.prepared["model"](crops, batch.global_ids)
-    run._generator_step(7, crops, painted)
-    assert all(parameter.grad is None for parameter in judge.parameters())
-    network.zero_grad(set_to_none=True)
-    run._discriminator_step(crops, painted.images.detach())
-    assert all(parameter.grad is None for parameter in network.parameters())
-    assert any(parameter.grad is not None for parameter in judge.parameters())
+def test_skipped_batches_are_told_and_logged_whenever_they_come(images: TrainingImages, tmp_path: Path) -> None:
+    run, told = trainer(images, tmp_path, replace(TRAINING, log_every=100, batch_size=1)), []
+    words = images.global_ids.clone()
+    run.images = TrainingImages(images.images.paths, words, images.images.settings)
+    with torch.no_grad():
+        run.tokenizer.global_rows[words[3]] = torch.nan
+    run.train(0, lambda step, terms: told.append((step, terms["skipped"])))
+    bad = [step for step, skipped in told if skipped]
+    assert 0 < len(bad) < len(told)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line for line in lines if ",skipped,1" in line] == [f"{step},skipped,1" for step in bad]
 
 
-def test_a_bad_batch_is_skipped_and_several_in_a_row_stop_the_run(images: TrainingImages, tmp_path: Path) -> None:
+def test_pictures_and_tensorboard_files_lie_beside_the_log(images: TrainingImages, tmp_path: Path) -> None:
+    run = trainer(images, tmp_path, replace(TRAINING, steps=3, picture_every=2))
+    run.train(0, ignore)
+    pages = sorted((tmp_path / "pictures").iterdir())
+    assert [page.name for page in pages] == ["step-000000002.png", "step-000000003.png"]
+    page = load_image(pages[-1])
+    crop = (images[0, 0][0] * 255).round() / 255
+    assert any(torch.equal(page[:, top : top + 32, left : left + 32], crop) for top in range(16) for left in range(16))
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_a_half_written_line_of_a_killed_run_leaves_the_log(images: TrainingImages, tmp_path: Path) -> None:
     run = trainer(images, tmp_path, TRAINING)
-    before = {key: tensor.clone() for key, tensor in run.tokenizer.state_dict().items()}
-    broken = next(run._batches(0))
-    broken.images.fill_(torch.nan)
-    for _ in range(MOST_BAD_STEPS - 1):
-        run.step(0, broken)
-    assert all(torch.equal(tensor, before[key]) for key, tensor in run.tokenizer.state_dict().items())
-    with pytest.raises(V2LError, match="not finite"):
-        run.step(0, broken)
+    run.train(0, ignore)
+    log = tmp_path / "log.csv"
+    whole = log.read_text()
+    log.write_text(whole + "1\n9,l1,0.5\n9,l")
+    again = trainer(images, tmp_path, TRAINING)
+    again.train(again.resume(), ignore)
+    assert log.read_text() == whole
+
+
+def test_a_linear_path_is_fitted_to_the_images_before_the_first_step_of_a_run_with_new_weights(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    run = trainer(images, tmp_path, replace(TRAINING, learning_rate=0.0), replace(FOLDED, linear_path=True))
+    begun = trainer(images, tmp_path, TRAINING, replace(FOLDED, linear_path=True))
+    begun.origin = "hash of a checkpoint"
+    pixels = next(run.batches(0, 1)).images * 2 - 1
+
+    def error(made: Trainer) -> float:
+        with torch.no_grad():
+            return float((made.tokenizer.linear.decode(made.tokenizer.linear.encode(pixels)) - pixels).square().mean())
+
+    before = error(run)
+    for made in (run, begun):
+        made._fit(0)
+    assert error(run) < 0.2 * float(pixels.var()) < before == error(begun)
 
 
 def test_a_second_signal_stops_at_once(images: TrainingImages, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ here: its vocabulary has become the codebooks. Source: V2L Tokenizer, arXiv 2403
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -19,11 +21,15 @@ from v2l.config import Config, config_from_dict, config_to_dict
 from v2l.device import choose_device
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.errors import V2LError
-from v2l.images import resize_and_crop
+from v2l.images import resize_and_crop, resize_in_two_steps
+from v2l.tokenizer.card import model_card
 from v2l.tokenizer.decoder import Decoder
-from v2l.tokenizer.encoder import Encoder, downsampling_factor, to_image_range, to_network_range
-from v2l.tokenizer.quantizer import LocalQuantizer, Quantized
+from v2l.tokenizer.encoder import IMAGE_CHANNELS, Encoder, downsampling_factor, to_image_range, to_network_range
+from v2l.tokenizer.linear import PatchTransform
+from v2l.tokenizer.lookup import Quantized
+from v2l.tokenizer.quantizer import build_quantizer
 from v2l.tokens import ImageTokens, Word
+from v2l.zoo import hub_folder, upload_folder
 
 KIND, SCHEMA = "tokenizer", 1
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "small"
@@ -68,10 +74,10 @@ class V2LTokenizer(nn.Module):
         self.facts: dict[str, Any] = {}
         self.encoder = Encoder(network)
         self.quant_conv = nn.Conv2d(network.z_channels, network.lookup_dim, kernel_size=1)
-        weights = config.training
-        self.quantizer = LocalQuantizer(local_codebook.embeddings, network.lookup_dim, weights.commitment_weight, weights.codebook_weight)
+        self.quantizer = build_quantizer(network, config.training, local_codebook.embeddings)
         self.post_quant_conv = nn.Conv2d(network.lookup_dim, network.z_channels, kernel_size=1)
         self.decoder = Decoder(network, global_codebook.embeddings.shape[1])
+        self.linear = self._linear_path() if network.linear_path else None
         self.register_buffer("global_rows", global_codebook.embeddings.float(), persistent=False)  # (V, D)
         self._joint_encoder: list[JointEncoder] = []  # in a list: frozen, not one of this module's weights
 
@@ -102,23 +108,20 @@ class V2LTokenizer(nn.Module):
         Raises:
             V2LError: it is not the one that embedded the codebooks.
         """
-        source = self.global_codebook.source
-        if encoder.fingerprint != source.encoder_fingerprint:
-            raise V2LError(
-                f"the encoder {encoder.name} has fingerprint {encoder.fingerprint}",
-                f"{source.encoder} with fingerprint {source.encoder_fingerprint}, which embedded the codebooks",
-                "v2l build-codebook with this encoder",
-            )
+        self.global_codebook.require_encoder(encoder)
         self._joint_encoder = [encoder]
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] ──► (B, d, h, w) before the lookup, of unit length if the config says so."""
         features = self.quant_conv(self.encoder(images))
+        if self.linear is not None:
+            features = features + self.linear.encode(images)
         return functional.normalize(features.float(), dim=1, eps=1e-6) if self.config.model.normalize_features else features
 
     def paint(self, entries: Tensor, context: Tensor | None) -> Tensor:
         """Projected entries (B, d, h, w) and global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1]."""
-        return self.decoder(self.post_quant_conv(entries), context)
+        painted = self.decoder(self.post_quant_conv(entries), context)
+        return painted if self.linear is None else painted + self.linear.decode(entries)
 
     def context(self, global_ids: Tensor) -> Tensor:
         """(B, G) int64 ──► (B, G, D): the global codebook's rows, which the decoder reads."""
@@ -149,8 +152,32 @@ class V2LTokenizer(nn.Module):
         Returns:
             scores (B, G) float32 and rows (B, G) int64, nearest first.
         """
-        vectors = self.joint_encoder.encode_images(images)
-        return self.global_codebook.nearest_distinct(vectors, count or self.config.model.global_tokens)
+        return self.nearest_words(self.joint_encoder.encode_images(images), count)
+
+    def nearest_words(self, vectors: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """The global words of images whose vectors are known, in the config's ranking.
+
+        Args:
+            vectors: (B, D) of unit length.
+            count: words an image; the config's number when None.
+
+        Returns:
+            as `global_tokens`.
+
+        Raises:
+            V2LError: the codebook has fewer words.
+        """
+        codebook, count = self.global_codebook, count or self.config.model.global_tokens
+        by_distance = self.config.model.word_ranking == "euclidean"
+        return codebook.nearest_by_distance(vectors, count) if by_distance else codebook.nearest_distinct(vectors, count)
+
+    @torch.inference_mode()
+    def square(self, images: Tensor, size: int | None = None) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, 3, S, S): the square that becomes local tokens, made as the config says; S is its size too."""
+        size = size or self.config.model.image_size
+        if self.config.model.resize == "two-step":
+            return resize_in_two_steps(images, size)
+        return resize_and_crop(images, size)
 
     @torch.inference_mode()
     def encode(self, images: Tensor, crop: bool = True) -> ImageTokens:
@@ -166,7 +193,7 @@ class V2LTokenizer(nn.Module):
         """
         self._check(images)
         scores, rows = self.global_tokens(images)
-        local_ids = self.encode_local(resize_and_crop(images, self.config.model.image_size) if crop else images)
+        local_ids = self.encode_local(self.square(images) if crop else images)
         return ImageTokens(rows, local_ids, self._words(scores, rows))
 
     @torch.inference_mode()
@@ -196,38 +223,54 @@ class V2LTokenizer(nn.Module):
             raise V2LError("a global id lies outside the global codebook", f"0 to {len(self.global_codebook) - 1}", "model.encode(image)")
         return to_image_range(self.paint(entries, self.context(tokens.global_ids.to(self.device))))
 
-    def save_pretrained(self, target: str | Path, half: bool = False) -> None:
-        """Write weights, config and both codebooks as one directory.
+    def save_pretrained(self, target: str | Path, half: bool = False, beside: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
+        """Write weights, config, both codebooks and a model card as one directory.
 
         Args:
             target: a new directory, or an older checkpoint to replace.
             half: store the weights in float16, half the size.
+            beside: other networks by name, for further training (a discriminator); they are not read again by `from_pretrained`.
 
         Raises:
             V2LError: the place cannot be written; an older checkpoint there stays as it was.
         """
         weights = {name: tensor.half() if half else tensor for name, tensor in self.state_dict().items()}
         with write_directory(target) as folder:
-            save_tensors(folder / "model.safetensors", weights)
+            for name, tensors in {"model": weights, **(beside or {})}.items():
+                save_tensors(folder / f"{name}.safetensors", tensors)
             self.local_codebook.save(folder / "local")
             self.global_codebook.save(folder / "global")
             described = {"config": config_to_dict(self.config), "facts": self.facts, "source": vars(self.local_codebook.source)}
             write_manifest(folder, {"kind": KIND, "schema": SCHEMA, **described})
+            (folder / "README.md").write_text(model_card(self), encoding="utf-8")  # after the manifest: people may edit it
+
+    def push_to_hub(self, name: str, private: bool = False, half: bool = False) -> str:
+        """Write the directory of `save_pretrained` to the hub, from where `from_pretrained(name)` reads it; returns its address.
+
+        Args:
+            name: `user/model` on the hub; it is made when it is not there.
+            private: whether a new one is hidden from others.
+            half: as in `save_pretrained`.
+
+        Raises:
+            V2LError: v2l is offline, or the hub refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / "model", half)
+            return upload_folder(Path(folder) / "model", name, private)
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, device: str = "auto") -> Self:
         """Read what `save_pretrained` wrote.
 
         Args:
-            name: a directory; None is the checkpoint that ships with v2l.
+            name: a directory, or a model of the hub; None is the checkpoint that ships with v2l.
             device: as in `v2l.device.choose_device`.
 
         Raises:
             V2LError: no such checkpoint, or it is damaged, or its weights do not fit its config.
         """
-        folder = Path(name) if name is not None else SHIPPED
-        if not folder.is_dir():
-            raise V2LError(f"there is no checkpoint {folder}", "a directory that v2l train wrote", "v2l train FOLDER -o DIRECTORY")
+        folder = SHIPPED if name is None else hub_folder(str(name), what="checkpoint")
         manifest = read_manifest(folder, KIND, SCHEMA)
         model = cls(config_from_dict(manifest["config"], str(folder)), Codebook.load(folder / "local"), Codebook.load(folder / "global"))
         model.facts = manifest["facts"]
@@ -238,6 +281,13 @@ class V2LTokenizer(nn.Module):
         """Names and fingerprints of what made its tokens, for reports."""
         source = self.local_codebook.source
         return {"encoder": source.encoder, "encoder_fingerprint": source.encoder_fingerprint, "variant": self.config.model.variant}
+
+    def _linear_path(self) -> PatchTransform:
+        """The linear code, beside CNNs that add nothing to it yet."""
+        for layer in (self.quant_conv, self.decoder.conv_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        return PatchTransform(IMAGE_CHANNELS, self.factor, self.config.model.lookup_dim)
 
     def _words(self, scores: Tensor, rows: Tensor) -> tuple[tuple[Word, ...], ...]:
         entries = self.global_codebook.entries

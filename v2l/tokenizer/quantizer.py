@@ -1,46 +1,45 @@
-"""features ──► tokens: each grid cell takes its nearest codebook entry.
+"""features ──► tokens: each grid cell takes its nearest word.
 
-Frozen: the codebook's text embeddings. Trained: their projection. Sources: VQ-VAE, arXiv 1711.00937, equations 1 to 3;
-V2L Tokenizer, arXiv 2403.07874, section 3.2.
+Frozen: the codebook's text embeddings. Trained: their projection. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; the other
+quantizers of the field are in learned.py and averaged.py, behind the same contract.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import torch
 from torch import Tensor, nn
 
-CHUNK_BYTES = 64 * 2**20  # of distances held at once
+from v2l.config import ModelConfig, TrainingConfig
+from v2l.tokenizer.averaged import AveragedQuantizer
+from v2l.tokenizer.learned import LearnedQuantizer
+from v2l.tokenizer.lookup import Quantizer, nearest
+
+SETTLING_STEPS, SETTLING_RATE, SETTLING_FEATURES = 400, 2e-3, 2048  # the rate is for features of unit spread
 
 
-class Quantized(NamedTuple):
-    """What every quantizer gives."""
+class BentProjection(nn.Linear):
+    """A linear projection plus a small network of one hidden layer, which begins at nothing: (V, D) ──► (V, d).
 
-    quantized: Tensor  # (B, d, h, w) straight-through: the gradient reaches the encoder
-    indices: Tensor  # (B, h, w) int64 in [0, V)
-    loss: Tensor  # () float32, codebook and commitment terms, already weighted
-
-
-@torch.no_grad()
-def nearest(features: Tensor, entries: Tensor) -> Tensor:
-    """The nearest entry of each feature by Euclidean distance, in bounded memory.
-
-    Args:
-        features: (N, d) float32.
-        entries: (V, d) float32.
-
-    Returns:
-        (N,) int64 in [0, V); on a tie the lowest.
+    The words' vectors are about normally distributed, and image features are not: the bend puts entries where features are.
     """
-    # |z - e|² = |z|² - 2 (z·e - |e|²/2): the first part is the same for every entry, the second one product with a column more.
-    rows = torch.cat([entries, -0.5 * entries.square().sum(dim=-1, keepdim=True)], dim=-1)
-    chunk = max(1, CHUNK_BYTES // (4 * len(entries)))
-    ones = features.new_ones(len(features), 1)
-    return torch.cat([(part @ rows.T).argmax(dim=-1) for part in torch.cat([features, ones], dim=-1).split(chunk)])
+
+    def __init__(self, width_in: int, width_out: int, hidden: int = 256) -> None:
+        super().__init__(width_in, width_out)
+        self.bend = nn.Sequential(nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, width_out))
+        nn.init.zeros_(self.bend[-1].weight)
+        nn.init.zeros_(self.bend[-1].bias)
+        self.scale = width_in**0.5  # unit vectors have components of about width_in^-1/2
+
+    def forward(self, words: Tensor) -> Tensor:
+        return super().forward(words) + self.bend(words * self.scale)
 
 
-class LocalQuantizer(nn.Module):
+PROJECTIONS = {"linear": nn.Linear, "bent": BentProjection}
+
+
+class LocalQuantizer(Quantizer):
     """The frozen text codebook behind a trained linear projection.
 
     Args:
@@ -48,56 +47,51 @@ class LocalQuantizer(nn.Module):
         lookup_dim: d, width in which features and entries are compared.
         commitment_weight: pull of the features to their entry.
         codebook_weight: pull of the projected entries to their features; trains the projection only.
+        projection: `linear`, the paper's, or `bent`.
     """
 
-    def __init__(self, embeddings: Tensor, lookup_dim: int, commitment_weight: float = 1.0, codebook_weight: float = 0.33) -> None:
-        super().__init__()
-        self.commitment_weight, self.codebook_weight = commitment_weight, codebook_weight
+    def __init__(
+        self,
+        embeddings: Tensor,
+        lookup_dim: int,
+        commitment_weight: float = 1.0,
+        codebook_weight: float = 0.33,
+        projection: str = "linear",
+    ) -> None:
+        super().__init__(commitment_weight, codebook_weight)
         self.register_buffer("embeddings", embeddings.float(), persistent=False)
-        self.projection = nn.Linear(embeddings.shape[1], lookup_dim)
+        self.projection = PROJECTIONS[projection](embeddings.shape[1], lookup_dim)
         nn.init.normal_(self.projection.weight, std=embeddings.shape[1] ** -0.5)
         nn.init.zeros_(self.projection.bias)
-        self._cache: tuple[tuple[int, int], Tensor] | None = None
+        self._cache: tuple[tuple[int, ...], Tensor] | None = None
 
     @property
     def codebook_size(self) -> int:
-        """V."""
         return len(self.embeddings)
 
     def entries(self) -> Tensor:
         """The projected codebook, (V, d) float32 without gradient; computed again only when the projection has changed."""
-        version = (self.projection.weight._version, self.projection.bias._version)
+        version = tuple(parameter._version for parameter in self.projection.parameters())
         if self._cache is None or self._cache[0] != version or self._cache[1].device != self.embeddings.device:
+            self._cache = None  # two of them would not be held at once
             with torch.no_grad(), torch.autocast(self.embeddings.device.type, enabled=False):
                 self._cache = (version, self.projection(self.embeddings))
         return self._cache[1]
 
-    def forward(self, features: Tensor) -> Quantized:
-        """(B, d, h, w) ──► the nearest entries, their rows, and the weighted loss, all in float32.
+    def at(self, indices: Tensor) -> Tensor:
+        return self.projection(self.embeddings[indices])
 
-        Equation 3 of VQ-VAE with both weights named: commitment · mean (sg(z_q) - z)² + codebook · mean (z_q - sg(z))².
-        """
-        with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
-            rows = features.movedim(1, -1)  # (B, d, h, w) → (B, h, w, d)
-            indices = nearest(rows.reshape(-1, rows.shape[-1]), self.entries()).view(rows.shape[:-1])
-            entries = self.projection(self.embeddings[indices])  # (B, h, w, d): the gradient reaches the projection
-            commitment = (entries.detach() - rows).square().mean()
-            codebook = (entries - rows.detach()).square().mean()
-            straight_through = rows + (entries - rows).detach()
-            loss = self.commitment_weight * commitment + self.codebook_weight * codebook
-            return Quantized(straight_through.movedim(-1, 1), indices, loss)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        """Rows of the codebook, (B, h, w) int64 in [0, V) ──► their projected entries (B, d, h, w)."""
-        return self.entries()[indices].movedim(-1, 1)
+    def fit(self, features: Tensor) -> None:
+        self.fit_projection(features)
+        self.settle(features)
 
     @torch.no_grad()
     def fit_projection(self, features: Tensor) -> None:
-        """Give the projected codebook the mean and covariance of the features, so that entries lie where features are.
+        """Put the projected codebook where the features are, so that every entry is in reach from the first step on, and few are dead.
 
-        Principal components of the centred words, whitened, then coloured as the features: every entry is in reach from the
-        first step on, and few are dead.
+        Principal components of the centred words, whitened, take the features' mean and the covariance that the best code of this
+        size has: that of the features less what it cannot keep, the same in every direction (reverse water-filling; Cover and
+        Thomas, Elements of Information Theory, section 10.3.3).
 
         Args:
             features: (N, d) float32, N well above d.
@@ -107,7 +101,58 @@ class LocalQuantizer(nn.Module):
         _, _, directions = torch.linalg.svd((self.embeddings - centre).float(), full_matrices=False)
         components = (self.embeddings - centre) @ directions[:width].T  # (V, d)
         whiten = directions[:width].T / components.std(dim=0)  # (D, d)
-        colour = torch.linalg.cholesky(torch.cov(features.T) + 1e-6 * torch.eye(width, device=features.device))
-        weight = (whiten @ colour.T).T  # (d, D)
+        variances, axes = torch.linalg.eigh(torch.cov(features.T))
+        kept = (variances - lost_variance(variances, math.log2(self.codebook_size))).clamp(min=1e-6 * variances.max().item())
+        weight = (whiten * kept.flip(0).sqrt() @ axes.flip(1).T).T  # (d, D): the words' first component for the features' first
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(features.mean(dim=0) - weight @ centre)
+
+    def settle(self, features: Tensor, steps: int = SETTLING_STEPS) -> None:
+        """Pull the chosen entries to features, and nothing else: Lloyd's algorithm by gradient, since entries move only together.
+
+        Args:
+            features: (N, d) float32; a random part of them a step.
+            steps: of Adam, at a rate that falls to 0.
+        """
+        rate = SETTLING_RATE * features.std().item()
+        optimizer = torch.optim.Adam(self.projection.parameters(), rate)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+            part = features[torch.randint(len(features), (SETTLING_FEATURES,)).to(features.device)]
+            optimizer.zero_grad()
+            (self.at(nearest(part, self.entries())) - part).square().mean().backward()
+            optimizer.step()
+        optimizer.zero_grad()
+
+
+def lost_variance(variances: Tensor, bits: float) -> float:
+    """The variance that the best code of so many bits a vector loses in each direction that it codes at all.
+
+    Args:
+        variances: (d,) of a normal distribution along its axes, in order or not.
+        bits: a vector, above 0.
+    """
+    low, high = 0.0, variances.max().item()
+    for _ in range(60):  # halving: the bits needed fall as the loss rises
+        middle = (low + high) / 2
+        needed = 0.5 * torch.log2((variances / middle).clamp(min=1)).sum().item()
+        low, high = (middle, high) if needed > bits else (low, middle)
+    return high
+
+
+def build_quantizer(network: ModelConfig, training: TrainingConfig, embeddings: Tensor) -> Quantizer:
+    """The quantizer that a config names, with as many entries as there are words.
+
+    Args:
+        network: which quantizer, and the width of the lookup.
+        training: weights of the two terms, and when dead codes move.
+        embeddings: (V, D) the words' vectors; only `words` looks at more than their number.
+    """
+    weights, width = (training.commitment_weight, training.codebook_weight), network.lookup_dim
+    match network.quantizer:
+        case "words":
+            return LocalQuantizer(embeddings, width, *weights, network.projection)
+        case "averaged":
+            return AveragedQuantizer(len(embeddings), width, weights[0], training.restart_after)
+        case kind:
+            return LearnedQuantizer(len(embeddings), width, *weights, cosine=kind == "cosine", restart_after=training.restart_after)

@@ -6,16 +6,17 @@ Which images a step sees, and how they are cropped, is a function of seed and st
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from v2l.datasets import CropSettings, ImageDataset
+from v2l.sources import ImageFile, image_size
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
         settings: how crops are taken.
     """
 
-    def __init__(self, paths: Sequence[Path], global_ids: Tensor, settings: CropSettings) -> None:
+    def __init__(self, paths: Sequence[ImageFile], global_ids: Tensor, settings: CropSettings) -> None:
         self.images, self.global_ids = ImageDataset(paths, settings), global_ids
 
     def __len__(self) -> int:
@@ -52,9 +53,14 @@ class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
         return self.images.crop(epoch, index), self.global_ids[index]
 
     @property
+    def description(self) -> str:
+        """How many images, and a hash of their files' names and sizes: notices a data set that has changed between two runs."""
+        return f"{len(self):,} images with fingerprint {self.fingerprint}"
+
+    @property
     def fingerprint(self) -> str:
-        """A hash of the files' names and sizes: notices a data set that has changed between two runs."""
-        facts = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.images.paths)
+        """A hash of the files' names and sizes."""
+        facts = "\n".join(f"{file.name} {image_size(file)}" for file in self.images.paths)
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
@@ -64,7 +70,7 @@ class Order:
 
     Attributes:
         size: n images.
-        batch_size: images a step and a process.
+        batch_size: images a step and a process, all of its parts together.
         rank: this process.
         processes: how many there are.
         seed: of the shuffling.
@@ -100,6 +106,12 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(images: TrainingImages, order: Order, workers: int) -> Iterator[Batch]:
-    """The batches of one process, in order."""
-    for crops, global_ids in DataLoader(images, batch_sampler=order, num_workers=workers):
+    """The batches of one process, in order, the same ones with any number of worker processes."""
+    for crops, global_ids in DataLoader(images, batch_sampler=order, num_workers=workers, worker_init_fn=_leave_signals):
         yield Batch(crops, global_ids)
+
+
+def _leave_signals(worker: int) -> None:
+    """A worker ends when its parent does: Ctrl-C, which reaches them all, is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

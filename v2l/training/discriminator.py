@@ -9,9 +9,19 @@ from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import nn
 
 CHANNELS, STRIDED_LAYERS = 64, 2
+GROUPS = 32
 
 
-def build_discriminator() -> nn.Module:
-    """(B, 3, 128, 128) in [-1, 1] ──► (B, 1, 30, 30) logits; BatchNorm on the middle two layers."""
-    network = NLayerDiscriminator(input_nc=3, ndf=CHANNELS, n_layers=STRIDED_LAYERS)
-    return network.apply(weights_init)
+def build_discriminator(norm: str = "batch") -> nn.Module:
+    """(B, 3, 128, 128) in [-1, 1] ──► (B, 1, 30, 30) logits.
+
+    Args:
+        norm: of the middle two layers: `batch` as published, or `group`, which looks at one image at a time.
+    """
+    network = NLayerDiscriminator(input_nc=3, ndf=CHANNELS, n_layers=STRIDED_LAYERS).apply(weights_init)
+    if norm == "group":
+        layers = network.main
+        for place, layer in enumerate(layers):
+            if isinstance(layer, nn.BatchNorm2d):
+                layers[place] = nn.GroupNorm(GROUPS, layer.num_features)
+    return network

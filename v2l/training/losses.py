@@ -5,11 +5,13 @@ Sources: VQGAN, arXiv 2012.09841, equations 4 to 7; hinge form as in taming-tran
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from v2l.config import TrainingConfig
-from v2l.training.perceptual import PerceptualDistance
+from v2l.perceptual import PerceptualDistance
 
 LARGEST_RATIO = 1e4
 
@@ -46,16 +48,35 @@ def discriminator_term(real: Tensor, painted: Tensor) -> Tensor:
     return 0.5 * (torch.relu(1 - real.float()).mean() + torch.relu(1 + painted.float()).mean())
 
 
-def adaptive_ratio(reconstruction: Tensor, adversarial: Tensor, last_weight: Tensor) -> Tensor:
-    """How much stronger the reconstruction pulls at the decoder's last layer than the adversarial term (VQGAN, equation 7).
+class Pulls(NamedTuple):
+    """How the reconstruction and the adversarial term pull, each differentiated once."""
+
+    at_images: Tensor  # (2, B, 3, H, W) float32, at the decoded images
+    at_layer: Tensor  # (2, P) float32, at the decoder's last layer
+
+
+def pulls(reconstruction: Tensor, adversarial: Tensor, decoded: Tensor, last_weight: Tensor) -> Pulls:
+    """Differentiate both terms down to the decoded images, and from there on to the decoder's last layer.
 
     Args:
         reconstruction: () the weighted reconstruction and perceptual terms.
         adversarial: () the generator's term.
+        decoded: (B, 3, H, W), of which both are functions; its own graph is kept.
         last_weight: the weight of the decoder's last convolution.
+    """
+    at_images = torch.stack([torch.autograd.grad(term, decoded)[0] for term in (reconstruction, adversarial)])
+    at_layer = [torch.autograd.grad(decoded, last_weight, pull, retain_graph=True)[0].flatten() for pull in at_images.to(decoded.dtype)]
+    return Pulls(at_images, torch.stack(at_layer).float())
+
+
+def adaptive_ratio(at_layer: Tensor) -> Tensor:
+    """How much stronger the reconstruction pulls at the decoder's last layer than the adversarial term (VQGAN, equation 7).
+
+    Args:
+        at_layer: (2, P), as `pulls` gives it.
 
     Returns:
-        () float32 in [0, 10⁴], without gradient.
+        () float32 in [0, 10⁴].
     """
-    pull, push = (torch.autograd.grad(term, last_weight, retain_graph=True)[0].norm() for term in (reconstruction, adversarial))
-    return torch.clamp(pull / (push + 1e-4), 0.0, LARGEST_RATIO).detach()
+    pull, push = at_layer.norm(dim=1)
+    return torch.clamp(pull / (push + 1e-4), 0.0, LARGEST_RATIO)

@@ -41,3 +41,9 @@ class Schedule:
     def deceives(self, step: int) -> bool:
         """Whether the discriminator's verdict counts in the decoder's loss."""
         return self.discriminates(step) and step >= round(self.config.adversarial_start * self.config.steps)
+
+    def adversarial_weight(self, step: int) -> float:
+        """Weight of the adversarial term before its ratio: rising from 0 once it counts."""
+        begun = step - round(self.config.adversarial_start * self.config.steps)
+        ramp = round(self.config.adversarial_ramp * self.config.steps)
+        return self.config.adversarial_weight * min(1.0, (begun + 1) / (ramp + 1)) if begun >= 0 else 0.0

@@ -1,7 +1,7 @@
 """a training run at one step ⇄ a directory, from which it goes on exactly.
 
-Weights of both networks and the moments of both optimizers, as safetensors; what is drawn at random is a function of seed and step
-and needs no saving.
+Weights of both networks, the moments of both optimizers and the weights' average, as safetensors; what is drawn at random is a function
+of seed and step and needs no saving.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.errors import V2LError
+from v2l.training.average import WeightAverage
+from v2l.training.learner import Learner
 
-KIND, SCHEMA = "training", 1
+KIND, SCHEMA = "training", 2
 PREFIX = "step-"
 
 
@@ -28,12 +30,12 @@ class TrainingState:
     """What changes while training.
 
     Attributes:
-        networks: trained modules by name.
-        optimizers: their optimizers, by the same names.
+        learners: networks with their optimizers, by name.
+        average: of the first network's weights, when the config asks for one.
     """
 
-    networks: Mapping[str, nn.Module]
-    optimizers: Mapping[str, Optimizer]
+    learners: Mapping[str, Learner]
+    average: WeightAverage | None = None
 
     def save(self, run: Path, step: int, facts: Mapping[str, Any], keep: int) -> Path:
         """Write the state after `step` steps, then remove all but the last `keep`.
@@ -41,7 +43,7 @@ class TrainingState:
         Args:
             run: the run's folder.
             step: how many steps are done.
-            facts: what must be the same when the run goes on.
+            facts: what must be the same when the run goes on, as JSON holds it.
             keep: how many states stay.
 
         Raises:
@@ -49,9 +51,11 @@ class TrainingState:
         """
         target = run / f"{PREFIX}{step:09d}"
         with write_directory(target) as folder:
-            for name, network in self.networks.items():
-                save_tensors(folder / f"{name}.safetensors", network.state_dict())
-                save_tensors(folder / f"{name}-optimizer.safetensors", optimizer_tensors(self.optimizers[name]))
+            for name, learner in self.learners.items():
+                save_tensors(folder / f"{name}.safetensors", learner.network.state_dict())
+                save_tensors(folder / f"{name}-optimizer.safetensors", optimizer_tensors(learner.optimizer))
+            if self.average:
+                save_tensors(folder / "average.safetensors", self.average.tensors)
             write_manifest(folder, {"kind": KIND, "schema": SCHEMA, "step": step, "facts": dict(facts)})
         for old in saved_states(run)[:-keep]:
             shutil.rmtree(old)
@@ -61,19 +65,15 @@ class TrainingState:
         """Go back to a saved state; returns its step.
 
         Raises:
-            V2LError: the state is damaged, or belongs to a run with other facts; both values are printed.
+            V2LError: the state is damaged, or belongs to a run with other facts; those that differ are told with both values.
         """
         manifest = read_manifest(folder, KIND, SCHEMA)
-        for name, wanted in facts.items():
-            if manifest["facts"].get(name) != wanted:
-                raise V2LError(
-                    f"{folder} was made with {name} = {manifest['facts'].get(name)!r}, now it is {wanted!r}",
-                    "the same config and images as before",
-                    "v2l train … -o ANOTHER_FOLDER",
-                )
-        for name, network in self.networks.items():
-            network.load_state_dict(load_tensors(folder / f"{name}.safetensors"))
-            load_optimizer_tensors(self.optimizers[name], load_tensors(folder / f"{name}-optimizer.safetensors"))
+        _check_facts(folder, manifest["facts"], facts)
+        for name, learner in self.learners.items():
+            learner.network.load_state_dict(load_tensors(folder / f"{name}.safetensors"))
+            load_optimizer_tensors(learner.optimizer, load_tensors(folder / f"{name}-optimizer.safetensors"))
+        if self.average:
+            self.average.load(load_tensors(folder / "average.safetensors"))
         return manifest["step"]
 
 
@@ -90,8 +90,23 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave; rates and settings stay the optimizer's own."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    """A moment in the memory order of its weight: the fused optimizer goes through both at once."""
+    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.shape == parameter.shape else moment
+
+
+def _check_facts(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if changed:
+        told = ", ".join(f"{name} = {before.get(name)}, now {now.get(name)}" for name in changed)
+        raise V2LError(
+            f"{folder} cannot go on: it was made with {told}", "the same config and images as before", "v2l train … -o ANOTHER_FOLDER"
+        )

@@ -1,38 +1,34 @@
 """images ──► a trained tokenizer: the loop.
 
-One forward pass a step serves both networks; the discriminator sees the painted images without gradient. Sources: V2L Tokenizer,
-arXiv 2403.07874, section 4.1; VQGAN, arXiv 2012.09841, section 3.1.
+Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from v2l.config import config_to_dict
-from v2l.errors import V2LError
+from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
 from v2l.tokenizer.encoder import to_network_range
-from v2l.tokenizer.model import Reconstruction, V2LTokenizer
+from v2l.tokenizer.model import V2LTokenizer
+from v2l.training.average import WeightAverage
 from v2l.training.data import Batch, Order, TrainingImages, batches
-from v2l.training.discriminator import build_discriminator
 from v2l.training.interrupt import StopRequest
-from v2l.training.losses import adaptive_ratio, discriminator_term, generator_term, reconstruction_terms, weighted_sum
-from v2l.training.perceptual import PerceptualDistance
-from v2l.training.schedule import Schedule
+from v2l.training.log import RunLog, reconstruction_page
 from v2l.training.state import TrainingState, saved_states
+from v2l.training.step import Terms, TrainingStep
 
-FIT_BATCHES = 24  # whose features the projection is fitted to
-MOST_BAD_STEPS = 5  # in a row
-ADAM_EPSILON = 1e-7
+FIT_BATCHES = 24  # whose features the codebook is fitted to
+PICTURED = 8  # images on a page
+MAY_CHANGE = ("save_every", "keep_checkpoints", "log_every", "picture_every", "workers")  # between two runs: no weight depends on them
 
-Terms = dict[str, float]
 OnStep = Callable[[int, Terms], None]
 
 
@@ -46,6 +42,7 @@ class Trainer:
         processes: the world of processes.
         run: folder for states, log and result.
         seed: of everything that is drawn.
+        origin: hash of the weights that the tokenizer begins with, when they are those of a checkpoint.
     """
 
     def __init__(
@@ -56,31 +53,29 @@ class Trainer:
         processes: Accelerator,
         run: Path,
         seed: int = 0,
+        origin: str | None = None,
     ) -> None:
-        self.tokenizer, self.images, self.perceptual, self.processes, self.run, self.seed = model, images, perceptual, processes, run, seed
+        self.tokenizer, self.images, self.processes, self.run, self.seed, self.origin = model, images, processes, run, seed, origin
         self.config = model.config.training
-        self.schedule = Schedule(self.config)
-        self.bad_steps = 0
-        networks = {"model": model} | ({"discriminator": build_discriminator()} if self.config.adversarial_weight else {})
-        optimizers = {name: self._adam(network) for name, network in networks.items()}
-        self.state = TrainingState(networks, optimizers)
-        self.prepared = {name: self._prepare(network) for name, network in networks.items()}
+        self.make_step = TrainingStep(model, perceptual, processes, seed)
+        self.schedule = self.make_step.schedule
+        average = WeightAverage(model, self.config.ema_decay) if self.config.ema_decay else None
+        self.state = TrainingState(self.make_step.learners, average)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What must be the same when a run goes on."""
-        settings = config_to_dict(self.tokenizer.config)
-        return {
-            "model": settings["model"],
-            "training": settings["training"],
+        """What must be the same when a run goes on, by name."""
+        sections = config_to_dict(self.tokenizer.config)
+        settings = {
+            f"{name}.{key}": value for name in ("model", "training") for key, value in sections[name].items() if key not in MAY_CHANGE
+        }
+        books = self.tokenizer.local_codebook, self.tokenizer.global_codebook
+        return settings | {
             "seed": self.seed,
             "processes": self.processes.num_processes,
-            "images": self.images.fingerprint,
-            "codebook": [
-                self.tokenizer.local_codebook.source.llm_fingerprint,
-                len(self.tokenizer.local_codebook),
-                len(self.tokenizer.global_codebook),
-            ],
+            "images": self.images.description,
+            "codebooks": f"{len(books[0]):,} and {len(books[1]):,} words of {books[0].source.llm} ({books[0].source.llm_fingerprint})",
+            "first weights": self.origin,
         }
 
     def resume(self) -> int:
@@ -106,48 +101,34 @@ class Trainer:
             V2LError: the loss was not finite for several steps in a row, or a state cannot be written.
         """
         done = first
-        self._trim_log(first)
-        with StopRequest() as stop:
-            for done, batch in enumerate(self._batches(first), start=first + 1):
+        with StopRequest() as stop, RunLog(self.run, first) if self.processes.is_main_process else nullcontext() as log:
+            for done, batch in enumerate(self.batches(first, self.config.steps), start=first + 1):
                 terms = self.step(done - 1, batch)
-                if self.processes.is_main_process and (done % self.config.log_every == 0 or done == self.config.steps):
-                    self._log(done, terms)
+                if log:
+                    self._log(log, done, terms)
                 on_step(done, terms)
-                if done % self.config.save_every == 0 or done == self.config.steps or stop.requested:
+                leaving = self._anywhere(stop.requested)
+                if self._due(done, self.config.save_every) or leaving:
                     self.save(done)
-                if stop.requested:
+                if leaving:
                     break
         return done
 
     def step(self, step: int, batch: Batch) -> Terms:
-        """One step of both optimizers; returns the loss terms by name."""
-        torch.manual_seed(self.seed * 1_000_003 + step * self.processes.num_processes + self.processes.process_index)
-        if step == self.schedule.fitting_step and step > 0:
-            self.fit_projection(step)
-        for optimizer in self.state.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self.schedule.learning_rate(step)
-        images = to_network_range(batch.images.to(self.processes.device))
-        noise = None if self.schedule.quantizes(step) else self.config.feature_noise
-        with self.processes.autocast():
-            painted = self.prepared["model"](images, batch.global_ids.to(self.processes.device), noise)
-        terms = self._generator_step(step, images, painted)
-        if self.schedule.discriminates(step):
-            terms["discriminator"] = self._discriminator_step(images, painted.images.detach())
-        return {name: float(term) for name, term in terms.items()}
+        """One step of both networks, after what must be fitted before it; returns the loss terms by name."""
+        self._fit(step)
+        terms = self.make_step(step, batch)
+        if self.state.average:
+            begun = self.schedule.fitting_step if self.schedule.quantizes(step) else 0
+            self.state.average.update(step - begun)
+        return terms
 
-    @torch.no_grad()
-    def fit_projection(self, step: int) -> None:
-        """Fit the codebook's projection to the features of the coming batches, the same in every process."""
-        order = self._order(step, min(step + FIT_BATCHES, self.config.steps))
-        features = []
-        for batch in batches(self.images, order, 0):
-            maps = self.tokenizer.features(to_network_range(batch.images.to(self.processes.device)))  # (B, d, h, w)
-            features.append(maps.movedim(1, -1).reshape(-1, maps.shape[1]).float())
-        self.tokenizer.quantizer.fit_projection(self.processes.gather(torch.cat(features)))
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """This process's share of the steps from one to before another."""
+        return batches(self.images, self._order(first, last), self.config.workers)
 
     def save(self, step: int) -> None:
-        """Write the state and the tokenizer as it is now."""
+        """Write the state, and the tokenizer with the weights that it ships with."""
         self.processes.wait_for_everyone()
         if self.processes.is_main_process:
             self.state.save(self.run, step, self.facts, self.config.keep_checkpoints)
@@ -156,82 +137,65 @@ class Trainer:
                 "images": len(self.images),
                 "image_fingerprint": self.images.fingerprint,
                 "seed": self.seed,
+                "first_weights": self.origin,
             }
-            self.tokenizer.save_pretrained(self.run / "model")
+            with self._shipped_weights():
+                self.tokenizer.save_pretrained(self.run / "model")
         self.processes.wait_for_everyone()
 
-    def _generator_step(self, step: int, images: Tensor, painted: Reconstruction) -> dict[str, Tensor]:
-        terms = reconstruction_terms(images, painted.images, self.perceptual)
-        loss = weighted_sum(terms, self.config)
-        if self.schedule.deceives(step):
-            discriminator = self.prepared["discriminator"].requires_grad_(False)
-            terms["adversarial"] = generator_term(discriminator(painted.images))
-            terms["ratio"] = adaptive_ratio(loss, terms["adversarial"], self.tokenizer.decoder.last_weight)
-            loss = loss + self.config.adversarial_weight * terms["ratio"] * terms["adversarial"]
-        if painted.quantized is not None:
-            terms["quantizer"] = painted.quantized.loss
-            loss = loss + painted.quantized.loss
-        terms["loss"] = loss
-        self._update("model", loss)
-        return {name: term.detach() for name, term in terms.items()}
+    def page(self, step: int) -> Tensor:
+        """The first images above their reconstructions after `step` steps: (3, H, W) in [0, 1], the same images every time."""
+        pairs = [self.images[0, index] for index in range(min(PICTURED, len(self.images)))]
+        batch = Batch(*(torch.stack(column) for column in zip(*pairs, strict=True)))
+        with self._shipped_weights():
+            return reconstruction_page(self.tokenizer, batch, None if self.schedule.quantizes(step - 1) else 0.0)
 
-    def _discriminator_step(self, images: Tensor, painted: Tensor) -> Tensor:
-        discriminator = self.prepared["discriminator"].requires_grad_(True)
-        with self.processes.autocast():
-            loss = discriminator_term(discriminator(images), discriminator(painted))
-        self._update("discriminator", loss)
-        return loss.detach()
+    def _log(self, log: RunLog, done: int, terms: Terms) -> None:
+        if self._due(done, self.config.log_every) or terms["skipped"]:
+            log.write(done, terms)
+        if self.config.picture_every and self._due(done, self.config.picture_every):
+            log.picture(done, self.page(done))
 
-    def _update(self, name: str, loss: Tensor) -> None:
-        """One step of one optimizer, unless the loss or a gradient is not finite: then the batch is skipped, and counted."""
-        optimizer = self.state.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        self.processes.backward(loss)
-        limit = self.config.clip_norm or math.inf
-        norm = nn.utils.clip_grad_norm_(self.prepared[name].parameters(), limit)
-        if torch.isfinite(norm) and torch.isfinite(loss):
-            optimizer.step()
-            self.bad_steps = 0
-            return
-        self.bad_steps += 1
-        if self.bad_steps == MOST_BAD_STEPS:
-            raise V2LError(
-                f"the loss was not finite for {MOST_BAD_STEPS} steps in a row",
-                "a finite loss",
-                "a lower training.learning_rate, from the last checkpoint",
-            )
+    def _anywhere(self, here: bool) -> bool:
+        """Whether something is so in any process; all of them leave after the same step."""
+        return bool(self.processes.reduce(torch.tensor(float(here), device=self.processes.device), "sum") > 0)
 
-    def _adam(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), lr=self.config.learning_rate, betas=self.config.betas, eps=ADAM_EPSILON)
+    def _due(self, done: int, every: int) -> bool:
+        return done % every == 0 or done == self.config.steps
 
-    def _prepare(self, network: nn.Module) -> nn.Module:
-        network.to(self.processes.device).train()
-        prepared = self.processes.prepare_model(network)
-        return torch.compile(prepared) if self.config.compile else prepared
+    def _shipped_weights(self) -> Any:
+        return self.state.average.in_network() if self.state.average else nullcontext()
 
-    def _batches(self, first: int) -> Iterator[Batch]:
-        return batches(self.images, self._order(first, self.config.steps), self.config.workers)
+    def _fit(self, step: int) -> None:
+        """Fit what is fitted before it is trained: the linear path first, the codebook when the quantizer begins."""
+        with_linear_path = self.tokenizer.linear is not None and self.origin is None
+        linear = step == 0 and with_linear_path
+        codebook = step == self.schedule.fitting_step and (step > 0 or with_linear_path)
+        if linear:
+            self._fit_linear_path(step)
+        if codebook:
+            self._fit_codebook(step)
+        if self.state.average and (linear or codebook):
+            self.state.average.restart()
+
+    def _fit_linear_path(self, step: int) -> None:
+        """Fit the linear code to the images of the coming batches, the same in every process."""
+        self.tokenizer.linear.fit(self.processes.gather(torch.cat(list(self._coming(step)))))
+
+    def _fit_codebook(self, step: int) -> None:
+        """Fit the codebook to the features of the coming batches, the same in every process."""
+        with torch.no_grad():
+            maps = [self.tokenizer.features(images) for images in self._coming(step)]  # (B, d, h, w) each
+        features = torch.cat([part.movedim(1, -1).reshape(-1, part.shape[1]).float() for part in maps])
+        torch.manual_seed(self.seed)
+        self.tokenizer.quantizer.fit(self.processes.gather(features))
+
+    def _coming(self, step: int) -> Iterator[Tensor]:
+        """The images of this process's coming batches, (B, 3, S, S) in [-1, 1]."""
+        for batch in batches(self.images, self._order(step, min(step + FIT_BATCHES, self.config.steps)), 0):
+            for images in batch.images.split(self.config.batch_size):
+                yield to_network_range(images.to(self.processes.device))
 
     def _order(self, first: int, last: int) -> Order:
-        world = self.processes
-        return Order(len(self.images), self.config.batch_size, world.process_index, world.num_processes, self.seed, first, last)
-
-    @property
-    def _log_path(self) -> Path:
-        return self.run / "log.csv"
-
-    def _log(self, step: int, terms: Terms) -> None:
-        with self._log_path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerows(
-                [step, name, f"{value:.6g}"] for name, value in {**terms, "learning_rate": self.schedule.learning_rate(step - 1)}.items()
-            )
-
-    def _trim_log(self, first: int) -> None:
-        """Keep the log's lines up to the step that a run goes on from; steps done twice stand there once."""
-        if not self.processes.is_main_process:
-            return
-        self.run.mkdir(parents=True, exist_ok=True)
-        lines = self._log_path.read_text(encoding="utf-8").splitlines()[1:] if self._log_path.exists() else []
-        kept = [line for line in lines if int(line.split(",")[0]) <= first]
-        self._log_path.write_text("\n".join(["step,term,value", *kept]) + "\n", encoding="utf-8")
+        world, size = self.processes, self.config.batch_size * self.config.accumulate
+        return Order(len(self.images), size, world.process_index, world.num_processes, self.seed, first, last)
