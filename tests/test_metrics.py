@@ -1,4 +1,4 @@
-"""Wilson's interval holds known values and its share; PSNR is of each image alone."""
+"""Intervals hold their share, figures of images are of each image alone, and distances of sets are exact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.metrics import Mean, Proportion, psnr
+from v2l.metrics import FrechetDistance, Mean, Proportion, luma, luma_psnr, psnr, ssim
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -51,3 +51,52 @@ def test_a_mean_lies_in_the_middle_of_its_interval() -> None:
 
 def test_a_single_sample_has_no_interval() -> None:
     assert Mean.of([3.0]).to_dict() == {"value": 3.0, "interval": None}
+
+
+def test_psnr_equals_the_formula() -> None:
+    images, others = torch.rand(3, 3, 16, 24), torch.rand(3, 3, 16, 24)
+    squared = (images - others).square().mean(dim=(1, 2, 3))
+    assert torch.allclose(psnr(images, others), -10 * squared.log10(), atol=1e-4)
+
+
+def test_brightness_is_as_jpeg_has_it() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    red, green, blue = images.unbind(1)
+    assert torch.allclose(luma(images)[:, 0], 0.299 * red + 0.587 * green + 0.114 * blue)
+    grey, other = torch.rand(2, 1, 8, 8).expand(2, 3, 8, 8), torch.rand(2, 1, 8, 8).expand(2, 3, 8, 8)
+    assert torch.allclose(luma_psnr(grey, other), psnr(grey, other), atol=1e-3)
+
+
+def test_structure_is_whole_in_equal_images_and_less_in_others() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    assert ssim(images, images).tolist() == pytest.approx([1.0, 1.0])
+    assert (ssim(images, (images + 0.2 * torch.randn(2, 3, 32, 32)).clamp(0, 1)) < 0.99).all()
+
+
+def frechet(features: torch.Tensor, others: torch.Tensor) -> float:
+    """The distance, from batches of four."""
+    distance = FrechetDistance(features.shape[1])
+    for some, other in zip(features.split(4), others.split(4), strict=True):
+        distance.add(some, other)
+    return distance.value
+
+
+@pytest.mark.parametrize("samples", [8, 200])
+def test_a_set_has_no_distance_to_itself(samples: int) -> None:
+    features = torch.randn(samples, 64)
+    assert frechet(features, features) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("samples", [8, 200])
+def test_a_shift_is_its_squared_length(samples: int) -> None:
+    features = torch.randn(samples, 64)
+    assert frechet(features + 0.5, features) == pytest.approx(64 * 0.25, rel=1e-4)
+
+
+def test_fewer_samples_than_features_are_exact_too() -> None:
+    features, others = torch.rand(8, 64), torch.rand(8, 64) * 0.5
+    centred, other_centred = ((x - x.mean(0)).double() / 7**0.5 for x in (features, others))
+    crossed = torch.linalg.svdvals(centred @ other_centred.T).sum()  # the trace of √(Σ₁ Σ₂), from factors of Σ₁ and Σ₂
+    means = (features.mean(0) - others.mean(0)).square().sum()
+    exact = means + centred.square().sum() + other_centred.square().sum() - 2 * crossed
+    assert frechet(features, others) == pytest.approx(exact.item(), rel=1e-4)

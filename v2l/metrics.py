@@ -8,10 +8,13 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 from typing import Any, Self
 
-from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 Z_95 = 1.959964  # quantile of the standard normal distribution: 95 % lie within
+LUMA = (0.299, 0.587, 0.114)  # of RGB in Y, as JPEG has it (ITU-R BT.601, full range)
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,47 @@ class Mean:
 def psnr(images: Tensor, others: Tensor) -> Tensor:
     """RGB peak signal-to-noise ratio of each image in dB, over all its pixels and channels: (B, 3, H, W) twice in [0, 1] ──► (B,)."""
     return peak_signal_noise_ratio(others, images, data_range=1.0, dim=(1, 2, 3), reduction="none")
+
+
+def luma_psnr(images: Tensor, others: Tensor) -> Tensor:
+    """The same for brightness alone, the Y of YCbCr: (B, 3, H, W) twice in [0, 1] ──► (B,)."""
+    return psnr(luma(images), luma(others))
+
+
+def luma(images: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in [0, 1] ──► (B, 1, H, W), Y in [0, 1]."""
+    return torch.einsum("bchw,c->bhw", images, images.new_tensor(LUMA))[:, None]
+
+
+def ssim(images: Tensor, others: Tensor) -> Tensor:
+    """Structural similarity of each image over RGB, at most 1: (B, 3, H, W) twice in [0, 1] ──► (B,).
+
+    Source: Wang et al., IEEE TIP 13 (4), 2004: Gaussian window of 11 pixels, standard deviation 1.5.
+    """
+    return structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
+
+
+class FrechetDistance:
+    """Fréchet distance of two sets by their features; of the sets only sums are kept, in float64.
+
+    With fewer samples than features the covariances have no full rank: the distance is still exact for these samples, and larger than
+    that of the distributions behind them. Source: Heusel et al., arXiv 1706.08500, equation 6.
+
+    Args:
+        width: D, features of a sample.
+    """
+
+    def __init__(self, width: int) -> None:
+        features_themselves = nn.Identity()
+        features_themselves.num_features = width
+        self.metric = FrechetInceptionDistance(feature=features_themselves)
+
+    def add(self, features: Tensor, others: Tensor) -> None:
+        """Some samples of each set, (B, D) float32."""
+        self.metric.update(others.cpu(), real=True)
+        self.metric.update(features.cpu(), real=False)
+
+    @property
+    def value(self) -> float:
+        """The distance; at least two samples of each set are in. What rounding leaves below 0 is 0."""
+        return max(0.0, self.metric.compute().item())

@@ -1,0 +1,79 @@
+"""image ──► the same image through JPEG or WebP, in about as many bytes as its tokens take.
+
+The rule: the lowest quality whose whole file, headers included, is not smaller than the budget. So a codec never gets less than the
+tokens; where even its lowest quality takes more, that is what it gets, and the bytes that it took are reported.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from v2l.images import decode_image, encode_image
+
+HIGHEST = 100  # quality
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A codec of Pillow at its strongest.
+
+    Attributes:
+        options: of Pillow's `save`.
+        steps: qualities that are tried between one whole number and the next; JPEG knows whole ones only.
+    """
+
+    options: Mapping[str, object]
+    steps: int = 1
+
+
+CODECS = {
+    "WebP": Codec({"format": "WEBP", "method": 6}, steps=100),
+    "JPEG": Codec({"format": "JPEG", "optimize": True}),
+}
+
+
+class Compressed(NamedTuple):
+    """One image through a codec."""
+
+    image: Tensor  # (3, H, W) float32 in [0, 1]
+    size: int  # bytes of the whole file
+    quality: float  # 0 to 100
+
+
+def compress(image: Tensor, codec: str, budget: float) -> Compressed:
+    """The image at the lowest quality whose file is not smaller than `budget` bytes, by bisection; at the highest where none is.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        codec: a name of `CODECS`.
+        budget: bytes.
+    """
+    chosen = CODECS[codec]
+
+    def file(step: int) -> bytes:
+        quality = step if chosen.steps == 1 else step / chosen.steps
+        return encode_image(image, quality=quality, **chosen.options)
+
+    last = HIGHEST * chosen.steps
+    step = min(bisect_left(range(last + 1), budget, key=lambda step: len(file(step))), last)
+    content = file(step)
+    return Compressed(decode_image(content), len(content), step / chosen.steps)
+
+
+def compress_all(images: Tensor, codec: str, budget: float) -> tuple[Tensor, list[int]]:
+    """(B, 3, H, W) ──► the same through a codec, and the bytes of each."""
+    through = [compress(image, codec, budget) for image in images.cpu()]
+    return torch.stack([one.image for one in through]), [one.size for one in through]
+
+
+def shrink(images: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, 3, H, W) ──► made as small as the token grid by averaging, and enlarged again by bicubic interpolation."""
+    small = interpolate(images, size=grid, mode="area")
+    return interpolate(small, size=images.shape[-2:], mode="bicubic").clamp(0, 1)

@@ -1,0 +1,273 @@
+"""photographs ──► tokens ──► photographs again: how near they come back, beside codecs in as many bytes and beside shrinking.
+
+Photographs stream by in batches, in an order drawn from the seed; of what grows with their number only figures are kept in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from v2l.checkpoint import load_tensors, save_tensors
+from v2l.encoders.base import fingerprint_of
+from v2l.errors import V2LError
+from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.painters import OWN, WITHOUT, Cost, Painted, Painters
+from v2l.images import Skipped, load_images
+from v2l.metrics import FrechetDistance, luma_psnr, psnr, ssim
+from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, judge_name, load_perceptual
+from v2l.sources import ImageFile, image_size
+from v2l.tasks.stack import Stack
+from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizer.usage import CodeUsage
+
+BATCH = 16  # photographs between two records
+PART = 4  # images that a judge looks at together: on a CPU more of them leave its cache and take half as long again
+EQUAL = 100.0  # dB; equal images would have infinitely many, and one different value of 8 bits in 128 × 128 pixels has 95
+ORIGINALS = "originals"
+SIZES = {"default": 128, "official": 256}  # of a protocol's crops; the released evaluation ignores the size that it is asked for
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """What is measured.
+
+    Attributes:
+        size: side in pixels of the crops: the shorter side is resized to it, then the centre is cropped.
+        seed: of the order of the photographs, of whose words stand for whose, and of the choice when there is a limit.
+        limit: how many photographs at most; None takes all.
+        protocol: default, or official: at the size and with the LPIPS of the released evaluation.
+    """
+
+    size: int = 128
+    seed: int = 0
+    limit: int | None = None
+    protocol: str = "default"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in SIZES:
+            raise V2LError(f"got the protocol {self.protocol!r}", ", ".join(SIZES), "--protocol default")
+
+    def draw(self, files: Sequence[ImageFile]) -> list[ImageFile]:
+        """The photographs in the order in which they are measured."""
+        return Random(self.seed).sample(files, len(files))[: self.limit]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The frozen networks of the report; none of them is one that was trained for.
+
+    Attributes:
+        distance: of two images to the eye.
+        features: in which sets of images are compared: (B, 3, S, S) in [0, 1] ──► (B, D).
+    """
+
+    distance: PerceptualDistance
+    features: LiteFeatures
+
+    @classmethod
+    def load(cls, tokenizer: V2LTokenizer, protocol: str = "default") -> Judges:
+        """LPIPS when its backbone is here, else EfficientNet-Lite2; by the official protocol its LPIPS; features of EfficientNet-Lite2.
+
+        Raises:
+            V2LError: the official LPIPS is asked for, and its backbone is not on this machine.
+        """
+        official = protocol == "official"
+        distance = load_perceptual("lpips-alex" if official else judge_name(tokenizer.config.training.perceptual), tokenizer.device)
+        return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
+
+    @torch.inference_mode()
+    def figures(self, painted: Painted, crops: Tensor) -> dict[str, list[float]]:
+        """The figures of each image."""
+        images, device = painted.images, next(self.distance.parameters()).device
+        pairs = [[part.to(device) * 2 - 1 for part in pair] for pair in zip(images.split(PART), crops.split(PART), strict=True)]
+        figures = {
+            "psnr": psnr(crops, images).clamp(max=EQUAL),
+            "psnr_y": luma_psnr(crops, images).clamp(max=EQUAL),
+            "ssim": ssim(crops, images),
+            "perceptual": torch.cat([self.distance(*pair) for pair in pairs]),
+        }
+        return {name: values.tolist() for name, values in figures.items()} | {"bytes": painted.sizes}
+
+    @torch.inference_mode()
+    def describe(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] ──► (B, D) float32."""
+        device = next(self.features.parameters()).device
+        return torch.cat([self.features(part.to(device)).float().cpu() for part in images.split(PART)])
+
+
+class Totals:
+    """What is known of whole sets of images: sums for the Fréchet distances, and how often each code was used."""
+
+    def __init__(self, codes: int) -> None:
+        self.usage = CodeUsage(codes)
+        self._distances: dict[str, FrechetDistance] = {}
+
+    def add(self, part: dict[str, Tensor]) -> None:
+        """One batch: the features of the originals and of every row, and the rows of the local codebook."""
+        part = dict(part)
+        self.usage.add(part.pop("local_rows").long())
+        originals = part.pop(ORIGINALS)
+        for row, features in part.items():
+            self._distances.setdefault(row, FrechetDistance(features.shape[1])).add(features, originals)
+
+    def frechet(self) -> dict[str, float]:
+        """The Fréchet distance of every row to the originals."""
+        return {row: distance.value for row, distance in self._distances.items()}
+
+
+@dataclass(frozen=True)
+class ReconstructionResult:
+    """What was measured.
+
+    Attributes:
+        figures: by row and by figure, a value a photograph, in the order of `files`.
+        frechet: by row, the Fréchet distance to the originals.
+        usage: how often each local code was used.
+        files: the photographs that were measured.
+        skipped: those that could not be read, each with the reason.
+        cost: of the tokens of one photograph.
+        settings: what was asked.
+        judge: name of the perceptual distance.
+        stack: names and fingerprints.
+    """
+
+    figures: dict[str, dict[str, list[float]]]
+    frechet: dict[str, float]
+    usage: CodeUsage
+    files: list[str]
+    skipped: list[tuple[str, str]]
+    cost: Cost
+    settings: ReconstructionSettings
+    judge: str
+    stack: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One evaluation: who paints, who judges, what is measured.
+
+    Attributes:
+        stack: the checkpoint that is measured.
+        painters: the contestants.
+        judges: the frozen networks of the report.
+        settings: what is asked.
+    """
+
+    stack: Stack
+    painters: Painters
+    judges: Judges
+    settings: ReconstructionSettings
+
+    def run(self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None) -> ReconstructionResult:
+        """Measure photographs.
+
+        Args:
+            files: where they are.
+            log: a journal, beside which a folder keeps what sums need; the same call goes on with it. None keeps nothing.
+            progress: told (photographs done, photographs in all) after every batch.
+
+        Raises:
+            V2LError: fewer than two photographs can be read, or the journal belongs to another evaluation.
+        """
+        drawn = self.settings.draw(files)
+        journal = Journal.open(log, self.facts(drawn))
+        totals = Totals(len(self.painters.tokenizer.local_codebook))
+        for number, record in enumerate(journal.records):
+            if record["files"]:
+                totals.add(load_part(log, number))
+        words = last_words(journal.records)
+        words = self.words_of_last(drawn) if words is None else words
+        for number in range(len(journal.records), math.ceil(len(drawn) / BATCH)):
+            record, part = self._measure(drawn[number * BATCH : (number + 1) * BATCH], words)
+            if part:
+                totals.add(part)
+                words = torch.tensor(record["last_words"])
+                if log is not None:
+                    save_tensors(part_path(log, number), part)
+            journal.append(record)
+            if progress:
+                progress(min((number + 1) * BATCH, len(drawn)), len(drawn))
+        return self._result(journal.records, totals)
+
+    def facts(self, drawn: Sequence[ImageFile]) -> Record:
+        """What must be the same when a journal goes on."""
+        listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
+        models = {OWN: self.painters.tokenizer, WITHOUT: self.painters.without}
+        return {
+            "protocol": "reconstruction",
+            "settings": asdict(self.settings),
+            "judge": self.judges.distance.name,
+            "stack": self.stack.describe(),
+            "photographs": {"n": len(drawn), "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]},
+            "weights": {name: fingerprint_of(model.state_dict()) for name, model in models.items() if model is not None},
+        }
+
+    def _measure(self, files: Sequence[ImageFile], words_before: Tensor) -> tuple[Record, dict[str, Tensor]]:
+        """One batch: its record, and what sums need; nothing of the latter when no file is readable."""
+        skipped = Skipped()
+        crops = self.painters.read(files, skipped)
+        record: Record = {"files": crops.files, "skipped": [(str(file), reason) for file, reason in skipped.files]}
+        if not crops.files:
+            return record, {}
+        painting = self.painters.paint(crops, words_before)
+        record["rows"] = {row: self.judges.figures(painted, crops.crops) for row, painted in painting.rows.items()}
+        record["last_words"] = painting.global_ids[-1].tolist()
+        part = {row: self.judges.describe(painted.images) for row, painted in painting.rows.items()}
+        return record, part | {ORIGINALS: self.judges.describe(crops.crops), "local_rows": painting.local_rows.int()}
+
+    def words_of_last(self, drawn: Sequence[ImageFile]) -> Tensor:
+        """The global words of the last readable photograph: what the first is painted with as another one's words."""
+        skipped = Skipped()
+        for _, image in load_images(reversed(drawn), skipped):
+            tokenizer = self.painters.tokenizer
+            return tokenizer.global_tokens(tokenizer.joint_encoder.prepare(image)[None])[1][0].cpu()
+        raise V2LError(f"none of {len(drawn)} file(s) could be read; the first: {skipped.files[-1][1]}")
+
+    def _result(self, records: Sequence[Record], totals: Totals) -> ReconstructionResult:
+        measured = [record for record in records if record["files"]]
+        files = [file for record in measured for file in record["files"]]
+        if len(files) < 2:
+            raise V2LError(f"{len(files)} photograph could be read", "at least 2: sets are compared, and words are exchanged")
+        figures = {
+            row: {name: [value for record in measured for value in record["rows"][row][name]] for name in of_row}
+            for row, of_row in measured[0]["rows"].items()
+        }
+        skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
+        judge, cost = self.judges.distance.name, self.painters.cost
+        return ReconstructionResult(
+            figures, totals.frechet(), totals.usage, files, skipped, cost, self.settings, judge, self.stack.describe()
+        )
+
+
+def part_path(log: Path, number: int) -> Path:
+    """Where the sums' part of one batch is kept: in a folder beside the journal."""
+    return log.with_name(f"{log.name}.parts") / f"{number:06}.safetensors"
+
+
+def load_part(log: Path, number: int) -> dict[str, Tensor]:
+    """What an earlier run kept of one batch.
+
+    Raises:
+        V2LError: it is gone, or damaged.
+    """
+    path = part_path(log, number)
+    if not path.is_file():
+        raise V2LError(f"{log} goes with {path}, which is not there", "a journal with its folder", "another --log")
+    return load_tensors(path)
+
+
+def last_words(records: Sequence[Record]) -> Tensor | None:
+    """The global words of the last photograph that was measured."""
+    measured = [record["last_words"] for record in records if record["files"]]
+    return torch.tensor(measured[-1]) if measured else None
