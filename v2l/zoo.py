@@ -94,8 +94,13 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
 
 
-def hub_folder(name: str, patterns: list[str] | None = None) -> Path:
+def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model") -> Path:
     """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded unless offline).
+
+    Args:
+        name: a folder, or `user/model` on the hub.
+        patterns: which files of the hub's are wanted; None is all.
+        what: how the model is called when it is not found.
 
     Raises:
         V2LError: it is not on this machine and cannot be fetched.
@@ -104,13 +109,38 @@ def hub_folder(name: str, patterns: list[str] | None = None) -> Path:
     if path.is_dir():
         return path
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_offline()))
     except Exception as error:  # the hub raises a dozen kinds; each means "not to be had here"
-        reason = "and v2l is offline" if is_offline() else f"and the hub did not give it ({type(error).__name__})"
-        raise V2LError(
-            f"the model {name!r} is no folder on this machine, not in the hub's cache, {reason}",
-            f"a local folder, a cached hub name, or an embedded name ({', '.join(EMBEDDED)})",
-            "v2l doctor",
-        ) from error
+        reason = "not in the hub's cache, and v2l is offline" if is_offline() else f"the hub did not give it ({type(error).__name__})"
+        reason = "no name that the hub knows" if isinstance(error, HFValidationError) else reason
+        embedded = f", or an embedded name ({', '.join(EMBEDDED)})" if what == "model" else ""
+        got = f"there is no {what} {name!r}: it is no folder on this machine, {reason}"
+        raise V2LError(got, f"a local folder, a name of the hub{embedded}", "v2l doctor") from error
+
+
+def upload_folder(folder: Path, name: str, private: bool = False) -> str:
+    """Put the files of a folder on the hub as a model; returns its address.
+
+    Args:
+        folder: every file in it is sent.
+        name: `user/model`; it is made when it is not there.
+        private: whether a new one is hidden from others.
+
+    Raises:
+        V2LError: v2l is offline, or the hub refuses.
+    """
+    if is_offline():
+        raise V2LError(f"{name} cannot be sent: v2l is offline", "a network", "the same without --offline and HF_HUB_OFFLINE")
+    from huggingface_hub import HfApi
+
+    try:
+        hub = HfApi(library_name="v2l")
+        made = hub.create_repo(name, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="V2L tokenizer")
+    except Exception as error:  # the hub raises a dozen kinds; each means that the files are not there
+        told = (str(error).splitlines() or [""])[0]
+        raise V2LError(f"the hub did not take {name} ({type(error).__name__}: {told})", "user/model of yours", "hf auth login") from error
+    return str(made)

@@ -40,7 +40,7 @@ def test_dtype_is_as_asked_and_scores_stay_float32(folder: Path) -> None:
 
 
 def test_an_unknown_name_offline_is_one_clear_line() -> None:
-    with pytest.raises(V2LError, match=r"'nobody/no-llm' is no folder on this machine.*offline"):
+    with pytest.raises(V2LError, match=r"'nobody/no-llm': it is no folder on this machine.*offline"):
         load_llm("nobody/no-llm")
 
 

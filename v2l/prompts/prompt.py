@@ -14,12 +14,19 @@ Piece = str | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as segments: a string is text to be encoded by itself, a tuple holds token ids as they are."""
+    """A prompt as segments.
+
+    Attributes:
+        pieces: a string is text to be encoded by itself, a tuple holds token ids as they are.
+        own_spaces: SentencePiece puts a space in front of every text, also of one that begins with a space; most tokenizers of today do
+            that only where there is none. True asks for SentencePiece's own way, which the official prompts were made with.
+    """
 
     pieces: tuple[Piece, ...]
+    own_spaces: bool = False
 
     def __add__(self, other: Prompt) -> Prompt:
-        return Prompt(self.pieces + other.pieces)
+        return Prompt(self.pieces + other.pieces, self.own_spaces or other.own_spaces)
 
     def text(self, decode: Callable[[Iterable[int]], str]) -> str:
         """The prompt as people read it; `decode` turns token ids into text."""

@@ -1,0 +1,1 @@
+"""the official release's files ──► a tokenizer directory of ours."""
