@@ -11,23 +11,43 @@ import typer
 from typer.core import TyperGroup
 
 from v2l.cli.build_codebook import build_codebook
+from v2l.cli.caption import caption
+from v2l.cli.codebook import codebook
+from v2l.cli.convert_official import convert_official
+from v2l.cli.deblur import deblur
 from v2l.cli.demo import demo
 from v2l.cli.doctor import doctor
+from v2l.cli.evaluate import evaluate
 from v2l.cli.failures import explain
 from v2l.cli.fewshot_classify import fewshot_classify
 from v2l.cli.inpaint import inpaint
 from v2l.cli.options import Options, globals_first, prepare_environment
+from v2l.cli.outpaint import outpaint
+from v2l.cli.prompt import prompt
 from v2l.cli.reconstruct import reconstruct
 from v2l.cli.train import train
+from v2l.cli.train_lora import train_lora
+from v2l.cli.unrotate import unrotate
+from v2l.cli.unshift import unshift
+from v2l.cli.vqa import vqa
 from v2l.cli.words import words
 
 VERBS = {
     "words": words,
     "reconstruct": reconstruct,
     "inpaint": inpaint,
+    "outpaint": outpaint,
+    "deblur": deblur,
+    "unshift": unshift,
+    "unrotate": unrotate,
     "fewshot-classify": fewshot_classify,
+    "caption": caption,
+    "vqa": vqa,
+    "prompt": prompt,
     "build-codebook": build_codebook,
     "train": train,
+    "train-lora": train_lora,
+    "convert-official": convert_official,
     "doctor": doctor,
     "demo": demo,
 }
@@ -56,6 +76,8 @@ class Root(TyperGroup):
 app = typer.Typer(cls=Root, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG)
 for name, verb in VERBS.items():
     app.command(name)(verb)
+app.add_typer(evaluate, name="evaluate")
+app.add_typer(codebook, name="codebook")
 
 
 def print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2l.api import inpaint, load, reconstruct, words
+    from v2l.api import caption, inpaint, load, reconstruct, vqa, words
     from v2l.codebook.codebook import Codebook
     from v2l.config import Config, load_config
     from v2l.encoders import JointEncoder, load_encoder
@@ -31,6 +31,8 @@ HOMES = {
     "words": "v2l.api",
     "reconstruct": "v2l.api",
     "inpaint": "v2l.api",
+    "caption": "v2l.api",
+    "vqa": "v2l.api",
     "V2LTokenizer": "v2l.tokenizer.model",
     "ImageTokens": "v2l.tokens",
     "Word": "v2l.tokens",
@@ -56,6 +58,8 @@ __all__ = [
     "words",
     "reconstruct",
     "inpaint",
+    "caption",
+    "vqa",
     "V2LTokenizer",
     "ImageTokens",
     "Word",

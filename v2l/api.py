@@ -8,7 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from v2l.images import centre_mask, load_image, load_mask
-from v2l.tasks.inpaint import Inpainted, InpaintSettings
+from v2l.prompts.vqa import check_question
+from v2l.tasks.asking import RestorationSettings
+from v2l.tasks.describe import Describer, DescribeSettings, Description
+from v2l.tasks.inpaint import Inpainted
 from v2l.tasks.inpaint import inpaint as inpaint_image
 from v2l.tasks.stack import Stack
 from v2l.tokens import Word
@@ -65,7 +68,7 @@ def reconstruct(image: Image, stack: Stack | None = None) -> Tensor:
     return tokenizer.decode(tokenizer.encode(opened(image)[None]))[0].cpu()
 
 
-def inpaint(image: Image, mask: Image | None = None, settings: InpaintSettings | None = None, stack: Stack | None = None) -> Inpainted:
+def inpaint(image: Image, mask: Image | None = None, settings: RestorationSettings | None = None, stack: Stack | None = None) -> Inpainted:
     """An image with its masked part told by the frozen LLM from the visible one.
 
     Args:
@@ -89,6 +92,50 @@ def inpaint(image: Image, mask: Image | None = None, settings: InpaintSettings |
     elif not isinstance(mask, Tensor):
         mask = load_mask(mask, size)
     return inpaint_image(stack or load(), pixels, mask, settings)
+
+
+def caption(image: Image, settings: DescribeSettings | None = None, stack: Stack | None = None) -> Description:
+    """What an image shows, in a sentence that the frozen LLM writes from its words; `text` is the sentence.
+
+    Args:
+        image: a file, or (3, H, W) float32 in [0, 1].
+        settings: how the LLM is asked.
+        stack: what `load` gave; None is `load()`.
+
+    Raises:
+        V2LError: the file is no readable image, or the examples of the settings cannot be had.
+
+    Example:
+        >>> import v2l
+        >>> v2l.caption("data/samples/shoes/boots.jpg").words[0]
+        'boots'
+    """
+    return _described(Describer(stack or load(), "caption", settings or DescribeSettings()), image, "")
+
+
+def vqa(image: Image, question: str, settings: DescribeSettings | None = None, stack: Stack | None = None) -> Description:
+    """The frozen LLM's answer to a question about an image, from its words; `text` is the answer.
+
+    Args:
+        image: a file, or (3, H, W) float32 in [0, 1].
+        question: one line.
+        settings: how the LLM is asked.
+        stack: what `load` gave; None is `load()`.
+
+    Raises:
+        V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot be had.
+
+    Example:
+        >>> import v2l
+        >>> len(v2l.vqa("data/samples/shoes/boots.jpg", "What is it?").text) > 0
+        True
+    """
+    return _described(Describer(stack or load(), "vqa", settings or DescribeSettings()), image, check_question(question))
+
+
+def _described(describer: Describer, image: Image, question: str) -> Description:
+    prepared = describer.stack.tokenizer.joint_encoder.prepare(opened(image))
+    return describer.describe(describer.read_prepared(prepared[None]), [question])[0]
 
 
 def opened(image: Image) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.llm.constraints import Constraint, Trie
+from v2l.llm.constraints import Constraint, PlaceMask, Trie
 
 END = 99
 SEQUENCES = st.sets(st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
@@ -35,6 +35,19 @@ def test_the_end_is_allowed_only_where_a_longer_sequence_goes_on() -> None:
 def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="one sequence or more"):
         Trie(sequences, END)
+
+
+@given(SEQUENCES)
+def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: set[tuple[int, ...]]) -> None:
+    mask = PlaceMask(sequences)
+    places = [{sequence[place] for sequence in sequences if len(sequence) > place} for place in range(max(map(len, sequences)))]
+    assert [mask((7,) * place) for place in range(len(places) + 1)] == [*places, set()]
+
+
+@pytest.mark.parametrize("sequences", [[], [()], [(1,), ()]])
+def test_an_empty_mask_is_refused(sequences: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="one sequence or more"):
+        PlaceMask(sequences)
 
 
 def test_an_empty_allowed_set_is_refused() -> None:

@@ -67,6 +67,20 @@ def test_a_new_token_changes_the_fingerprint(llm: FrozenLLM) -> None:
     assert FrozenLLM(tiny_model(len(tokenizer), 0), tokenizer, "tiny").fingerprint != llm.fingerprint
 
 
+def test_the_weights_have_a_fingerprint_of_their_own(llm: FrozenLLM) -> None:
+    tokenizer = byte_level_tokenizer()
+
+    def fingerprint(seed: int = 0, **change: float) -> str:
+        model = tiny_model(len(tokenizer), 0, seed=seed)
+        if change:
+            model.model.layers[1].mlp.up_proj.weight.data += change["add"]
+        return FrozenLLM(model, tokenizer, "any name").weights_fingerprint
+
+    half = FrozenLLM(tiny_model(len(tokenizer), 0).half(), tokenizer, "any name").weights_fingerprint
+    assert fingerprint() == llm.weights_fingerprint
+    assert len({fingerprint(), fingerprint(seed=5), fingerprint(add=1e-3), half}) == 4
+
+
 def test_vocabulary_context_and_special_ids(llm: FrozenLLM) -> None:
     assert llm.vocabulary_size == len(llm.tokenizer) == llm.model.config.vocab_size
     assert llm.context == 512

@@ -105,7 +105,7 @@ def test_prompts_may_continue_a_context_many_times(llm: FrozenLLM) -> None:
 
 
 def test_next_tokens_are_the_first_greedy_ones(llm: FrozenLLM) -> None:
-    assert llm.next_tokens(PROMPTS) == [plain_greedy(llm, prompt, 1)[0] for prompt in PROMPTS]
+    assert llm.next_tokens(PROMPTS) == [tuple(plain_greedy(llm, prompt, 1)) for prompt in PROMPTS]
 
 
 def test_a_generation_beyond_the_context_is_refused(llm: FrozenLLM) -> None:

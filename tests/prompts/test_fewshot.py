@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from v2l.errors import V2LError
 from v2l.prompts import FewShotFormat, Prompt, channel_prompt, fewshot_prompt
+from v2l.prompts.fewshot import support_orders
 
 GOLDEN = Path(__file__).parent / "golden"
 SUPPORTS = [(("retriever", "fur", "golden dog"), "golden_retriever"), (("whiskers", "paw", "kitten"), "cat")]
@@ -72,5 +73,33 @@ def test_an_unknown_wording_names_the_known_ones() -> None:
 
 
 def test_negative_repeats_are_refused() -> None:
-    with pytest.raises(ValueError, match="repeats"):
+    with pytest.raises(V2LError, match="repeats"):
         FewShotFormat(repeats=-1)
+
+
+def test_labels_are_written_with_spaces_or_with_underscores_whichever_the_folder_has() -> None:
+    assert [FewShotFormat("official").name(label) for label in ("fire_truck", "fire truck")] == ["fire_truck"] * 2
+    assert [FewShotFormat("tuned").name(label) for label in ("fire_truck", "fire truck")] == ["fire truck"] * 2
+
+
+def test_words_can_be_turned_round_and_lowered() -> None:
+    assert FewShotFormat("tuned", nearest_last=True, lower=True).words(["Pup", "Dog"]) == " dog, pup"
+
+
+def test_no_words_leave_no_space() -> None:
+    assert fewshot_prompt(SUPPORTS[:1], (), FewShotFormat("tuned", induction=False)).pieces[-2:] == ("Words:", " ->")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_orders_hold_the_same_examples_each_once(count: int) -> None:
+    supports = [(("a",), "x"), (("b",), "y"), (("c",), "z"), (("d",), "x")]
+    orders = support_orders(supports, count)
+    assert len(orders) == count
+    assert orders[0] == supports
+    assert all(sorted(order) == sorted(supports) for order in orders)
+    assert len({str(order) for order in orders}) == count
+
+
+def test_two_orders_put_every_example_once_before_and_once_behind_any_other() -> None:
+    first, second = support_orders([(("a",), "x"), (("b",), "y"), (("c",), "z")], 2)
+    assert second == first[::-1]

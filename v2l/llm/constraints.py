@@ -37,6 +37,24 @@ class Trie:
         return frozenset(following)
 
 
+class PlaceMask:
+    """The official code's mask: at each place any id that stands at this place of some sequence, so that sequences can mix.
+
+    Args:
+        sequences: what is named; nothing may follow behind the longest.
+    """
+
+    def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
+        self.sequences = frozenset(tuple(sequence) for sequence in sequences)
+        if not self.sequences or () in self.sequences:
+            raise ValueError("a mask holds one sequence or more, and none that is empty")
+
+    def __call__(self, generated: tuple[int, ...]) -> frozenset[int]:
+        """The ids that may follow, whatever was generated before."""
+        place = len(generated)
+        return frozenset(sequence[place] for sequence in self.sequences if len(sequence) > place)
+
+
 class Constraint:
     """What is allowed, applied to logits: everything (None), a fixed set of ids, or a rule asked before each token."""
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from v2l.errors import V2LError
 from v2l.llm.constraints import Constraint
-from v2l.llm.context import Context, Row, read
+from v2l.llm.context import Context, Row, read, read_prompts
+from v2l.llm.following import likeliest_to_follow
 from v2l.llm.generation import Generation, GenerationConfig, Writer
 from v2l.llm.scoring import Score, ScoringRequest, score_requests
 from v2l.prompts.prompt import Prompt
@@ -34,6 +35,7 @@ class FrozenLLM:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
+        self.adapter: str | None = None  # what was laid over its weights, by `v2l.llm.adapters`
 
     @property
     def device(self) -> torch.device:
@@ -42,8 +44,19 @@ class FrozenLLM:
 
     @cached_property
     def vocabulary_size(self) -> int:
-        """V: token ids run from 0 to V - 1."""
-        return min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)
+        """V: token ids run from 0 to V - 1. A model may have rows behind them that no token uses.
+
+        Raises:
+            V2LError: the tokenizer has ids that the model does not know.
+        """
+        tokens, rows = max(self.tokenizer.get_vocab().values()) + 1, self.model.get_input_embeddings().num_embeddings
+        if tokens > rows:
+            raise V2LError(
+                f"the tokenizer of {self.name!r} has {tokens:,} ids and the model knows {rows:,}",
+                "a tokenizer with at most as many ids as the model has rows",
+                "the model with its own tokenizer: --llm FOLDER",
+            )
+        return tokens
 
     @cached_property
     def context(self) -> int:
@@ -58,6 +71,16 @@ class FrozenLLM:
         pieces = model["vocab"] if isinstance(model.get("vocab"), list) else []  # Unigram keeps scores in a list
         content = [sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[::-1]), pieces, model.get("merges", [])]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """A hash of all weights' names, shapes and types and of a thousand values of each: another training or precision differs."""
+        digest = hashlib.sha256()
+        for name, weight in self.model.state_dict().items():
+            values = weight.detach().reshape(-1)
+            digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
+            digest.update(values[:: max(1, len(values) // 1000)].cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
@@ -85,15 +108,30 @@ class FrozenLLM:
 
     def encode_pieces(self, prompt: Prompt | str) -> list[int]:
         """The ids of a prompt that stands after others, piece by piece; a tuple's ids are taken as they are."""
-        pieces = (prompt,) if isinstance(prompt, str) else prompt.pieces
+        prompt = Prompt((prompt,)) if isinstance(prompt, str) else prompt
+        space = " " if prompt.own_spaces and self._takes_space else ""
         ids: list[int] = []
-        for piece in pieces:
-            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"] if isinstance(piece, str) else piece
+        for piece in prompt.pieces:
+            if isinstance(piece, str):
+                text = space + piece if piece.startswith(" ") else piece
+                ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            else:
+                ids += piece
         return ids
+
+    @cached_property
+    def _takes_space(self) -> bool:
+        """Whether the tokenizer takes a text's first space for the one that it puts in front of every text."""
+        bare, spaced = (self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", " a"))
+        return bare == spaced
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, special tokens included, nothing tidied."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def piece(self, token_id: int) -> str | None:
+        """A token as the tokenizer's file writes it ("Ġdog", "▁dog", "<0x0A>"); None for an id that it leaves out."""
+        return self.tokenizer.convert_ids_to_tokens(token_id)
 
     def surface(self, token_id: int) -> str:
         """How a token reads inside a text, with the space that belongs to it (" dog"), which decoding it alone may drop."""
@@ -149,13 +187,47 @@ class FrozenLLM:
         self._check_length(rows, config.max_new_tokens, after)
         return Writer(self.model, self.decode, self.end_ids, config, Constraint(config.allowed)).write(rows, after)
 
-    def next_tokens(self, prompts: Sequence[Prompt | str], batch_size: int = 64) -> list[int]:
-        """The most likely next token id of each prompt, the end of text included.
+    @torch.inference_mode()
+    def read_all(self, prompts: Sequence[Prompt | str]) -> Context:
+        """Read several prompts in one pass; `select([i])` is the context of the i-th.
 
         Raises:
             V2LError: a prompt is longer than the LLM's context.
         """
-        return [new.ids[0] for new in self.generate(prompts, GenerationConfig(1, ends=False, batch_size=batch_size))]
+        rows = [self._ids(prompt) for prompt in prompts]
+        self._check_length(rows, 0, None)
+        return read_prompts(self.model, rows)
+
+    @torch.inference_mode()
+    def generate_mixed(
+        self, groups: Sequence[Sequence[Prompt | str]], weights: Sequence[float], config: GenerationConfig, after: Sequence[Context | None]
+    ) -> list[Generation]:
+        """Write one continuation for each group of K prompts, every token chosen by all of them together.
+
+        Args:
+            groups: K prompts each.
+            weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
+            config: how new tokens are chosen.
+            after: K contexts or None; the k-th prompt of every group continues the k-th.
+
+        Raises:
+            V2LError: a prompt with its new tokens is longer than the LLM's context.
+        """
+        rows = [[self._ids(prompt, context) for prompt, context in zip(group, after, strict=True)] for group in groups]
+        for k, context in enumerate(after):
+            self._check_length([group[k] for group in rows], config.max_new_tokens, context)
+        return Writer(self.model, self.decode, self.end_ids, config, Constraint(config.allowed)).write_mixed(rows, weights, after)
+
+    @torch.inference_mode()
+    def next_tokens(self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128) -> list[tuple[int, ...]]:
+        """The `count` likeliest next token ids of each prompt, likeliest first, the end of text included; 1 is the greedy choice.
+
+        Raises:
+            V2LError: a prompt is longer than the LLM's context.
+        """
+        rows = [self._ids(prompt) for prompt in prompts]
+        self._check_length(rows, 1, None)
+        return likeliest_to_follow(self.model, rows, count, batch_size)
 
     def _ids(self, prompt: Prompt | str, after: Context | None = None) -> list[int]:
         ids = self.encode_pieces(prompt) if after else self.encode(prompt)
@@ -170,5 +242,5 @@ class FrozenLLM:
             raise V2LError(
                 f"got a prompt of {longest} tokens and {new} to follow, more than the LLM {self.name!r} reads at once",
                 f"{self.context} tokens together",
-                "fewer shots, ways, words or repeats",
+                "fewer examples, or fewer shots, ways, words or repeats",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class Generation:
     Attributes:
         ids: the new token ids, without the end of text.
         text: the same as text, up to the first stop text.
-        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm.
+        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm; after several prompts, by their mixture.
     """
 
     ids: tuple[int, ...]
@@ -87,26 +88,48 @@ class Writer:
 
     def write(self, rows: Sequence[Row], after: Context | None = None) -> list[Generation]:
         """One generation per row of prompt ids, in their order; the ids that all rows share are read once."""
-        shared = common_prefix(rows)
-        if rows:
-            after = read_prefix(self.model, rows[0][:shared], after)
-        drafts = [Draft(torch.Generator().manual_seed(self.config.seed + i)) for i in range(len(rows))]
-        for batch in batches([len(row) for row in rows], self.config.batch_size):
-            self.write_batch([drafts[i] for i in batch], read_prompts(self.model, [rows[i][shared:] for i in batch], after))
+        return self.write_mixed([[row] for row in rows], (1.0,), [after])
+
+    def write_mixed(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], after: Sequence[Context | None]) -> list[Generation]:
+        """One generation per group of K prompts that it continues all at once.
+
+        Args:
+            groups: K rows of prompt ids each.
+            weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
+            after: K contexts; the k-th is continued by the k-th prompt of every group.
+        """
+        columns = [[group[k] for group in groups] for k in range(len(weights))]
+        shared = [common_prefix(column) for column in columns]
+        if groups:
+            after = [read_prefix(self.model, rows[0][:n], context) for rows, n, context in zip(columns, shared, after, strict=True)]
+        own = [[row[n:] for row in column] for column, n in zip(columns, shared, strict=True)]
+        drafts = [Draft(torch.Generator().manual_seed(self.config.seed + i)) for i in range(len(groups))]
+        for batch in batches([sum(map(len, group)) for group in groups], max(1, self.config.batch_size // len(weights))):
+            contexts = read_columns(self.model, [[column[i] for i in batch] for column in own], after)
+            self.write_batch([drafts[i] for i in batch], contexts, weights)
         return [Generation(tuple(draft.ids), self.text(draft.ids), draft.loglikelihood) for draft in drafts]
 
-    def write_batch(self, drafts: Sequence[Draft], context: Context) -> None:
-        """Extend the drafts, one per row of the context, until each is complete; complete rows leave the batch."""
+    def write_batch(self, drafts: Sequence[Draft], contexts: Sequence[Context], weights: Sequence[float]) -> None:
+        """Extend B drafts until each is complete; complete ones leave the batch.
+
+        Args:
+            drafts: B of them.
+            contexts: K · B rows in all, the first prompts of all drafts, then the second ones, …
+            weights: K.
+        """
         for _ in range(self.config.max_new_tokens):
-            going = self.step(drafts, context.logits)
+            going = self.step(drafts, mixed_logprobs(torch.cat([context.logits for context in contexts]), weights))
             if not going or len(drafts[going[0]].ids) == self.config.max_new_tokens:
                 return
-            drafts = [drafts[row] for row in going]
-            context = read(self.model, [draft.ids[-1:] for draft in drafts], context.select(going)).context
+            size, drafts = len(drafts), [drafts[row] for row in going]
+            new = [draft.ids[-1:] for draft in drafts]
+            contexts = [
+                read(self.model, new * (len(context) // size), context.select(every_block(going, size, len(context)))).context
+                for context in contexts
+            ]
 
-    def step(self, drafts: Sequence[Draft], logits: Tensor) -> list[int]:
-        """Give each draft its next token, from logits (B, V); return the rows that go on."""
-        logprobs = logits.log_softmax(dim=-1)
+    def step(self, drafts: Sequence[Draft], logprobs: Tensor) -> list[int]:
+        """Give each draft its next token, from log-probabilities (B, V); return the rows that go on."""
         restricted = self.constraint.apply(logprobs, [tuple(draft.ids) for draft in drafts])
         going = []
         for row, draft in enumerate(drafts):
@@ -125,6 +148,36 @@ class Writer:
         """The ids as text, up to the first stop text."""
         text = self.decode(ids)
         return text[: min((text.index(stop) for stop in self.config.stop if stop in text), default=len(text))]
+
+
+def read_columns(model: PreTrainedModel, columns: Sequence[Sequence[Row]], after: Sequence[Context | None]) -> list[Context]:
+    """Read K columns of B prompts each; neighbouring columns that continue nothing and are equally long are read in one pass.
+
+    Args:
+        model: a causal LM.
+        columns: K · B rows of prompt ids.
+        after: K contexts of one row, or None.
+    """
+    contexts = []
+    keys = [(k if context else -1, max(map(len, column))) for k, (column, context) in enumerate(zip(columns, after, strict=True))]
+    for _, together in groupby(range(len(columns)), key=keys.__getitem__):
+        block = list(together)
+        contexts.append(read_prompts(model, [row for k in block for row in columns[k]], after[block[0]]))
+    return contexts
+
+
+def every_block(rows: Sequence[int], size: int, total: int) -> list[int]:
+    """The same rows of every block of `size` among `total` rows."""
+    return [start + row for start in range(0, total, size) for row in rows]
+
+
+def mixed_logprobs(logits: Tensor, weights: Sequence[float]) -> Tensor:
+    """Logits (K · B, V) ──► (B, V): the weighted sum of K log-softmaxes, as log-probabilities again: a product of experts."""
+    logprobs = logits.log_softmax(dim=-1)
+    if len(weights) == 1:
+        return weights[0] * logprobs
+    blocks = logprobs.view(len(weights), -1, logprobs.shape[-1])
+    return torch.einsum("k,kbv->bv", blocks.new_tensor(weights), blocks).log_softmax(dim=-1)
 
 
 def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generator) -> int:

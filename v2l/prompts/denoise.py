@@ -12,6 +12,7 @@ from v2l.prompts.prompt import Piece, Prompt
 from v2l.prompts.wording import DENOISE, check_wording
 
 INSTRUCTION = "Learning a new language and predict the {} tokens following the examples.\n"
+INSTRUCTIONS = {"paper": INSTRUCTION, "official": INSTRUCTION, "tuned": "\n"}
 
 
 class Window(NamedTuple):
@@ -27,17 +28,17 @@ def denoise_examples(examples: Sequence[tuple[Sequence[int], Sequence[int]]], n_
     Args:
         examples: pairs of given and missing ids.
         n_predict: how many tokens the LLM is told to predict.
-        wording: paper, official or tuned; tuned ends every example with a newline.
+        wording: paper, official or tuned; tuned is a table: a line an example, an arrow between what is given and what is missing.
 
     Raises:
         V2LError: the wording is none of these.
     """
     check_wording(wording)
     marks = DENOISE[wording]
-    pieces: list[Piece] = [INSTRUCTION.format(n_predict)]
+    pieces: list[Piece] = [INSTRUCTIONS[wording].format(n_predict)]
     for given, missing in examples:
         pieces += [marks.before_input, tuple(given), marks.before_output, tuple(missing), marks.after_example]
-    return Prompt(tuple(piece for piece in pieces if piece))
+    return Prompt(tuple(piece for piece in pieces if piece), marks.own_spaces)
 
 
 def denoise_query(query: Sequence[int], wording: str = "paper") -> Prompt:
@@ -48,7 +49,8 @@ def denoise_query(query: Sequence[int], wording: str = "paper") -> Prompt:
     """
     check_wording(wording)
     marks = DENOISE[wording]
-    return Prompt((marks.before_input, tuple(query), marks.before_output))
+    pieces = (marks.before_input, tuple(query), marks.before_output)
+    return Prompt(tuple(piece for piece in pieces if piece), marks.own_spaces)
 
 
 def denoise_prompt(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from v2l.errors import V2LError
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.wording import FEWSHOT, Wording, check_wording
 
@@ -24,7 +25,9 @@ class FewShotFormat:
         induction: whether a first line names the labels to choose from.
         repeats: how often the whole support list is repeated; 0 shows it once.
         separator: what stands between two words; None is the wording's own.
-        label_spaces: whether underscores of a label become spaces; None is the wording's own.
+        label_spaces: whether a label is written with spaces or with underscores; None is the wording's own.
+        nearest_last: whether an image's words are written in the opposite order.
+        lower: whether words are written in lower case.
     """
 
     wording: str = "paper"
@@ -32,30 +35,41 @@ class FewShotFormat:
     repeats: int = 0
     separator: str | None = None
     label_spaces: bool | None = None
+    nearest_last: bool = False
+    lower: bool = False
 
     def __post_init__(self) -> None:
         check_wording(self.wording)
         if self.repeats < 0:
-            raise ValueError(f"got {self.repeats} repeats, allowed: 0 and more")
+            raise V2LError(f"got {self.repeats} repeats", "0 repeats and more", "--repeats 0")
 
     @property
     def marks(self) -> Wording:
         """The wording's own texts."""
         return FEWSHOT[self.wording]
 
+    def listed(self, words: Sequence[str]) -> list[str]:
+        """The words of one image as they are written, one by one."""
+        ordered = words[::-1] if self.nearest_last else words
+        return [word.lower() if self.lower else word for word in ordered]
+
     def words(self, words: Sequence[str]) -> str:
-        """The words of one image as one piece, with the space that it owns."""
+        """The words of one image as one piece, with the space that it owns; empty without words."""
         separator = self.marks.separator if self.separator is None else self.separator
-        return self.marks.space + separator.join(words)
+        return self.marks.space + separator.join(self.listed(words)) if words else ""
 
     def name(self, label: str) -> str:
         """A label as the LLM reads it."""
         spaces = self.marks.label_spaces if self.label_spaces is None else self.label_spaces
-        return " ".join(label.replace("_", " ").split()) if spaces else label
+        return (" " if spaces else "_").join(label.replace("_", " ").split())
 
     def label(self, label: str) -> str:
         """A label as one piece, with the space that it owns."""
         return self.marks.space + self.name(label)
+
+    def after_label(self) -> str:
+        """What follows a label in the prompt."""
+        return self.marks.after_example or self.marks.before_input
 
     def instruction(self, labels: Sequence[str]) -> str:
         """The first line: the labels to choose from, sorted; empty without induction."""
@@ -83,7 +97,7 @@ def fewshot_prompt(supports: Sequence[Support], query: Sequence[str], format: Fe
     pieces = [format.instruction([label for _, label in supports])]
     for words, label in format.repeated(supports):
         pieces += [marks.before_input, format.words(words), marks.before_output, format.label(label), marks.after_example]
-    return joined([*pieces, marks.before_input, format.words(query), marks.before_output])
+    return joined([*pieces, marks.before_input, format.words(query), marks.before_output], marks.own_spaces)
 
 
 def channel_prompt(supports: Sequence[Support], label: str, format: FewShotFormat | None = None) -> Prompt:
@@ -104,6 +118,27 @@ def channel_prompt(supports: Sequence[Support], label: str, format: FewShotForma
     return joined([*pieces, format.name(label), ":"])
 
 
-def joined(pieces: Sequence[str]) -> Prompt:
+def list_prompt(format: FewShotFormat | None = None) -> Prompt:
+    """The prompt that any image's words complete, with no example: the wording's own mark before words."""
+    return joined([(format or FewShotFormat()).marks.before_input])
+
+
+def joined(pieces: Sequence[str], own_spaces: bool = False) -> Prompt:
     """A prompt of the pieces that are not empty."""
-    return Prompt(tuple(piece for piece in pieces if piece))
+    return Prompt(tuple(piece for piece in pieces if piece), own_spaces)
+
+
+def support_orders(supports: Sequence[Support], count: int) -> list[list[Support]]:
+    """Orders of the support to average over: as given, backwards, and the same two from other beginnings.
+
+    Args:
+        supports: labelled images.
+        count: how many orders, 1 and more.
+    """
+    turns = (count + 1) // 2
+    orders = []
+    for turn in range(turns):
+        start = turn * len(supports) // turns
+        turned = [*supports[start:], *supports[:start]]
+        orders += [turned, turned[::-1]]
+    return orders[:count]

@@ -6,7 +6,7 @@ official code's pieces to the letter. Source: V2L Tokenizer, arXiv 2403.07874, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from v2l.errors import V2LError
 
@@ -23,6 +23,7 @@ class Wording:
         separator: stands between two words.
         next_label: stands before the quotation mark of every label but the first, in the instruction.
         label_spaces: whether underscores of a label become spaces.
+        own_spaces: how a text that begins with a space is encoded; see `Prompt`.
     """
 
     before_input: str
@@ -32,13 +33,14 @@ class Wording:
     separator: str = " "
     next_label: str = ""
     label_spaces: bool = True
+    own_spaces: bool = False
 
 
 PAPER = Wording("###\nInput: <", " >\nOutput:")
-OFFICIAL = Wording("###\nInput: < ", " >\nOutput: ", space="", separator="", next_label="[", label_spaces=False)
+OFFICIAL = Wording("###\nInput: < ", " >\nOutput: ", space="", separator="", next_label="[", label_spaces=False, own_spaces=True)
 
 FEWSHOT = {"paper": PAPER, "official": OFFICIAL, "tuned": Wording("Words:", " ->", after_example="\n", separator=", ")}
-DENOISE = {"paper": PAPER, "official": OFFICIAL, "tuned": replace(PAPER, after_example="\n")}
+DENOISE = {"paper": PAPER, "official": OFFICIAL, "tuned": Wording("", " ->", after_example="\n")}
 
 
 def check_wording(name: str) -> None:

@@ -1,0 +1,140 @@
+"""Captions are held against the right image and the wrong ones; answers by exact match; a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_stack import ColourEncoder, tiny_stack
+from torch.nn.functional import normalize
+
+from v2l.errors import V2LError
+from v2l.evaluation.describe import (
+    answer_report,
+    caption_report,
+    caption_scores,
+    distinct,
+    draw,
+    evaluate_answers,
+    evaluate_captions,
+    is_right,
+    load_questions,
+)
+from v2l.evaluation.describe_report import page, report
+from v2l.tasks.describe import Describer, DescribeSettings
+
+SETTINGS = DescribeSettings(n_words=3, n_examples=1)
+
+
+@pytest.fixture(scope="module")
+def captioner() -> Describer:
+    return Describer(tiny_stack(), "caption", SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def answerer() -> Describer:
+    return Describer(tiny_stack(), "vqa", SETTINGS)
+
+
+@pytest.fixture
+def photographs(samples: Path, tmp_path: Path) -> list[Path]:
+    (tmp_path / "bad.jpg").write_text("no image")
+    return [*sorted((samples / "hat").iterdir()), tmp_path / "bad.jpg", *sorted((samples / "shoes").iterdir())]
+
+
+@pytest.fixture
+def questions(samples: Path, tmp_path: Path) -> Path:
+    entries = [
+        {"image": str(samples / "hat" / "straw.jpg"), "question": "What is it?", "answer": "hat"},
+        {"image": str(samples / "hat" / "straw.jpg"), "question": "Is it a boot?", "answer": "no"},
+        {"image": "gone.jpg", "question": "What is it?", "answer": "hat"},
+    ]
+    (tmp_path / "questions.json").write_text(json.dumps(entries))
+    return tmp_path / "questions.json"
+
+
+def test_scores_equal_the_matrix_of_cosines() -> None:
+    encoder, captions = ColourEncoder(), ["a hat", "", "a boot"]
+    vectors = normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    scores = caption_scores(encoder, captions, vectors)
+    cosines = encoder.encode_texts(captions) @ vectors.T
+    for row in (0, 2):
+        others = [column for column in range(3) if column != row]
+        assert scores.own[row] == pytest.approx(float(cosines[row, row]))
+        assert scores.wrong[row] == pytest.approx(float(cosines[row, others].mean()), abs=1e-6)
+    assert scores.own[1] == scores.wrong[1] == 0
+
+
+def test_distinct_counts_different_ngrams() -> None:
+    assert distinct(["a hat", "a boot"], 1) == 3 / 4
+    assert distinct(["a hat", "A hat"], 2) == 1 / 2
+    assert distinct(["hat"], 2) == 0
+
+
+def test_the_report_has_intervals_baselines_and_what_was_left_out(captioner: Describer, photographs: list[Path]) -> None:
+    records = evaluate_captions(captioner, photographs)
+    told = report((captioner, records), None)
+    captions = told["captions"]
+    assert captions["n"] == 8
+    assert [entry["image"] for entry in captions["skipped"]] == [str(photographs[4])]
+    score = captions["metrics"]["score"]
+    assert score["interval"][0] <= score["value"] <= score["interval"][1]
+    (baseline,) = captions["baselines"].values()
+    less = captions["metrics"]["difference"]["value"] - baseline["difference"]["value"]
+    assert captions["metrics"]["difference_less_baseline"]["value"] == pytest.approx(less, abs=1e-6)
+    assert all("vector" not in shown for shown in captions["shown"])
+    text = page(json.loads(json.dumps(told)))
+    assert all(str(path) in text for path in photographs if path.name != "bad.jpg")
+    assert "a photo of {top word}" in text
+
+
+def test_a_stopped_run_goes_on_and_tells_the_same(captioner: Describer, photographs: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    whole = evaluate_captions(captioner, photographs, log)
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:4]) + lines[4][:30])
+    steps = []
+    assert evaluate_captions(captioner, photographs, log, lambda *told: steps.append(told)) == whole
+    assert steps == [("captions", 9, 9)]
+    assert log.read_text().splitlines(keepends=True) == lines
+    with pytest.raises(V2LError, match="data"):
+        evaluate_captions(captioner, photographs[1:], log)
+
+
+def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, questions: Path) -> None:
+    records = evaluate_answers(answerer, load_questions(questions))
+    assert [record["question"] for record in records] == ["What is it?", "Is it a boot?", "What is it?"]
+    told = report(None, (answerer, records))["answers"]
+    right = sum(record.get("right", False) for record in records)
+    assert told["metrics"]["exact_match"]["value"] == right / 2
+    assert told["baselines"]["always the most frequent answer"]["value"] == 1 / 2
+    assert told["n"] == 2
+    assert "gone.jpg" in told["skipped"][0]["reason"]
+    assert "Is it a boot?" in page(report(None, (answerer, records)))
+
+
+@pytest.mark.parametrize(("answer", "truth", "right"), [(" Hat.", "hat", True), ("hats", "hat", False), ("a hat", "hat", False)])
+def test_exact_match_forgives_case_and_full_stop_only(answer: str, truth: str, right: bool) -> None:
+    assert is_right(answer, truth) == right
+
+
+def test_nothing_readable_is_one_line(captioner: Describer, answerer: Describer, tmp_path: Path) -> None:
+    with pytest.raises(V2LError, match="at least 2"):
+        caption_report(captioner.stack.tokenizer.joint_encoder, evaluate_captions(captioner, [tmp_path / "gone.jpg"]))
+    (tmp_path / "q.json").write_text('[{"image": "gone.jpg", "question": "What?", "answer": "hat"}]')
+    with pytest.raises(V2LError, match="not one image"):
+        answer_report(evaluate_answers(answerer, load_questions(tmp_path / "q.json")))
+
+
+def test_a_question_without_its_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text('[\n{"image": "a.jpg", "question": "What?"}]')
+    with pytest.raises(V2LError, match=r"q\.json, line 2: the key 'answer' is missing"):
+        load_questions(tmp_path / "q.json")
+
+
+def test_the_seed_draws_the_order() -> None:
+    files = [Path(str(number)) for number in range(20)]
+    assert draw(files, 0, None) == draw(files, 0, None) != draw(files, 1, None)
+    assert draw(files, 0, 5) == draw(files, 0, None)[:5]

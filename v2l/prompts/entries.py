@@ -1,0 +1,105 @@
+"""a JSON file ──► its objects, each with the line on which it begins; a list of objects and one object a line read alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from v2l.errors import V2LError
+
+BETWEEN = re.compile(r"[\s,\[\]]*")  # of two objects, in a list whose form has been checked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a file.
+
+    Attributes:
+        where: the file and the line, for people.
+        folder: what paths in it are relative to.
+        values: the object.
+    """
+
+    where: str
+    folder: Path
+    values: dict[str, Any]
+
+    def text(self, key: str) -> str:
+        """The text under a key.
+
+        Raises:
+            V2LError: it is missing, empty, or no text.
+        """
+        value = self.values.get(key)
+        if not isinstance(value, str) or not value.strip():
+            got = f"holds {value!r}" if key in self.values else "is missing"
+            raise V2LError(f"{self.where}: the key {key!r} {got}", "a text that is not empty")
+        return " ".join(value.split())
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """The list of texts under a key.
+
+        Raises:
+            V2LError: it is no list, it is empty, or not all of it is text.
+        """
+        value = self.values[key]
+        if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
+            raise V2LError(f"{self.where}: the key {key!r} holds {value!r}", "a list of texts, none of them empty")
+        return tuple(value)
+
+    def path(self, key: str) -> Path:
+        """The path under a key, relative to the file.
+
+        Raises:
+            V2LError: it is missing, empty, or no text.
+        """
+        self.text(key)
+        return self.folder / self.values[key]
+
+
+def read_entries(path: str | Path) -> list[Entry]:
+    """Read the objects of a file.
+
+    Args:
+        path: JSON: a list of objects, or an object a line.
+
+    Raises:
+        V2LError: there is no such file, or it holds something else, with the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise V2LError(f"cannot read {path} ({error})", "a JSON file in UTF-8", f"ls {path.parent}") from error
+    entries = [_entry(path, line, value) for line, value in _values(path, text)]
+    if not entries:
+        raise V2LError(f"{path} holds no entry", "a JSON list of objects, or one object a line")
+    return entries
+
+
+def _values(path: Path, text: str) -> list[tuple[int, Any]]:
+    """The values of a list or of lines, each with its line."""
+    found = []
+    try:
+        listed = text.lstrip().startswith("[") and json.loads(text) is not None  # checks commas and brackets
+        place = BETWEEN.match(text).end() if listed else 0
+        while text[place:].strip():
+            place += len(text[place:]) - len(text[place:].lstrip())
+            value, end = json.JSONDecoder().raw_decode(text, place)
+            found.append((text.count("\n", 0, place) + 1, value))
+            place = BETWEEN.match(text, end).end() if listed else end
+    except json.JSONDecodeError as error:
+        raise V2LError(f"{path}, line {error.lineno}: no JSON ({error.msg})", "a JSON list of objects, or one object a line") from error
+    except RecursionError as error:
+        raise V2LError(f"{path} is nested too deeply", "a JSON list of objects, or one object a line") from error
+    return found
+
+
+def _entry(path: Path, line: int, value: Any) -> Entry:
+    where = f"{path}, line {line}"
+    if not isinstance(value, dict):
+        raise V2LError(f"{where}: got {json.dumps(value)[:60]}", 'an object like {"image": "boots.jpg", …}')
+    return Entry(where, path.parent, value)
