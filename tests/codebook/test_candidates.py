@@ -51,9 +51,22 @@ def test_without_words_only_all_text_is_a_candidate(builder: Make, vocabulary: V
     assert lost_texts["n-gram that dangles"] == 0
     assert of_order(texts, 1) == {(token_id,) for token_id in vocabulary.ids}
     assert of_order(words, 2) < of_order(texts, 2)
+    assert lost_texts["unfinished word"] == 0
     assert not any(map(dangles, words))
     readings = encoder.tokenize_texts([gram.surface.strip() for gram in texts])
     assert len(set(readings)) == len(texts)
+
+
+def test_a_word_that_the_llm_goes_on_with_stays_if_the_encoder_knows_it_whole(builder: Make) -> None:
+    make = builder()
+    surfaces = [" cat", " qzxvjk"]
+    grams = [Gram((number,), surface) for number, surface in enumerate(surfaces)]
+    single, pieces = make.encoder.tokenize_texts([surface.strip() for surface in surfaces])
+    assert len(single) < len(pieces)
+    inside = next(i for i in range(make.llm.vocabulary_size) if make.llm.surface(i)[:1].isalpha())
+    apart = next(i for i in range(make.llm.vocabulary_size) if make.llm.surface(i)[:1] == " ")
+    assert make._unfinished(grams, [(inside,), (inside,)]) == grams[1:]
+    assert make._unfinished(grams, [(apart,), (apart,)]) == []
 
 
 def test_other_weights_of_one_name_and_tokenizer_use_no_old_part(builder: Make, vocabulary: Vocabulary, llm: FrozenLLM) -> None:

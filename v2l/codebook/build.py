@@ -126,28 +126,37 @@ class CodebookBuilder:
     def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
         """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason.
 
-        A fragment begins no word ("issance") and means nothing by itself, so it is no candidate: in the joint space such entries
-        lie near everything and would stand among the words of every image. Nor is an n-gram that ends in "of" or "that". Without
-        `words_only` both stay.
+        Three kinds mean nothing by themselves, so they are no candidates: in the joint space such entries lie near everything and would
+        stand among the words of every image. A fragment begins no word ("issance"), an unfinished word is only the beginning of one
+        ("promulg"), and an n-gram dangles when it ends in "of" or "that". Without `words_only` all stay.
         """
         words_only = self.config.words_only
         fragments = vocabulary.fragments if words_only else frozenset()
         subwords = zip(vocabulary.ids, vocabulary.surfaces, strict=True)
         grams = [Gram((token_id,), surface) for token_id, surface in subwords if token_id not in fragments]
         lost: dict[str, int] = vocabulary.dropped | {"fragment": len(fragments)}
-        longest = grams
+        longest, unfinished = grams, []
         for order in range(2, self.config.max_order + 1):
             continuations = self._continuations(longest, f"expanding to {order}-grams")
+            unfinished += self._unfinished(longest, continuations) if words_only else []
             longest, without = expand(longest, self.llm, continuations, words_only)
             lost[f"no {order}-gram (the continuation is no word)"] = without
             grams = grams + longest
-        whole = [gram for gram in grams if not (words_only and dangles(gram))]
-        lost["n-gram that dangles"] = len(grams) - len(whole)
+        left_out = {"unfinished word": set(unfinished), "n-gram that dangles": set(filter(dangles, grams)) if words_only else set()}
+        for reason, going in left_out.items():
+            staying = [gram for gram in grams if gram not in going]
+            lost[reason], grams = len(grams) - len(staying), staying
         distinct: dict[tuple[int, ...], Gram] = {}
-        for gram, reading in zip(whole, self.encoder.tokenize_texts([gram.surface.strip() for gram in whole]), strict=True):
+        for gram, reading in zip(grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True):
             distinct.setdefault(reading, gram)
-        lost["duplicate n-gram"] = len(whole) - len(distinct)
+        lost["duplicate n-gram"] = len(grams) - len(distinct)
         return list(distinct.values()), lost
+
+    def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
+        """The grams whose last word the LLM goes on with and the encoder knows in pieces only: "promulg", but not "sun" before "flower"."""
+        going_on = [gram for gram, ids in zip(grams, continuations, strict=True) if ids and self.llm.surface(ids[0])[:1].isalpha()]
+        plain, *readings = self.encoder.tokenize_texts(["a", *(gram.surface.split()[-1] for gram in going_on)])
+        return [gram for gram, reading in zip(going_on, readings, strict=True) if len(reading) > len(plain)]
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
         entries = tuple(
