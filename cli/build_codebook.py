@@ -29,7 +29,7 @@ Target = Annotated[
     Path, typer.Option("--output", "-o", help="Directory to write; an older build there is replaced when all is done.", metavar="DIR")
 ]
 Encoder = Annotated[str | None, typer.Option(help="Joint encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE.")]
-MinCount = Annotated[int | None, typer.Option(help="Photographs that must have a word among their five nearest.", min=0)]
+MinCount = Annotated[int | None, typer.Option(help="Photographs that must have a word among their nearest.", min=0)]
 Keep = Annotated[
     str | None, typer.Option(help="Keep only the words most often seen: so many, or a share of the candidates (20%).", metavar="N|P%")
 ]

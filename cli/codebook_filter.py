@@ -15,7 +15,7 @@ from v2l.cli.output import output
 Candidates = Annotated[
     Path, typer.Argument(metavar="DIR", help="The candidates/ of v2l build-codebook --keep-candidates, or any codebook with counts.")
 ]
-MinCount = Annotated[int, typer.Option(help="Photographs that must have a word among their five nearest.", min=0)]
+MinCount = Annotated[int, typer.Option(help="Photographs that must have a word among their nearest.", min=0)]
 
 
 def codebook_filter(candidates: Candidates, target: Target, min_count: MinCount = 1, keep: Keep = None, json: Json = False) -> None:

@@ -85,7 +85,8 @@ def described(name: str, book: Codebook) -> list[str]:
         lines.append("  dropped: " + ", ".join(f"{reason} {number:,}" for reason, number in dropped.items()))
     if seen := facts.get("seen_by_at_least"):
         by_votes = ", ".join(f"{number:,} of {least} or more" for least, number in seen.items())
-        lines.append(f"  {facts['candidates']:,} candidates; among the five nearest of {facts['images']:,} photographs: {by_votes}")
+        voting = f"among the {facts.get('votes', 5)} nearest of {facts['images']:,} photographs"
+        lines.append(f"  {facts['candidates']:,} candidates; {voting}: {by_votes}")
     return [*lines, ""]
 
 

@@ -55,7 +55,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Show the whole line on a folder of photographs: words, a few-shot classification, inpainting; and write the pictures."""
-    from v2l.images import find_images
+    from v2l.sources import find_images
 
     given = options(ctx)
     with output(json) as out:
@@ -72,7 +72,7 @@ def demo(
 def one_of_each_folder(paths: list[Path], count: int) -> list[Path]:
     """The first photograph of each folder, then the others, `count` in all."""
     first = list({path.parent: path for path in reversed(paths)}.values())
-    return [*sorted(first), *(path for path in paths if path not in first)][:count]
+    return [*sorted(first, key=str), *(path for path in paths if path not in first)][:count]
 
 
 def show(stack: Stack, path: Path) -> Shown:

@@ -108,7 +108,7 @@ def device(given: Options) -> Iterator[Check]:
 def paper_stack() -> Iterator[Check]:
     """Models that only the paper's settings need."""
     from v2l.errors import V2LError
-    from v2l.training.perceptual import backbone_path
+    from v2l.perceptual import backbone_path
     from v2l.zoo import hub_folder
 
     backbone = backbone_path("lpips-vgg")

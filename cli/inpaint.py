@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,23 @@ import typer
 from v2l.cli.options import Checkpoint, Json, Llm, Photograph, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
+from v2l.cli.restoration_options import (
+    Adapter,
+    Candidates,
+    Examples,
+    Levers,
+    Order,
+    Page,
+    Protocol,
+    Temperature,
+    Tiles,
+    Tokens,
+    Wording,
+    asking,
+    blind_only,
+    example_images,
+)
+from v2l.cli.restored import Asked, Files, paint, write
 from v2l.cli.stack import load_stack
 from v2l.errors import V2LError
 
@@ -21,8 +37,6 @@ Target = Annotated[Path, typer.Option("--output", "-o", help="Where to write the
 MaskFile = Annotated[Path | None, typer.Option("--mask", help="Picture of the same size, white where to paint.")]
 Box = Annotated[str | None, typer.Option("--box", help="left,top,right,bottom in pixels.")]
 Centre = Annotated[bool, typer.Option("--centre", help="The centre, half as high and half as wide; the default.")]
-Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; above, tokens are drawn.", min=0)]
-Wording = Annotated[str, typer.Option("--prompt", help="Wording of the prompt: tuned, paper, official.")]
 
 
 def inpaint(
@@ -32,38 +46,36 @@ def inpaint(
     box: Box = None,
     centre: Centre = False,
     target: Target = Path("inpainted.png"),
+    page: Page = None,
+    tokens: Tokens = None,
+    candidates: Candidates = 1,
     temperature: Temperature = 0.0,
     prompt: Wording = "tuned",
+    order: Order = "raster",
+    levers: Levers = None,
+    examples: Examples = None,
+    tiles: Tiles = False,
+    protocol: Protocol = "blind",
+    adapter: Adapter = None,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
 ) -> None:
     """Paint a hole in a photograph with tokens that the frozen LLM tells from the visible part."""
-    from v2l.images import check_suffix, load_image, save_image
-    from v2l.tasks.inpaint import InpaintSettings
-    from v2l.tasks.inpaint import inpaint as paint
+    from v2l.images import load_image
 
-    given = options(ctx)
+    given, files = options(ctx), Files(image, target, page, tokens)
     with output(json) as out:
-        check_suffix(target)
+        blind_only(protocol)
+        files.check()
         photograph = load_image(image)
         where = chosen_mask((photograph.shape[-2], photograph.shape[-1]), mask, box, centre)
-        settings = InpaintSettings(seed=given.seed, temperature=temperature, prompt=prompt)
-        stack = load_stack(given, checkpoint, llm)
+        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, "candidates": candidates, "order": order}
+        asked = Asked(asking(chosen, levers), example_images(examples), tiles)
+        stack = load_stack(given, checkpoint, llm, adapter)
         with progress() as tell:
-            painted = paint(stack, photograph, where, settings, lambda done, total: tell("windows", done, total))
-        save_image(painted.image, target)
-        record = {
-            "image": str(image),
-            "output": str(target),
-            "masked_pixels": int(where.sum()),
-            "masked_cells": int(painted.hidden.sum()),
-            "windows": [asdict(told) for told in painted.log],
-            "settings": asdict(settings),
-            "stack": stack.describe(),
-        }
-        cells = f"{record['masked_cells']} of {painted.hidden.numel()} local words"
-        out.result(record, f"{image}: {cells} told by {record['stack']['llm']}; written to {target}")
+            restored = paint(stack, photograph, where, asked, tell)
+        write(out, files, restored, asked.settings, stack)
 
 
 def chosen_mask(size: tuple[int, int], file: Path | None, box: str | None, centre: bool) -> Tensor:

@@ -17,7 +17,9 @@ WITH_VALUE = ("--device", "--dtype", "--seed", "--config")
 FLAGS = ("--offline",)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output; everything for people goes to standard error.")]
-Checkpoint = Annotated[str | None, typer.Option(help="Tokenizer checkpoint: a directory; by default the one that ships.", metavar="DIR")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR")
+]
 Llm = Annotated[
     str | None, typer.Option("--llm", help="Frozen LLM: smollm2 (embedded), a local folder or a hub name; by default the codebook's.")
 ]

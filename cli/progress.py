@@ -28,12 +28,18 @@ def progress() -> Iterator[Tell]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False)
+    tasks: dict[str, TaskID] = {}
 
-        def tell(step: str, done: int, total: int, detail: str = "") -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total, detail=detail)
-            bars.update(tasks[step], completed=done, total=total, detail=detail)
+    def tell(step: str, done: int, total: int, detail: str = "") -> None:
+        if not tasks:
+            bars.start()
+        if step not in tasks:
+            tasks[step] = bars.add_task(step, total=total, detail=detail)
+        bars.update(tasks[step], completed=done, total=total, detail=detail)
 
+    try:
         yield tell
+    finally:
+        if tasks:  # a refusal before the first step stays one line
+            bars.stop()

@@ -18,7 +18,7 @@ def reconstruct(
     ctx: typer.Context, image: Photograph, target: Target = Path("reconstructed.png"), checkpoint: Checkpoint = None, json: Json = False
 ) -> None:
     """Turn a photograph into tokens and back, and write what came back."""
-    from v2l.images import check_suffix, load_image, resize_and_crop, save_image
+    from v2l.images import check_suffix, load_image, save_image
     from v2l.metrics import psnr
 
     with output(json) as out:
@@ -28,7 +28,7 @@ def reconstruct(
         tokens = stack.tokenizer.encode(original)
         (restored,) = stack.tokenizer.decode(tokens)
         save_image(restored, target)
-        decibel = psnr(resize_and_crop(original, restored.shape[-1]), restored[None].cpu()).item()
+        decibel = psnr(stack.tokenizer.square(original).cpu(), restored[None].cpu()).item()
         grid = "x".join(str(side) for side in tokens.local_ids.shape[1:])
         record = {
             "image": str(image),

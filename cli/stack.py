@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from v2l.tasks.stack import Stack
 
 
-def load_stack(given: Options, checkpoint: str | None, llm: str | None = None) -> Stack:
+def load_stack(given: Options, checkpoint: str | None, llm: str | None = None, adapter: str | None = None) -> Stack:
     """Load a checkpoint and choose the LLM: the one named, else the config's, else the one whose words the checkpoint holds.
+
+    An adapter, when one is named, is laid over the LLM when that is loaded.
 
     Raises:
         V2LError: the config or the checkpoint is missing or damaged.
@@ -21,4 +23,4 @@ def load_stack(given: Options, checkpoint: str | None, llm: str | None = None) -
 
     if llm is None and given.config is not None:
         llm = load_config(given.config).models.llm
-    return Stack.load(checkpoint, llm, given.device, given.dtype)
+    return Stack.load(checkpoint, llm, given.device, given.dtype, adapter)

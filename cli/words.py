@@ -28,7 +28,8 @@ def words(
     ctx: typer.Context, images: Photographs, count: Count = 8, local: Local = False, checkpoint: Checkpoint = None, json: Json = False
 ) -> None:
     """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each."""
-    from v2l.images import Skipped, find_images, load_images
+    from v2l.images import Skipped, load_images
+    from v2l.sources import find_images
 
     paths = [path for place in images for path in (find_images(place) if place.is_dir() else [place])]
     skipped = Skipped()

@@ -53,7 +53,8 @@ class CodebookConfig:
     words_only: bool = described(
         True, "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; off: all that is text."
     )
-    min_count: int = ranged(1, 0, 10**9, "Images that must have a candidate among their five nearest; 0 keeps all.")
+    votes: int = ranged(5, 1, 10**6, "Candidates that an image votes for, the nearest; the paper: 5.")
+    min_count: int = ranged(1, 0, 10**9, "Images that must vote for a candidate; 0 keeps all.")
     keep: int = ranged(0, 0, 10**9, "Keep only this many, the most often seen; 0 keeps all that have min_count.")
     keep_share: float = ranged(0.0, 0, 1, "Keep only this share of the candidates, the most often seen; 0 keeps all that have min_count.")
 

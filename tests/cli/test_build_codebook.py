@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from v2l.cli.app import app
 from v2l.codebook.codebook import Codebook
+from v2l.config import load_config
 from v2l.sources import find_images
 
 Run = Callable[..., Result]
@@ -60,7 +61,7 @@ def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
     run(*build, "--keep-candidates", "--min-count", 0, "--keep", "20%")
     candidates, words = (Codebook.load(tmp_path / "built" / name) for name in ("candidates", "global"))
     assert len(words) == round(0.2 * len(candidates))
-    assert sum(entry.count for entry in candidates.entries) == 5 * 4
+    assert sum(entry.count for entry in candidates.entries) == load_config("small").codebook.votes * 4
     other = CliRunner().invoke(app, [str(arg) for arg in (*build, "--keep", "10%")])
     assert other.exit_code == 1
     assert "was built with" in other.stderr

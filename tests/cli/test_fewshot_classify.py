@@ -8,15 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from typer.testing import CliRunner, Result
+
+from v2l.cli.app import app
+from v2l.cli.fewshot_options import method
+from v2l.errors import V2LError
+from v2l.tasks.fewshot import PROTOCOLS
 
 Run = Callable[..., Result]
 
 
 @pytest.mark.embedded
-def test_the_report_has_baselines_and_every_prediction(run: Run, samples: Path) -> None:
-    arguments = ("fewshot-classify", samples, "--n-ways", 2, "--k-shots", 1, "--episodes", 4, "--seed", 3)
-    report = json.loads(run(*arguments, "--json").stdout)
+def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked_again(run: Run, samples: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "episodes.jsonl"
+    drawn = ("--n-ways", 2, "--k-shots", 1, "--episodes", 4, "--seed", 3, "--save-episodes", saved)
+    report = json.loads(run("fewshot-classify", samples, *drawn, "--json").stdout)
     assert report["n"] == len(report["predictions"]) == 4
     assert report["seed"] == 3
     assert report["baselines"]["chance"]["value"] == 0.5
@@ -24,17 +30,60 @@ def test_the_report_has_baselines_and_every_prediction(run: Run, samples: Path) 
     assert 0 <= low <= report["accuracy"]["value"] <= high <= 1
     right = sum(prediction["label"] == prediction["truth"] for prediction in report["predictions"])
     assert report["accuracy"]["value"] == pytest.approx(right / 4)
-    assert json.loads(run(*arguments, "--json").stdout) == report
+    again = json.loads(run("fewshot-classify", samples, "--episodes-from", saved, "--seed", 3, "--json").stdout)
+    assert again == report
 
 
 @pytest.mark.embedded
-def test_queries_of_no_known_class_get_their_labels(run: Run, samples: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["paper", "official"])
+def test_protocols_answer_by_what_the_llm_writes(run: Run, samples: Path, protocol: str) -> None:
+    report = json.loads(run("fewshot-classify", samples, "--episodes", 2, "--protocol", protocol, "--json").stdout)
+    assert report["protocol"] == protocol
+    assert report["settings"]["method"]["words"] == {"count": 5, "how": "nearest"}
+    assert all(isinstance(prediction["text"], str) for prediction in report["predictions"])
+
+
+@pytest.mark.embedded
+def test_queries_of_no_known_class_get_their_labels_and_unreadable_files_are_listed(run: Run, samples: Path, tmp_path: Path) -> None:
     for label in ("hat", "shoes"):
         (tmp_path / "support" / label).mkdir(parents=True)
         first, second, *_ = sorted((samples / label).iterdir())
         shutil.copy(first, tmp_path / "support" / label)
         (tmp_path / "query").mkdir(exist_ok=True)
         shutil.copy(second, tmp_path / "query" / f"{label}.jpg")
+    (tmp_path / "support" / "hat" / "broken.jpg").write_text("no image", encoding="utf-8")
+    report = json.loads(run("fewshot-classify", tmp_path, "--json").stdout)
+    assert [prediction["label"] in {"hat", "shoes"} for prediction in report["predictions"]] == [True, True]
+    assert [Path(file["image"]).name for file in report["skipped"]] == ["broken.jpg"]
     lines = run("fewshot-classify", tmp_path).stdout.splitlines()
-    assert len(lines) == 2
     assert all(line.endswith((": hat", ": shoes")) for line in lines)
+
+
+def test_options_change_single_things_of_a_protocol() -> None:
+    changed = method("paper", rule="constrained", count=21, how=None, wording=None, induction=False, repeats=3, orders=None)
+    assert (changed.protocol, changed.rule, changed.words.count, changed.words.how) == ("paper", "constrained", 21, "nearest")
+    assert (changed.format.wording, changed.format.induction, changed.format.repeats) == ("paper", False, 3)
+    assert method("default") == PROTOCOLS["default"]
+
+
+@pytest.mark.parametrize("change", [{"rule": "coin"}, {"count": 0}, {"how": "far"}, {"wording": "haiku"}, {"repeats": -1}, {"orders": 0}])
+def test_options_without_sense_are_refused(change: dict) -> None:
+    with pytest.raises(V2LError):
+        method("default", **change)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--n-ways", "9"), "4 class(es) for 9-way"),
+        (("--k-shots", "4"), "at least 5 for 4-shot"),
+        (("--protocol", "secret"), "default, paper, official"),
+        (("--episodes-from", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("--part", "half"), "train, eval, all"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line_before_any_model_is_loaded(samples: Path, options: tuple[str, str], part: str) -> None:
+    answer = CliRunner().invoke(app, ["fewshot-classify", str(samples), *options])
+    assert answer.exit_code == 1
+    (line,) = answer.stderr.splitlines()
+    assert part in line

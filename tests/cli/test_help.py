@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from v2l.cli.app import VERBS
+from v2l.cli.codebook import VERBS as CODEBOOKS
+from v2l.cli.evaluate import VERBS as EVALUATIONS
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "timm", "open_clip", "sentence_transformers", "accelerate")
 ASK = """
@@ -31,7 +33,12 @@ def ask(*args: str) -> dict:
     return json.loads(answer.stdout)
 
 
-@pytest.mark.parametrize("args", [("--help",), ("--version",), *((verb, "--help") for verb in VERBS)], ids=" ".join)
+HELP = [(verb, "--help") for verb in VERBS]
+HELP += [("evaluate", "--help"), *(("evaluate", verb, "--help") for verb in EVALUATIONS)]
+HELP += [("codebook", "--help"), *(("codebook", verb, "--help") for verb in CODEBOOKS)]
+
+
+@pytest.mark.parametrize("args", [("--help",), ("--version",), *HELP], ids=" ".join)
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
     answer = ask(*args)
     assert answer["code"] == 0
@@ -41,7 +48,12 @@ def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
 
 def test_the_root_lists_every_verb() -> None:
     text = ask("--help")["text"]
-    assert all(verb in text for verb in VERBS)
+    assert all(verb in text for verb in (*VERBS, "evaluate", "codebook"))
+
+
+def test_the_group_lists_every_evaluation() -> None:
+    text = ask("evaluate", "--help")["text"]
+    assert all(verb in text for verb in EVALUATIONS)
 
 
 def test_the_library_itself_imports_nothing_heavy() -> None:

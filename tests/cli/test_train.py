@@ -18,8 +18,8 @@ Run = Callable[..., Result]
 
 TINY = """
 extends: small
-model: {level_channels: [32, 32], res_blocks: 1, z_channels: 32}
-training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, perceptual_weight: 0}
+model: {level_channels: [32, 32], res_blocks: 1, z_channels: 32, linear_path: false}
+training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, perceptual_weight: 0, quantizer_start: 0.3}
 """
 
 

@@ -1,51 +1,71 @@
-"""The LLM's log-probabilities alone decide; every image is read once; the report says what was asked."""
+"""Episodes are drawn, saved, asked again; every answer is told with what decided it; the report says what was asked."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from v2l.datasets import Episode, LabelledImage
+from v2l.datasets import Episode, LabelledImage, save_episodes
 from v2l.errors import V2LError
-from v2l.prompts.fewshot import FewShotFormat, channel_prompt, fewshot_prompt
 from v2l.tasks import FewShotSettings, Stack, evaluate_fewshot, find_episodes
-from v2l.tasks.baselines import nearest_prototype
-from v2l.tasks.fewshot import CONTENT_FREE, RULES, classify
-from v2l.tasks.reading import ReadImage, read_images
+from v2l.tasks.fewshot import PROTOCOLS, Method, Prediction, classify, method_of
+from v2l.tasks.judging import RULES
+from v2l.tasks.naming import WRITINGS
+from v2l.tasks.reading import ReadImage, WordChoice
 
-SETTINGS = FewShotSettings(episodes=6, n_words=3)
-SUPPORTS = [(("fur", "paw"), "cat"), (("wheel", "road"), "car")]
-QUERY = ("claw", "fur")
-
-
-def test_scores_are_the_llms_loglikelihoods_of_labels(stack: Stack) -> None:
-    format = FewShotFormat("paper")
-    scores = RULES["loglikelihood"](stack.llm, SUPPORTS, QUERY, format)
-    for label in ("cat", "car"):
-        (whole,) = stack.llm.loglikelihood([(fewshot_prompt(SUPPORTS, QUERY, format), [f" {label}"])])[0]
-        assert scores[label] == pytest.approx(whole.total, abs=1e-4)
-
-
-def test_the_channels_scores_are_the_llms_loglikelihoods_of_words(stack: Stack) -> None:
-    format = FewShotFormat("tuned")
-    scores = RULES["channel"](stack.llm, SUPPORTS, QUERY, format)
-    for label in ("cat", "car"):
-        (whole,) = stack.llm.loglikelihood([(channel_prompt(SUPPORTS, label, format), [format.words(QUERY)])])[0]
-        assert scores[label] == pytest.approx(whole.total, abs=1e-4)
+METHOD = Method(words=WordChoice(3))
+SETTINGS = FewShotSettings(episodes=6, method=METHOD)
+WORDS = {"a": ("fur", "paw"), "b": ("wheel", "road"), "q": ("claw",)}
+IMAGES = {Path(name): ReadImage(words, torch.eye(3)[place]) for place, (name, words) in enumerate(WORDS.items())}
+SHOTS = (LabelledImage(Path("a"), "sea horse"), LabelledImage(Path("b"), "car"))
+EPISODE = Episode(SHOTS, LabelledImage(Path("q"), "car"))
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_highest_score_wins(stack: Stack, rule: str) -> None:
-    names = {Path("a"): ("fur", "paw"), Path("b"): ("wheel", "road"), Path("q"): ("claw",)}
-    images = {path: ReadImage(words, torch.eye(3)[place]) for place, (path, words) in enumerate(names.items())}
-    episode = Episode((LabelledImage(Path("a"), "cat"), LabelledImage(Path("b"), "car")), LabelledImage(Path("q"), None))
-    found = classify(stack.llm, episode, images, FewShotSettings(rule=rule))
+    found = classify(stack.llm, EPISODE, IMAGES, replace(METHOD, rule=rule, orders=2))
     assert found.scores[found.label] == max(found.scores.values())
-    assert set(found.scores) == {"cat", "car"}
-    assert found.truth is None
+    assert set(found.scores) == {"sea horse", "car"}
+    assert found.right == (found.label == "car")
+
+
+@pytest.mark.parametrize("rule", WRITINGS)
+def test_what_is_written_is_a_label_or_no_label(stack: Stack, rule: str) -> None:
+    found = classify(stack.llm, EPISODE, IMAGES, replace(METHOD, rule=rule))
+    assert found.label in {"sea horse", "car", None}
+    assert found.scores == {}
+    assert found.right == (found.text == "car")
+
+
+def test_a_query_of_no_known_class_is_neither_right_nor_wrong(stack: Stack) -> None:
+    found = classify(stack.llm, Episode(SHOTS, LabelledImage(Path("q"), None)), IMAGES, METHOD)
+    assert (found.truth, found.right) == (None, None)
+
+
+def test_the_official_code_counts_what_begins_with_the_name() -> None:
+    official, paper = PROTOCOLS["official"], PROTOCOLS["paper"]
+    assert official.is_right("fox_squirrel", "fox")
+    assert official.is_right("fox_squirrel", "fox squirrel")
+    assert not official.is_right("fox", "fox squirrel")
+    assert not paper.is_right("fox squirrel", "fox")
+    assert paper.is_right("fox squirrel", "fox_squirrel")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_answers(stack: Stack, protocol: str) -> None:
+    method = replace(method_of(protocol), words=replace(PROTOCOLS[protocol].words, count=3))
+    found = classify(stack.llm, EPISODE, IMAGES, method)
+    assert method.protocol == protocol
+    assert isinstance(found.text, str)
+
+
+def test_an_unknown_protocol_names_the_known_ones() -> None:
+    with pytest.raises(V2LError, match="default, paper, official"):
+        method_of("secret")
 
 
 def test_an_evaluation_answers_every_episode_and_reports_itself(stack: Stack, samples: Path) -> None:
@@ -53,15 +73,19 @@ def test_an_evaluation_answers_every_episode_and_reports_itself(stack: Stack, sa
     episodes = find_episodes(samples, SETTINGS)
     result = evaluate_fewshot(stack, episodes, SETTINGS, progress=lambda *step: steps.append(step))
     report = json.loads(json.dumps(result.to_dict()))
-    assert [prediction.query for prediction in result.predictions] == [episode.query.path for episode in episodes]
+    assert [prediction.query for prediction in result.predictions] == [str(episode.query.path) for episode in episodes]
     assert report["n"] == 6
     assert report["accuracy"]["value"] == sum(p.label == p.truth for p in result.predictions) / 6
     low, high = report["accuracy"]["interval"]
     assert low <= report["accuracy"]["value"] <= high
+    assert report["baselines"].keys() == {"chance", "majority", "prototype", "shared words"}
     assert report["baselines"]["chance"] == {"value": 0.5}
-    assert report["settings"]["rule"] == SETTINGS.rule
+    assert report["protocol"] == "default"
+    assert report["settings"]["method"]["rule"] == METHOD.rule
+    assert report["skipped"] == []
     assert report["stack"] == stack.describe()
-    assert steps[-1] == (6, 6)
+    assert steps[-1] == ("episodes", 6, 6)
+    assert steps[0][0] == "images"
 
 
 def test_an_evaluation_repeats_itself(stack: Stack, samples: Path) -> None:
@@ -69,20 +93,43 @@ def test_an_evaluation_repeats_itself(stack: Stack, samples: Path) -> None:
     assert first == second
 
 
-def test_an_image_is_read_once_and_batches_do_not_matter(stack: Stack, samples: Path) -> None:
-    paths = sorted(samples.rglob("*.jpg"))
-    together = read_images(stack.tokenizer, [*paths, *paths], n_words=3)
-    assert list(together) == paths
-    alone = read_images(stack.tokenizer, paths[-1:], n_words=3)[paths[-1]]
-    assert alone.words == together[paths[-1]].words
-    torch.testing.assert_close(alone.vector, together[paths[-1]].vector, atol=1e-5, rtol=0)
+def test_predictions_survive_json(stack: Stack, samples: Path) -> None:
+    result = evaluate_fewshot(stack, find_episodes(samples, replace(SETTINGS, episodes=1)), SETTINGS)
+    (prediction,) = result.predictions
+    assert Prediction.from_dict(json.loads(json.dumps(asdict(prediction)))) == prediction
 
 
-def test_the_nearest_prototype_is_the_nearest_mean(stack: Stack) -> None:
-    vectors = {"a1": [1.0, 0.0], "a2": [0.0, 1.0], "b1": [-1.0, 0.0], "b2": [0.0, -1.0], "q": [-0.6, -0.8]}
-    images = {Path(name): ReadImage((), torch.tensor(vector)) for name, vector in vectors.items()}
-    shots = tuple(LabelledImage(Path(name), name[0]) for name in ("a1", "b1", "a2", "b2"))
-    assert nearest_prototype(Episode(shots, LabelledImage(Path("q"), "b")), images) == "b"
+def test_saved_episodes_are_asked_again_and_decide_the_numbers(stack: Stack, samples: Path, tmp_path: Path) -> None:
+    asked = replace(SETTINGS, n_ways=3, k_shots=2, episodes=2)
+    episodes = find_episodes(samples, asked)
+    save_episodes(episodes, tmp_path / "episodes.jsonl", samples)
+    again = find_episodes(samples, SETTINGS, saved=tmp_path / "episodes.jsonl")
+    assert again == episodes
+    assert SETTINGS.fitting(again) == asked
+    assert evaluate_fewshot(stack, again, SETTINGS).to_dict()["baselines"]["chance"]["value"] == pytest.approx(1 / 3)
+
+
+CAT, DOG = ({"path": f"{label}.png", "label": label} for label in ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ([], "holds no episode"),
+        ([{"support": [CAT, DOG], "query": DOG | {"label": "emu"}}], "line 1: the query is of class 'emu'"),
+        ([{"support": [CAT], "query": DOG | {"label": "cat"}}], r"the support has 1 class\(es\)"),
+        ([{"support": [CAT, DOG], "query": DOG}], "the query is in the support"),
+        ([{"support": [CAT | {"label": 3}, DOG], "query": DOG}], "a class is no text"),
+        ([{"support": [CAT | {"label": None}, DOG], "query": DOG}], "a class is no text"),
+    ],
+)
+def test_episodes_that_cannot_be_asked_are_refused(tmp_path: Path, lines: list[dict], complaint: str) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / f"{name}.png").touch()
+    path = tmp_path / "episodes.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(V2LError, match=complaint):
+        find_episodes(tmp_path, SETTINGS, saved=path)
 
 
 def test_own_support_and_query_folders_are_answered_without_a_truth(stack: Stack, samples: Path, tmp_path: Path) -> None:
@@ -95,30 +142,15 @@ def test_own_support_and_query_folders_are_answered_without_a_truth(stack: Stack
     result = evaluate_fewshot(stack, find_episodes(tmp_path, SETTINGS), SETTINGS)
     assert result.predictions[0].label in {"hat", "dress"}
     assert (result.accuracy, result.to_dict()["accuracy"], result.to_dict()["n"]) == (None, None, 0)
+    assert result.baselines == {"majority": None, "prototype": None, "shared words": None}
 
 
-def test_a_prompt_beyond_the_context_says_what_to_lower(stack: Stack) -> None:
-    with pytest.raises(V2LError, match="fewer shots, ways, words or repeats"):
-        RULES["loglikelihood"](stack.llm, SUPPORTS * 20, QUERY, FewShotFormat())
-
-
-@pytest.mark.parametrize("change", [{"rule": "coin"}, {"part": "half"}, {"prompt": "haiku"}, {"n_words": 0}, {"repeats": -1}])
-def test_settings_without_sense_are_refused(change: dict) -> None:
+@pytest.mark.parametrize("change", [{"rule": "coin"}, {"orders": 0}, {"batch_size": 0}])
+def test_methods_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError):
-        FewShotSettings(**change)
+        Method(**change)
 
 
-def test_calibration_takes_out_what_the_llm_likes_anyway(stack: Stack) -> None:
-    format = FewShotFormat("tuned")
-    plain, empty = (RULES["loglikelihood"](stack.llm, SUPPORTS, words, format) for words in (QUERY, CONTENT_FREE))
-    scores = RULES["calibrated"](stack.llm, SUPPORTS, QUERY, format)
-    assert scores == pytest.approx({label: plain[label] - empty[label] for label in plain}, abs=1e-4)
-    assert RULES["calibrated"](stack.llm, SUPPORTS, CONTENT_FREE, format) == pytest.approx({"cat": 0.0, "car": 0.0}, abs=1e-4)
-
-
-def test_both_is_the_sum_of_both_directions(stack: Stack) -> None:
-    format = FewShotFormat("tuned")
-    parts = [RULES[rule](stack.llm, SUPPORTS, QUERY, format) for rule in ("channel", "calibrated")]
-    assert RULES["both"](stack.llm, SUPPORTS, QUERY, format) == pytest.approx(
-        {label: sum(part[label] for part in parts) for label in parts[0]}
-    )
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(V2LError, match="train, eval, all"):
+        FewShotSettings(part="half")

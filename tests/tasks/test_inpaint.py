@@ -11,7 +11,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.images import box_mask, centre_mask, load_image
-from v2l.tasks import InpaintSettings, Stack, inpaint
+from v2l.tasks import RestorationSettings, Stack, inpaint
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def test_every_hidden_cell_is_told_once_with_a_word_of_the_codebook(stack: Stack
 def test_visible_cells_keep_their_tokens(stack: Stack, image: Tensor) -> None:
     mask = centre_mask(image.shape[-2:])
     done = inpaint(stack, image, mask)
-    again = inpaint(stack, image, mask, InpaintSettings(temperature=5.0, seed=9))
+    again = inpaint(stack, image, mask, RestorationSettings(temperature=5.0, seed=9))
     assert not torch.equal(done.tokens.local_ids, again.tokens.local_ids)
     assert torch.equal(done.tokens.local_ids[0][~done.hidden], again.tokens.local_ids[0][~done.hidden])
 
 
 def test_what_is_told_becomes_context(stack: Stack, image: Tensor) -> None:
-    done = inpaint(stack, image, centre_mask(image.shape[-2:]), InpaintSettings(n_context=3))
+    done = inpaint(stack, image, centre_mask(image.shape[-2:]), RestorationSettings(n_context=3))
     for before, after in zip(done.log, done.log[1:], strict=False):
         if after.cells[0] == before.cells[-1] + 1:
             assert after.given[-len(before.ids) :] == before.ids
@@ -75,11 +75,11 @@ def test_the_log_is_a_full_prompts_answer(stack: Stack, image: Tensor) -> None:
     from v2l.prompts.denoise import denoise_prompt
     from v2l.tasks.inpaint import Teller
 
-    settings = InpaintSettings(n_context=6, n_examples=4)
+    settings = RestorationSettings(n_context=6, n_examples=4)
     done = inpaint(stack, image, centre_mask(image.shape[-2:]), settings)
     teller = Teller(stack, done.tokens.local_ids[0], done.hidden, settings)
     for told in done.log:
-        prompt = denoise_prompt(teller.examples, told.given, settings.n_predict, settings.prompt)
+        prompt = denoise_prompt(teller.examples[0], told.given, settings.n_predict, settings.prompt)
         (whole,) = stack.llm.generate([prompt], GenerationConfig(len(told.ids), allowed=teller.palette(told.cells[0]), ends=False))
         assert whole.ids == told.ids
         assert whole.loglikelihood == pytest.approx(told.loglikelihood, abs=1e-3)
@@ -87,7 +87,7 @@ def test_the_log_is_a_full_prompts_answer(stack: Stack, image: Tensor) -> None:
 
 @pytest.mark.parametrize("limit", [0, 5])
 def test_the_palette_is_the_nearest_visible_cells_or_the_whole_codebook(stack: Stack, image: Tensor, limit: int) -> None:
-    done = inpaint(stack, image, centre_mask(image.shape[-2:]), InpaintSettings(palette=limit))
+    done = inpaint(stack, image, centre_mask(image.shape[-2:]), RestorationSettings(palette=limit))
     seen = set(done.tokens.local_ids[0][~done.hidden].tolist())
     told = {token for window in done.log for token in window.ids}
     assert (told <= seen) is (limit > 0)
@@ -98,14 +98,14 @@ def test_images_of_any_size_are_painted(stack: Stack, size: tuple[int, int]) -> 
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(size, dtype=torch.bool)
     mask[0, 0] = True
-    done = inpaint(stack, image, mask, InpaintSettings(n_examples=2, n_context=4))
+    done = inpaint(stack, image, mask, RestorationSettings(n_examples=2, n_context=4))
     assert done.image.shape == image.shape
     assert torch.equal(done.image[:, ~mask], image[:, ~mask])
 
 
 def test_equal_seeds_give_equal_pictures_and_progress_reaches_the_end(stack: Stack, image: Tensor) -> None:
     mask, steps = centre_mask(image.shape[-2:]), []
-    settings = InpaintSettings(temperature=2.0, top_k=50, seed=4)
+    settings = RestorationSettings(temperature=2.0, top_k=50, seed=4)
     first = inpaint(stack, image, mask, settings, progress=lambda done, total: steps.append((done, total)))
     assert torch.equal(first.image, inpaint(stack, image, mask, settings).image)
     assert steps == [(number + 1, len(first.log)) for number in range(len(first.log))]
@@ -128,13 +128,13 @@ def test_masks_that_do_not_fit_are_refused(stack: Stack, image: Tensor, mask: Te
 
 @pytest.mark.parametrize(
     "change",
-    [{"prompt": "haiku"}, {"n_context": 0}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}, {"palette": -1}],
+    [{"prompt": "haiku"}, {"n_context": -1}, {"n_predict": 0}, {"n_examples": -1}, {"temperature": -0.5}, {"top_k": -1}, {"palette": -1}],
 )
 def test_settings_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match=next(iter(change))):
-        replace(InpaintSettings(), **change)
+        replace(RestorationSettings(), **change)
 
 
 def test_a_prompt_beyond_the_context_says_what_to_lower(stack: Stack, image: Tensor) -> None:
     with pytest.raises(V2LError, match="fewer"):
-        inpaint(stack, image, centre_mask(image.shape[-2:]), InpaintSettings(n_examples=200, n_context=4))
+        inpaint(stack, image, centre_mask(image.shape[-2:]), RestorationSettings(n_examples=200, n_context=4, prompt="paper"))

@@ -8,7 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.tasks.windows import context_cells, hidden_cells, hidden_windows, nearest_visible, visible_examples
+from v2l.tasks.windows import (
+    TokenMap,
+    View,
+    cells_above,
+    centre_out,
+    context_cells,
+    hidden_cells,
+    hidden_windows,
+    nearest_visible,
+    visible_examples,
+)
 
 CELLS = st.lists(st.booleans(), min_size=2, max_size=40)
 
@@ -30,19 +40,49 @@ def test_context_is_known_cells_nearest_before_the_window(known: list[bool], cou
     assert distances == sorted(distances, reverse=True)
 
 
-@given(st.lists(st.booleans(), min_size=4, max_size=60), st.integers(1, 5), st.integers(1, 3), st.integers(0, 12))
-def test_examples_never_look_at_hidden_cells(hidden: list[bool], given_length: int, missing: int, count: int) -> None:
+@given(st.integers(2, 9), st.integers(1, 8), st.integers(0, 5), st.integers(1, 3), st.integers(0, 3), st.data())
+def test_examples_never_look_at_hidden_cells(width: int, height: int, given: int, missing: int, above: int, data: st.DataObject) -> None:
+    hidden = data.draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))
     ids = [-1 if is_hidden else cell for cell, is_hidden in enumerate(hidden)]
-    examples = visible_examples(ids, hidden, (given_length, missing), count, Random(0))
-    assert len(examples) <= count
-    for example in examples:
-        stretch = [*example.given, *example.missing]
-        assert stretch == list(range(stretch[0], stretch[0] + given_length + missing))
+    view = View(width, given, missing, above)
+    for example in visible_examples([TokenMap(ids, hidden, width)], view, 10, Random(0)):
+        assert len(example.given) == above + given
+        stretch = [*example.given[above:], *example.missing]
+        assert stretch == list(range(stretch[0], stretch[0] + given + missing))
+        assert all(cell // width == example.missing[0] // width - 1 for cell in example.given[:above])
+        assert -1 not in example.given
 
 
-def test_examples_repeat_with_their_seed() -> None:
-    drawn = [visible_examples(range(100), [False] * 100, (5, 2), 10, Random(seed)) for seed in (1, 1, 2)]
+def test_examples_come_from_every_image_and_repeat_with_their_seed() -> None:
+    maps = [TokenMap(range(start, start + 100), [False] * 100, 10) for start in (0, 1000)]
+    drawn = [visible_examples(maps, View(10, 5, 2), 10, Random(seed)) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
+    assert {example.given[0] // 1000 for example in drawn[0]} == {0, 1}
+
+
+@given(CELLS, st.integers(1, 3), st.integers(0, 6), st.data())
+def test_cells_above_are_known_ones_over_the_window(known: list[bool], size: int, count: int, data: st.DataObject) -> None:
+    width = data.draw(st.integers(1, len(known)))
+    start = data.draw(st.integers(0, len(known) - 1))
+    window = list(range(start, min(start + size, len(known))))
+    cells = cells_above(known, window, count, width)
+    assert len(cells) <= count
+    assert all(known[cell] and cell // width == start // width - 1 for cell in cells)
+    assert cells == sorted(cells)
+
+
+def test_the_view_shows_what_is_above_and_then_what_is_before() -> None:
+    known = [True] * 20 + [False] * 4 + [True] * 8
+    assert View(8, 3, 2, 4).cells(known, [20, 21]) == [11, 12, 13, 14, 17, 18, 19]
+    assert View(8, 0, 2, 0).cells(known, [20, 21]) == []
+
+
+def test_centre_out_begins_in_the_middle_and_keeps_every_window() -> None:
+    windows = hidden_windows([True] * 64, 2)
+    ordered = centre_out(windows, (8, 8))
+    assert sorted(ordered) == windows
+    assert ordered[0] in ([26, 27], [28, 29], [34, 35], [36, 37])
+    assert {tuple(window) for window in ordered[-4:]} == {(0, 1), (6, 7), (56, 57), (62, 63)}
 
 
 def test_a_cell_is_hidden_when_the_mask_touches_one_pixel_of_it() -> None:

@@ -113,9 +113,13 @@ class CodebookBuilder:
         embeddings = self._embed([*vocabulary.surfaces, *(gram.surface for gram in grams)])  # most local words are candidates too
         local = self._local(vocabulary, embeddings[: len(vocabulary)])
         candidates = self._global(grams, embeddings[len(vocabulary) :], lost)
-        counts = count_votes(vectors, candidates.embeddings.float(), self.world).tolist()
+        counts = count_votes(vectors, candidates.embeddings.float(), self.world, self.config.votes).tolist()
         counted = [Entry(e.word, e.ids, e.order, count, e.aliases) for e, count in zip(candidates.entries, counts, strict=True)]
-        facts = {"images": len(images) - len(unreadable), "unreadable_images": [file.name for file in unreadable]}
+        facts = {
+            "images": len(images) - len(unreadable),
+            "votes": self.config.votes,
+            "unreadable_images": [file.name for file in unreadable],
+        }
         return local, replace(candidates, entries=tuple(counted), facts=candidates.facts | facts)
 
     @property

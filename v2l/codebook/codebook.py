@@ -55,7 +55,7 @@ class Entry:
         word: the surface form without outer spaces.
         ids: its token ids in the LLM's vocabulary.
         order: 1 subword, 2 bigram, 3 trigram; 0 when unknown.
-        count: images that had it among their five nearest when it was filtered; 0 when unknown.
+        count: images that voted for it when it was filtered; 0 when unknown.
         aliases: other single token ids that the encoder reads just the same.
     """
 

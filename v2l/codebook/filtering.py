@@ -1,6 +1,6 @@
-"""candidates + images ──► how often each candidate is among an image's five nearest; the seldom ones go.
+"""candidates + images ──► how often each candidate is among an image's nearest; the seldom ones go.
 
-Source: V2L Tokenizer, arXiv 2403.07874, section 3.1 (the top-5 rule). Images are encoded once and their vectors kept, so that a new
+Source: V2L Tokenizer, arXiv 2403.07874, section 3.1 (five nearest). Images are encoded once and their vectors kept, so that a new
 threshold, and new candidates, cost no forward pass.
 """
 
@@ -22,7 +22,7 @@ from v2l.images import load_image
 from v2l.processes import ALONE, World
 from v2l.sources import ImageFile, image_version
 
-TOP = 5  # candidates that an image votes for
+TOP = 5  # candidates that an image votes for in the paper
 BATCH = 16  # images a forward pass
 CHUNK = 512  # images a product: bounds memory at 512 × V scores
 READERS = 2  # threads that read the next batch while one is encoded
@@ -118,20 +118,21 @@ def image_features(encoder: JointEncoder, files: Sequence[ImageFile], shards: Sh
     return torch.cat([part[_is_readable(part)] for part in parts]), unreadable
 
 
-def count_votes(parts: Sequence[Tensor], candidates: Tensor, world: World = ALONE) -> Tensor:
-    """Count, per candidate, the images that have it among their five nearest; each process counts its share of the parts.
+def count_votes(parts: Sequence[Tensor], candidates: Tensor, world: World = ALONE, top: int = TOP) -> Tensor:
+    """Count, per candidate, the images that have it among their `top` nearest; each process counts its share of the parts.
 
     Args:
         parts: what `encode_files` gives.
         candidates: (V, D) float32 word vectors, unit length.
         world: the processes that count.
+        top: how many candidates an image votes for.
 
     Returns:
         (V,) int64 counts over all images, the same in every process and for any number of processes.
     """
     counts = torch.zeros(len(candidates), dtype=torch.int64)
     for part in parts[world.index :: world.count]:
-        counts += count_top_candidates(part[_is_readable(part)], candidates)
+        counts += count_top_candidates(part[_is_readable(part)], candidates, top)
     return world.total(counts)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from v2l.tasks.asking import RestorationSettings
 from v2l.tasks.fewshot import FewShotResult, FewShotSettings, evaluate_fewshot, find_episodes
-from v2l.tasks.inpaint import Inpainted, InpaintSettings, inpaint
+from v2l.tasks.inpaint import Inpainted, inpaint
 from v2l.tasks.stack import Stack
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
     "FewShotResult",
     "find_episodes",
     "evaluate_fewshot",
-    "InpaintSettings",
+    "RestorationSettings",
     "Inpainted",
     "inpaint",
 ]

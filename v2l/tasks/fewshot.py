@@ -1,30 +1,83 @@
-"""episodes ──► labels, chosen by the frozen LLM's log-probabilities alone.
+"""episodes ──► labels, told by the frozen LLM from words alone.
 
-Every image becomes its global words; the LLM never sees a pixel. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.1 (words to
-label); Min et al., arXiv 2108.04106 (label to words, the noisy channel).
+Every image becomes its global words; the LLM never sees a pixel or a vector. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from v2l.datasets import ClassFolder, Episode, Part, draw_episodes, has_support_and_query, read_support_and_query
+from v2l.datasets import ClassFolder, Episode, draw_episodes, has_support_and_query, load_episodes, read_support_and_query
 from v2l.errors import V2LError
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.prompts.fewshot import FewShotFormat, Support, channel_prompt, fewshot_prompt
-from v2l.prompts.wording import check_wording
-from v2l.tasks.baselines import nearest_prototype
-from v2l.tasks.reading import Progress, ReadImage, read_images
+from v2l.prompts.fewshot import FewShotFormat
+from v2l.sources import Part
+from v2l.tasks.baselines import Images, Names, baseline_answers
+from v2l.tasks.judging import RULES, Asked
+from v2l.tasks.naming import WRITINGS
+from v2l.tasks.reading import Progress, WordChoice, read_images
 from v2l.tasks.stack import Stack
 
 PARTS = get_args(Part)
-CONTENT_FREE = ("N/A",)  # words that say nothing (Zhao et al., arXiv 2102.09690)
-PROTOCOL = "default"  # every label is scored; the official one masks positions and scores prefixes
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the LLM is asked.
+
+    Attributes:
+        protocol: the name of the preset that this method began as.
+        rule: what decides; log-probabilities (`judging.RULES`) or what the LLM writes (`naming.WRITINGS`).
+        words: which words an image gets.
+        format: how an episode is written.
+        orders: orders of the support over which log-probabilities of labels are averaged.
+        per_token: whether a label's log-probability is divided by its tokens.
+        prefix: whether an answer that goes on behind the right name is right, as in the official code.
+        batch_size: how many prompts the LLM reads at once; bounds the memory.
+    """
+
+    protocol: str = "default"
+    rule: str = "both"
+    words: WordChoice = field(default_factory=WordChoice)
+    format: FewShotFormat = field(default_factory=lambda: FewShotFormat("tuned", induction=False))
+    orders: int = 1
+    per_token: bool = False
+    prefix: bool = False
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.rule not in (*RULES, *WRITINGS):
+            raise V2LError(f"got the rule {self.rule!r}", ", ".join((*RULES, *WRITINGS)), "--rule both")
+        if self.orders < 1 or self.batch_size < 1:
+            raise V2LError(f"got {self.orders} orders and a batch size of {self.batch_size}", "1 and more of each")
+
+    def is_right(self, text: str, truth: str) -> bool:
+        """Whether an answer names the true class."""
+        name = self.format.name(truth)
+        return text.startswith(name) if self.prefix else text == name
+
+
+PROTOCOLS = {
+    "default": Method(),
+    "paper": Method("paper", "generate", WordChoice(5, "nearest"), FewShotFormat("paper")),
+    "official": Method("official", "masked", WordChoice(5, "nearest"), FewShotFormat("official"), prefix=True),
+}
+
+
+def method_of(protocol: str) -> Method:
+    """A protocol's method.
+
+    Raises:
+        V2LError: there is no such protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise V2LError(f"got the protocol {protocol!r}", ", ".join(PROTOCOLS), "--protocol default")
+    return PROTOCOLS[protocol]
 
 
 @dataclass(frozen=True)
@@ -37,12 +90,7 @@ class FewShotSettings:
         episodes: how many are drawn.
         seed: of the episodes.
         part: of the folder's images: train, eval (80/20 by file name) or all.
-        n_words: global words of an image.
-        rule: loglikelihood, log p(label | words of the query), the paper's; calibrated, the same less what the LLM likes anyway;
-            channel, log p(words of the query | label); both, the sum of the last two.
-        prompt: wording, paper, official or tuned.
-        induction: whether the prompt names the labels first; the channel has no such line.
-        repeats: how often the support is repeated.
+        method: how the LLM is asked.
     """
 
     n_ways: int = 2
@@ -50,25 +98,18 @@ class FewShotSettings:
     episodes: int = 100
     seed: int = 0
     part: Part = "all"
-    n_words: int = 8
-    rule: str = "both"
-    prompt: str = "tuned"
-    induction: bool = False
-    repeats: int = 0
+    method: Method = field(default_factory=Method)
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise V2LError(f"got the rule {self.rule!r}", ", ".join(RULES), "--rule both")
         if self.part not in PARTS:
             raise V2LError(f"got the part {self.part!r}", ", ".join(PARTS), "--part eval")
-        check_wording(self.prompt)
-        if self.n_words < 1 or self.repeats < 0:
-            raise V2LError(f"got {self.n_words} words and {self.repeats} repeats", "1 word and more, 0 repeats and more")
 
-    @property
-    def format(self) -> FewShotFormat:
-        """How an episode is written."""
-        return FewShotFormat(self.prompt, self.induction, self.repeats)
+    def fitting(self, episodes: Sequence[Episode]) -> Self:
+        """The same with the numbers of the episodes that are asked, which a file or the user's own support may have decided."""
+        if not episodes:
+            return self
+        first = episodes[0]
+        return replace(self, n_ways=len(first.labels), k_shots=len(first.support) // len(first.labels), episodes=len(episodes))
 
 
 @dataclass(frozen=True)
@@ -77,19 +118,28 @@ class Prediction:
 
     Attributes:
         query: the image.
-        label: the label chosen.
+        label: the label chosen; None when the LLM wrote what is no label.
         truth: its class; None when nobody said.
-        scores: per label, the log-probability that decided, natural logarithm.
+        right: whether the answer counts as right; None when nobody said.
+        text: what the LLM wrote, or the name of the label chosen.
+        scores: per label, the log-probability that decided, natural logarithm; empty when the LLM wrote its answer.
         words: the query's words.
-        prototype: the answer of the nearest class prototype, without an LLM.
+        baselines: per baseline, the label that it chose without an LLM.
     """
 
-    query: Path
-    label: str
+    query: str
+    label: str | None
     truth: str | None
+    right: bool | None
+    text: str
     scores: dict[str, float]
     words: tuple[str, ...]
-    prototype: str
+    baselines: dict[str, str]
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """A prediction as `asdict` and JSON hold it."""
+        return cls(**{**record, "words": tuple(record["words"])})
 
 
 @dataclass(frozen=True)
@@ -100,57 +150,113 @@ class FewShotResult:
         predictions: one per episode.
         settings: what was asked.
         stack: names and fingerprints.
-        n_labels: labels of each episode, for chance.
+        skipped: files that could not be read, with their reasons.
     """
 
     predictions: tuple[Prediction, ...]
     settings: FewShotSettings
     stack: dict[str, Any]
-    n_labels: int
+    skipped: Skipped = field(default_factory=Skipped)
 
     @property
     def accuracy(self) -> Proportion | None:
         """The share of right answers among queries whose class is known; None when none is."""
-        return self._share(lambda prediction: prediction.label)
+        return share(prediction.right for prediction in self.predictions)
 
     @property
-    def prototype_accuracy(self) -> Proportion | None:
-        """The same for the nearest class prototype."""
-        return self._share(lambda prediction: prediction.prototype)
+    def baselines(self) -> dict[str, Proportion | None]:
+        """The same for every baseline."""
+        names = self.predictions[0].baselines if self.predictions else ()
+        return {name: share(baseline_right(prediction, name) for prediction in self.predictions) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """The report: figures, baselines, settings, stack."""
-        figures = (self.accuracy, self.prototype_accuracy)
-        accuracy, prototype = (figure.to_dict() if figure else None for figure in figures)
+        accuracy = self.accuracy
         return {
-            "accuracy": accuracy,
-            "n": sum(prediction.truth is not None for prediction in self.predictions),
+            "accuracy": accuracy.to_dict() if accuracy else None,
+            "n": accuracy.n if accuracy else 0,
             "seed": self.settings.seed,
-            "protocol": PROTOCOL,
-            "baselines": {"chance": {"value": 1 / self.n_labels}, "prototype": prototype},
+            "protocol": self.settings.method.protocol,
+            "baselines": {
+                "chance": {"value": 1 / self.settings.n_ways},
+                **{name: found.to_dict() if found else None for name, found in self.baselines.items()},
+            },
             "settings": asdict(self.settings),
+            "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped.files],
             "stack": self.stack,
         }
 
-    def _share(self, answer: Callable[[Prediction], str]) -> Proportion | None:
-        judged = [prediction for prediction in self.predictions if prediction.truth is not None]
-        return Proportion(sum(answer(prediction) == prediction.truth for prediction in judged), len(judged)) if judged else None
+
+def share(right: Iterable[bool | None]) -> Proportion | None:
+    """How many of the known are right; None when none is known."""
+    known = [answer for answer in right if answer is not None]
+    return Proportion(sum(known), len(known)) if known else None
 
 
-def find_episodes(folder: str | Path, settings: FewShotSettings, skipped: Skipped | None = None) -> list[Episode]:
-    """The episodes of a folder: the user's own (support/ and query/), or drawn from class folders.
+def baseline_right(prediction: Prediction, name: str) -> bool | None:
+    """Whether a baseline was right; None when nobody said."""
+    return None if prediction.truth is None else prediction.baselines[name] == prediction.truth
+
+
+def find_episodes(
+    folder: str | Path, settings: FewShotSettings, skipped: Skipped | None = None, saved: str | Path | None = None
+) -> list[Episode]:
+    """The episodes of a folder: saved ones, the user's own (support/ and query/), or drawn from class folders.
+
+    Args:
+        folder: where the images are.
+        settings: what is drawn.
+        skipped: takes the files that cannot be read.
+        saved: a file that `save_episodes` wrote.
 
     Raises:
-        V2LError: the folder holds neither, or too few classes or images.
+        V2LError: the folder holds neither, too few classes or images, or the file holds no episodes.
     """
+    if saved is not None:
+        return checked(load_episodes(saved, Path(folder)), saved)
     if has_support_and_query(folder):
         return read_support_and_query(folder, skipped)
     classes = ClassFolder.load(folder, settings.part)
     return draw_episodes(classes, settings.n_ways, settings.k_shots, settings.episodes, settings.seed, skipped)
 
 
+def checked(episodes: list[Episode], source: str | Path) -> list[Episode]:
+    """The same episodes, when each can be asked.
+
+    Raises:
+        V2LError: there is none, or one of them has fewer than two classes, an image without a class, a query of another class, or a
+            query that is in the support.
+    """
+    if not episodes:
+        raise V2LError(f"{source} holds no episode", "one JSON object a line", "--save-episodes FILE")
+    for number, episode in enumerate(episodes, start=1):
+        problem = problem_of(episode)
+        if problem:
+            allowed = 'two classes and more in "support", and in "query" another image, of one of them or of no known class'
+            raise V2LError(f"{source}, line {number}: {problem}", allowed)
+    return episodes
+
+
+def problem_of(episode: Episode) -> str:
+    """What keeps an episode from being asked; empty when nothing does."""
+    named = [image.label for image in (*episode.support, episode.query) if image.label is not None]
+    if not all(isinstance(label, str) for label in named) or any(image.label is None for image in episode.support):
+        return "a class is no text"
+    if len(episode.labels) < 2:
+        return f"the support has {len(episode.labels)} class(es)"
+    if episode.query.label is not None and episode.query.label not in episode.labels:
+        return f"the query is of class {episode.query.label!r}, which has no support"
+    if episode.query.path in {shot.path for shot in episode.support}:
+        return "the query is in the support"
+    return ""
+
+
 def evaluate_fewshot(
-    stack: Stack, episodes: Sequence[Episode], settings: FewShotSettings | None = None, progress: Progress | None = None
+    stack: Stack,
+    episodes: Sequence[Episode],
+    settings: FewShotSettings | None = None,
+    progress: Progress | None = None,
+    skipped: Skipped | None = None,
 ) -> FewShotResult:
     """Answer all episodes.
 
@@ -158,81 +264,65 @@ def evaluate_fewshot(
         stack: tokenizer and LLM.
         episodes: what is asked.
         settings: how the LLM is asked.
-        progress: told (episodes done, episodes in all) after each.
+        progress: told after every batch of images and after every episode.
+        skipped: files that could not be read, for the report.
 
     Raises:
-        V2LError: an image cannot be read, or a prompt is longer than the LLM's context.
+        V2LError: an image cannot be read, labels read the same, or a prompt is longer than the LLM's context.
     """
-    settings = settings or FewShotSettings()
-    paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
-    images = read_images(stack.tokenizer, paths, settings.n_words)
+    settings = (settings or FewShotSettings()).fitting(episodes)
     predictions = []
-    for episode in episodes:
-        predictions.append(classify(stack.llm, episode, images, settings))
+    for prediction in answers(stack, episodes, settings.method, progress=progress):
+        predictions.append(prediction)
         if progress:
-            progress(len(predictions), len(episodes))
-    n_labels = len(episodes[0].labels) if episodes else settings.n_ways
-    return FewShotResult(tuple(predictions), settings, stack.describe(), n_labels)
+            progress("episodes", len(predictions), len(episodes))
+    return FewShotResult(tuple(predictions), settings, stack.describe(), skipped or Skipped())
 
 
-def classify(llm: FrozenLLM, episode: Episode, images: Mapping[Path, ReadImage], settings: FewShotSettings) -> Prediction:
-    """Answer one episode: every label is scored, the highest wins, and of equals the first.
+def answers(
+    stack: Stack, episodes: Sequence[Episode], method: Method, names: Names | None = None, progress: Progress | None = None
+) -> Iterator[Prediction]:
+    """Answer episodes one after the other, each image encoded once; see `classify`."""
+    paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
+    images = read_images(stack.tokenizer, paths, method.words, progress)
+    for episode in episodes:
+        yield classify(stack.llm, episode, images, method, names)
+
+
+def classify(llm: FrozenLLM, episode: Episode, images: Images, method: Method, names: Names | None = None) -> Prediction:
+    """Answer one episode.
 
     Args:
         llm: the judge.
         episode: support and query.
         images: what was read of all of them.
-        settings: how the LLM is asked.
+        method: how the LLM is asked.
+        names: per class its name's vector, for the baseline that needs them.
 
     Raises:
-        V2LError: the prompt is longer than the LLM's context.
+        V2LError: labels read the same or have no tokens, or the prompt is longer than the LLM's context.
     """
     supports = [(images[shot.path].words, shot.label or "") for shot in episode.support]
-    query = images[episode.query.path].words
-    scores = RULES[settings.rule](llm, supports, query, settings.format)
-    label = max(scores, key=scores.__getitem__)
-    return Prediction(episode.query.path, label, episode.query.label, scores, query, nearest_prototype(episode, images))
+    asked = Asked(supports, images[episode.query.path].words, method.format, method.orders, method.per_token, method.batch_size)
+    asked.check(llm)
+    text, scores = answer(llm, asked, method)
+    labels = {method.format.name(label): label for label in asked.labels}
+    truth = episode.query.label
+    return Prediction(
+        query=str(episode.query.path),
+        label=labels.get(text),
+        truth=truth,
+        right=None if truth is None else method.is_right(text, truth),
+        text=text,
+        scores=scores,
+        words=tuple(asked.query),
+        baselines=baseline_answers(episode, images, names),
+    )
 
 
-def judge_labels(
-    llm: FrozenLLM, supports: Sequence[Support], queries: Sequence[Sequence[str]], format: FewShotFormat
-) -> list[dict[str, float]]:
-    """The log-likelihood of each label after each of the queries; the support is read once."""
-    labels = sorted({label for _, label in supports})
-    choices = [format.label(label) for label in labels]
-    requests = [(fewshot_prompt(supports, query, format), choices) for query in queries]
-    scores = llm.loglikelihood(requests, batch_size=len(requests))
-    return [{label: score.total for label, score in zip(labels, found, strict=True)} for found in scores]
-
-
-def label_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
-    """Score each label as the continuation of the paper's prompt: log p(label | support, words of the query)."""
-    return judge_labels(llm, supports, [query], format)[0]
-
-
-def channel_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
-    """Score each label by the words that it makes likely: log p(words of the query | support, label)."""
-    labels = sorted({label for _, label in supports})
-    words = format.words(query)
-    scores = llm.loglikelihood([(channel_prompt(supports, label, format), [words]) for label in labels], batch_size=len(labels))
-    return {label: score.total for label, (score,) in zip(labels, scores, strict=True)}
-
-
-def calibrated_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
-    """Score each label by how much the query's words raise it over words that say nothing, which takes out the LLM's own liking."""
-    scores, liking = judge_labels(llm, supports, [query, CONTENT_FREE], format)
-    return {label: scores[label] - liking[label] for label in scores}
-
-
-def both_loglikelihoods(llm: FrozenLLM, supports: Sequence[Support], query: Sequence[str], format: FewShotFormat) -> dict[str, float]:
-    """Score each label in both directions: the channel's log-likelihood and the calibrated one, added."""
-    channel, calibrated = (score(llm, supports, query, format) for score in (channel_loglikelihoods, calibrated_loglikelihoods))
-    return {label: channel[label] + calibrated[label] for label in channel}
-
-
-RULES = {
-    "both": both_loglikelihoods,
-    "channel": channel_loglikelihoods,
-    "calibrated": calibrated_loglikelihoods,
-    "loglikelihood": label_loglikelihoods,
-}
+def answer(llm: FrozenLLM, asked: Asked, method: Method) -> tuple[str, dict[str, float]]:
+    """What the LLM says, and the scores that decided: the highest wins, and of equals the first."""
+    if method.rule in WRITINGS:
+        return WRITINGS[method.rule](llm, asked), {}
+    scores = RULES[method.rule](llm, asked)
+    return method.format.name(max(scores, key=scores.__getitem__)), scores

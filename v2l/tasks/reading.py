@@ -1,19 +1,22 @@
-"""image files ──► their global words and their vectors, each file read once for all episodes."""
+"""image files ──► their global words and their vectors, each image read once for all episodes and all runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from v2l.images import load_image
+from v2l.codebook.pursuit import words_together
+from v2l.errors import V2LError
+from v2l.tasks.vectors import VectorStore, digest_of, encode_files
 from v2l.tokenizer.model import V2LTokenizer
 
 BATCH = 16
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Told the step's name, how many items are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +32,85 @@ class ReadImage:
     vector: Tensor
 
 
-def read_images(tokenizer: V2LTokenizer, paths: Iterable[Path], n_words: int, progress: Progress | None = None) -> dict[Path, ReadImage]:
-    """Read each image once.
+@dataclass(frozen=True)
+class WordChoice:
+    """Which words an image gets.
+
+    Attributes:
+        count: how many.
+        how: "nearest", the paper's: those nearest to the image; "together": those that make up its vector together.
+    """
+
+    count: int = 21
+    how: str = "together"
+
+    def __post_init__(self) -> None:
+        if self.how not in WAYS:
+            raise V2LError(f"got the choice of words {self.how!r}", ", ".join(WAYS), "--choice together")
+        if self.count < 1:
+            raise V2LError(f"got {self.count} words an image", "1 word and more", "--words 21")
+
+    def words(self, tokenizer: V2LTokenizer, vectors: Tensor) -> list[tuple[str, ...]]:
+        """The words of images whose vectors (B, D) are known.
+
+        Raises:
+            V2LError: the codebook has fewer words.
+        """
+        words = tokenizer.global_codebook.words
+        return [tuple(words[row] for row in rows) for rows in WAYS[self.how](tokenizer, vectors, self.count).tolist()]
+
+
+def nearest(tokenizer: V2LTokenizer, vectors: Tensor, count: int) -> Tensor:
+    """(B, D) ──► (B, count) rows of the global codebook in the checkpoint's own ranking."""
+    return tokenizer.nearest_words(vectors, count)[1]
+
+
+def together(tokenizer: V2LTokenizer, vectors: Tensor, count: int) -> Tensor:
+    """(B, D) ──► (B, count) rows of the global codebook that make up the vectors together."""
+    return words_together(tokenizer.global_codebook, vectors, count)
+
+
+WAYS = {"together": together, "nearest": nearest}
+
+
+def read_images(
+    tokenizer: V2LTokenizer, paths: Iterable[Path], choice: WordChoice, progress: Progress | None = None
+) -> dict[Path, ReadImage]:
+    """Read each image once; images that were encoded before come from the user's cache.
 
     Args:
         tokenizer: its joint encoder and its global codebook.
         paths: image files; doubles are read once.
-        n_words: global words of each image.
-        progress: told (images done, images in all) after every batch.
+        choice: which words they get.
+        progress: told after every batch.
 
     Raises:
-        V2LError: a file is no readable image, or the codebook has fewer words.
+        V2LError: a file is no readable image, or the codebook has fewer words, or the cache cannot be used.
     """
     distinct = list(dict.fromkeys(paths))
     found: dict[Path, ReadImage] = {}
     for start in range(0, len(distinct), BATCH):
         batch = distinct[start : start + BATCH]
-        found |= zip(batch, read_batch(tokenizer, batch, n_words), strict=True)
+        vectors = vectors_of(tokenizer, batch)
+        words = choice.words(tokenizer, vectors.to(tokenizer.device))
+        found |= {path: ReadImage(*read) for path, *read in zip(batch, words, vectors, strict=True)}
         if progress:
-            progress(len(found), len(distinct))
+            progress("images", len(found), len(distinct))
     return found
 
 
-def read_batch(tokenizer: V2LTokenizer, paths: list[Path], n_words: int) -> list[ReadImage]:
-    """Some images together."""
-    encoder, codebook = tokenizer.joint_encoder, tokenizer.global_codebook
-    vectors = encoder.encode_images(torch.stack([encoder.prepare(load_image(path)) for path in paths]))  # (B, D)
-    _, rows = codebook.nearest_distinct(vectors, n_words)
-    words = [tuple(codebook.words[row] for row in image) for image in rows.tolist()]
-    return [ReadImage(*image) for image in zip(words, vectors.cpu(), strict=True)]
+def vectors_of(tokenizer: V2LTokenizer, paths: Sequence[Path]) -> Tensor:
+    """(B, D) float32 of unit length, on the CPU: kept ones, and the others encoded now and kept.
+
+    Raises:
+        V2LError: a file is no readable image, or the cache cannot be used.
+    """
+    store = VectorStore(tokenizer.global_codebook.source.encoder_fingerprint)
+    digests = [digest_of(path) for path in paths]
+    known = store.find(digests)
+    new = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+    if new:
+        fresh = dict(zip(new, encode_files(tokenizer.joint_encoder, list(new.values())), strict=True))
+        store.keep(fresh)
+        known |= fresh
+    return torch.stack([known[digest] for digest in digests])

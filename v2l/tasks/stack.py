@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
+from v2l.llm.adapters import adapt
 from v2l.tokenizer.model import V2LTokenizer
 
 
@@ -35,6 +37,7 @@ class Stack:
         tokenizer: images ⇄ tokens.
         llm: a frozen LLM, or the choice of one, which is loaded when it is first needed.
         checkpoint: where the tokenizer comes from, for reports.
+        adapter: a LoRA adapter of that LLM and these codebooks; None leaves the LLM as it is.
 
     Example:
         >>> stack = Stack.load()
@@ -42,12 +45,21 @@ class Stack:
         'smollm2'
     """
 
-    def __init__(self, tokenizer: V2LTokenizer, llm: FrozenLLM | LLMChoice, checkpoint: str = "in memory") -> None:
-        self.tokenizer, self.checkpoint = tokenizer, checkpoint
+    def __init__(
+        self, tokenizer: V2LTokenizer, llm: FrozenLLM | LLMChoice, checkpoint: str = "in memory", adapter: str | Path | None = None
+    ) -> None:
+        self.tokenizer, self.checkpoint, self.adapter = tokenizer, checkpoint, adapter
         self._llm = llm
 
     @classmethod
-    def load(cls, checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto") -> Self:
+    def load(
+        cls,
+        checkpoint: str | Path | None = None,
+        llm: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        adapter: str | Path | None = None,
+    ) -> Self:
         """Load a checkpoint, and name an LLM.
 
         Args:
@@ -55,20 +67,21 @@ class Stack:
             llm: a name that `load_llm` takes; None is the LLM whose words the checkpoint holds.
             device: "auto" or a torch device.
             dtype: of the frozen LLM; the tokenizer stays in float32.
+            adapter: what `v2l train-lora` wrote, or None.
 
         Raises:
             V2LError: the checkpoint is missing or damaged.
         """
         tokenizer = V2LTokenizer.from_pretrained(checkpoint, device)
         name = llm or tokenizer.local_codebook.source.llm
-        return cls(tokenizer, LLMChoice(name, device, dtype), str(checkpoint) if checkpoint else "shipped")
+        return cls(tokenizer, LLMChoice(name, device, dtype), str(checkpoint) if checkpoint else "shipped", adapter)
 
     @cached_property
     def llm(self) -> FrozenLLM:
         """The frozen LLM.
 
         Raises:
-            V2LError: it is not on this machine, or the checkpoint's codebooks hold the words of another LLM.
+            V2LError: it is not on this machine, the checkpoint's codebooks hold the words of another LLM, or the adapter does not fit.
         """
         llm = self._llm.load() if isinstance(self._llm, LLMChoice) else self._llm
         source = self.tokenizer.local_codebook.source
@@ -78,7 +91,14 @@ class Stack:
                 f"{source.llm!r} with the vocabulary {source.llm_fingerprint}, whose words the checkpoint's codebooks hold",
                 f"v2l build-codebook --llm {llm.name}, or --llm {source.llm}",
             )
+        if self.adapter is not None:
+            adapt(llm, self.adapter, self.codebook_fingerprint)
         return llm
+
+    @cached_property
+    def codebook_fingerprint(self) -> str:
+        """Of the local words and of how cells choose among them, which is what an adapter has learned to speak."""
+        return fingerprint_of({"token_ids": self.tokenizer.local_codebook.token_ids, **self.tokenizer.quantizer.state_dict()})
 
     def describe(self) -> dict[str, Any]:
         """Names and fingerprints of encoder, LLM and checkpoint: the `stack` of every report."""
@@ -88,4 +108,5 @@ class Stack:
             "llm": source.llm,
             "llm_fingerprint": source.llm_fingerprint,
             **self.tokenizer.describe(),
+            **({"adapter": str(self.adapter)} if self.adapter is not None else {}),
         }

@@ -102,6 +102,6 @@ def nearest(features: Tensor, entries: Tensor) -> Tensor:
         (N,) int64 in [0, V); on a tie the lowest.
     """
     # |z - e|² = |z|² - 2 (z·e - |e|²/2): the first part is the same for every entry. `max` is twice as fast as `argmax`.
-    bias = -0.5 * entries.square().sum(dim=-1)
+    bias = torch.cat([-0.5 * part.square().sum(dim=-1) for part in entries.split(max(1, CHUNK_BYTES // (4 * entries.shape[1])))])
     chunk = max(1, CHUNK_BYTES // (4 * len(entries)))
     return torch.cat([torch.addmm(bias, part, entries.T).max(dim=-1).indices for part in features.split(chunk)])

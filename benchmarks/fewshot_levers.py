@@ -1,0 +1,133 @@
+"""levers of few-shot classification ──► what each gives alone and together, on the same episodes: the table of docs/fewshot.md.
+
+    python benchmarks/fewshot_levers.py FOLDER [--part eval] [--half a] [--ways 5] [--shots 1] [--episodes 100] [--seed 1] [--log FILE]
+
+Levers are chosen with some seeds on half a of the classes (by a hash of their names); figures are reported with seed 0 on half b or on all.
+`--only TEXT` asks the levers whose names hold the text. A run that was stopped goes on with its log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from v2l.datasets import ClassFolder, draw_episodes
+from v2l.evaluation.fewshot import percent
+from v2l.evaluation.journal import Journal
+from v2l.evaluation.table import markdown_table
+from v2l.metrics import Proportion
+from v2l.tasks.fewshot import PROTOCOLS, Method, classify
+from v2l.tasks.reading import read_images
+from v2l.tasks.stack import Stack
+
+DEFAULT = PROTOCOLS["default"]
+
+
+def changed(method: Method, how: str | None = None, count: int | None = None, format: dict[str, Any] | None = None, **rest: Any) -> Method:
+    """A method with single things changed."""
+    words = replace(method.words, how=how or method.words.how, count=count or method.words.count)
+    return replace(method, words=words, format=replace(method.format, **(format or {})), **rest)
+
+
+PLAIN = changed(DEFAULT, "nearest", 8, rule="loglikelihood", orders=1)
+ALONE = {
+    "label log-likelihood, 8 nearest words": {},
+    "per token": {"per_token": True},
+    "the paper's prompt": {"format": {"wording": "paper"}},
+    "the paper's prompt and description": {"format": {"wording": "paper", "induction": True}},
+    "description": {"format": {"induction": True}},
+    "words without commas": {"format": {"separator": " "}},
+    "nearest word last": {"format": {"nearest_last": True}},
+    "lower case": {"format": {"lower": True}},
+    "labels with underscores": {"format": {"label_spaces": False}},
+    "support repeated": {"format": {"repeats": 1}},
+    "2 orders": {"orders": 2},
+    "4 orders": {"orders": 4},
+    "21 words": {"count": 21},
+    "words together": {"how": "together"},
+    "21 words together": {"how": "together", "count": 21},
+    "calibrated": {"rule": "calibrated"},
+    "channel": {"rule": "channel"},
+    "channel, examples alone": {"rule": "alone"},
+    "contrast": {"rule": "contrast"},
+    "both directions": {"rule": "both"},
+}
+TOGETHER = {
+    "default": {},
+    "less the words' direction": {"rule": "calibrated"},
+    "less the label's direction": {"rule": "contrast"},
+    "less the label's direction and the background": {"rule": "alone"},
+    "with nearest words": {"how": "nearest"},
+    "with 5 words": {"count": 5},
+    "with 8 words": {"count": 8},
+    "with 12 words": {"count": 12},
+    "with 21 words": {"count": 21},
+    "with 1 order": {"orders": 1},
+    "with 2 orders": {"orders": 2},
+    "with 4 orders": {"orders": 4},
+    "without commas": {"format": {"separator": " "}},
+    "with the nearest word last": {"format": {"nearest_last": True}},
+    "with lower case": {"format": {"lower": True}},
+    "with underscores": {"format": {"label_spaces": False}},
+    "with a description": {"format": {"induction": True}},
+    "with the paper's marks": {"format": {"wording": "paper"}},
+}
+LEVERS = {
+    "paper's protocol": PROTOCOLS["paper"],
+    "paper's protocol, constrained": replace(PROTOCOLS["paper"], rule="constrained"),
+    **{f"alone: {name}": changed(PLAIN, **change) for name, change in ALONE.items()},
+    **{f"together: {name}": changed(DEFAULT, **change) for name, change in TOGETHER.items()},
+}
+BASELINES = ("prototype", "shared words")
+
+
+def half(name: str) -> str:
+    """The half that a class belongs to, whatever other classes there are."""
+    return "ab"[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--part", default="all")
+    parser.add_argument("--half", choices=("a", "b", "all"), default="a")
+    parser.add_argument("--ways", type=int, default=5)
+    parser.add_argument("--shots", type=int, default=1)
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--checkpoint", default=None)
+    parser.add_argument("--log", type=Path, default=None)
+    given = parser.parse_args()
+    folder = ClassFolder.load(given.folder, given.part)
+    folder = folder.only(name for name in folder.classes if given.half in ("all", half(name)))
+    episodes = draw_episodes(folder, given.ways, given.shots, given.episodes, given.seed)
+    stack = Stack.load(given.checkpoint)
+    asked = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
+    journal = Journal.open(given.log, {"asked": asked, "stack": stack.describe()})
+    done = {(record["lever"], record["method"]): record for record in journal.records}
+    paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
+    rows = []
+    for name, method in LEVERS.items():
+        if given.only and not any(text in name for text in given.only):
+            continue
+        key = (name, str(asdict(method)))
+        if key not in done:
+            images = read_images(stack.tokenizer, paths, method.words)
+            answers = [classify(stack.llm, episode, images, method) for episode in episodes]
+            right = {of: sum(answer.baselines[of] == answer.truth for answer in answers) for of in BASELINES}
+            done[key] = {"lever": name, "method": key[1], "right": sum(bool(answer.right) for answer in answers), **right}
+            journal.append(done[key])
+        counts = [done[key][of] for of in ("right", *BASELINES)]
+        rows.append([name, *(percent(Proportion(count, given.episodes)) for count in counts)])
+        print(f"{name}: {rows[-1][1]}", flush=True)
+    shape = f"{given.ways}-way {given.shots}-shot, {given.episodes} episodes, seed {given.seed}"
+    print(f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {stack.llm.name}; per cent with 95 % intervals\n")
+    print(markdown_table(["lever", "right", *BASELINES], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines that need no LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.output import output
+from v2l.cli.progress import progress
+from v2l.cli.restoration_options import Adapter, Examples, Levers, Named, Temperature, Wording, asking, example_images, named_levers
+from v2l.cli.stack import load_stack
+from v2l.errors import V2LError
+
+Places = Annotated[list[str], typer.Argument(metavar="PLACE", help="Clean photographs: folders, image files, lists, tar shards.")]
+Which = Annotated[str, typer.Option(help="paper: examples from the clean image; blind: nobody sees it.")]
+Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
+Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --seed; 0 takes all.", min=0)]
+Windows = Annotated[
+    int, typer.Option(help="By the paper's protocol only so many windows a photograph, and no pictures; 0 tells all and paints.", min=0)
+]
+Official = Annotated[bool, typer.Option("--official", help="Noise, shift and the two-token input as the official code has them.")]
+Target = Annotated[Path | None, typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE")]
+Log = Annotated[Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")]
+
+
+def evaluate_restoration(
+    ctx: typer.Context,
+    places: Places,
+    protocol: Which = "paper",
+    tasks: Tasks = "inpaint,outpaint,deblur,unshift,unrotate",
+    limit: Limit = 40,
+    windows: Windows = 16,
+    prompt: Wording = "tuned",
+    temperature: Temperature = 0.0,
+    named: Named = None,
+    levers: Levers = None,
+    official: Official = False,
+    examples: Examples = None,
+    adapter: Adapter = None,
+    target: Target = None,
+    log: Log = None,
+    checkpoint: Checkpoint = None,
+    llm: Llm = None,
+    json: Json = False,
+) -> None:
+    """Measure what the frozen LLM restores: hidden pixels, blur, shift and rotation.
+
+    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region, with 95 % intervals,
+    beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea and the tokenizer's own reconstruction.
+    """
+    from v2l.evaluation.reconstruction import Judges
+    from v2l.evaluation.restoration import Restoration, RestorationPlan
+    from v2l.evaluation.restoration_report import page, pictures, report
+    from v2l.evaluation.scenes import SceneSettings
+    from v2l.images import check_suffix, save_image
+    from v2l.sources import find_images
+
+    given = options(ctx)
+    with output(json) as out:
+        if target is not None:
+            check_suffix(target)
+            if protocol == "paper" and windows:
+                raise V2LError(f"pictures need all windows, and got --windows {windows}", "--windows 0", "--windows 0")
+        chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed, **named_levers(named, prompt, protocol)}
+        chosen |= {"n_before": 0} if official else {}
+        scenes = SceneSettings(protocol, asking(chosen, levers), windows or None, official)
+        plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
+        if adapter is not None and protocol == "paper":
+            raise V2LError("got --adapter with the paper's protocol", "blind, which an adapter is tuned for", "--protocol blind")
+        files, shown = find_images(*places), example_images(examples)
+        measured = set(files).intersection(find_images(*examples)) if examples else ()
+        if measured:
+            raise V2LError(
+                f"{len(measured)} photograph(s) are both measured and examples", "other photographs as examples", "--examples FOLDER"
+            )
+        stack = load_stack(given, checkpoint, llm, adapter)
+        evaluation = Restoration(stack, Judges.load(stack.tokenizer), plan, tuple(shown))
+        with progress() as tell:
+            result = evaluation.run(files, log, lambda done, total, task: tell("scenes", done, total, task))
+        painted = pictures(result)
+        if target is not None and painted is not None:
+            save_image(painted, target)
+        out.result(report(result), page(result))
+        if result.skipped:
+            out.note("\n".join([f"skipped {len(result.skipped)} unreadable file(s):", *(f"  {reason}" for _, reason in result.skipped)]))

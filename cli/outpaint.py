@@ -1,0 +1,73 @@
+"""v2l outpaint: a photograph + how far to each side ──► a larger one, the frozen LLM's tokens around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.options import Checkpoint, Json, Llm, Photograph, options
+from v2l.cli.output import output
+from v2l.cli.progress import progress
+from v2l.cli.restoration_options import (
+    Adapter,
+    Candidates,
+    Examples,
+    Levers,
+    Order,
+    Page,
+    Protocol,
+    Temperature,
+    Tiles,
+    Tokens,
+    Wording,
+    asking,
+    blind_only,
+    example_images,
+)
+from v2l.cli.restored import Asked, Files, paint, write
+from v2l.cli.stack import load_stack
+
+Target = Annotated[Path, typer.Option("--output", "-o", help="Where to write the picture; the suffix chooses the format.")]
+Side = Annotated[int, typer.Option(help="Pixels to add at this side.")]
+
+
+def outpaint(
+    ctx: typer.Context,
+    image: Photograph,
+    left: Side = 0,
+    top: Side = 0,
+    right: Side = 0,
+    bottom: Side = 0,
+    target: Target = Path("outpainted.png"),
+    page: Page = None,
+    tokens: Tokens = None,
+    candidates: Candidates = 1,
+    temperature: Temperature = 0.0,
+    prompt: Wording = "tuned",
+    order: Order = "raster",
+    levers: Levers = None,
+    examples: Examples = None,
+    tiles: Tiles = False,
+    protocol: Protocol = "blind",
+    adapter: Adapter = None,
+    checkpoint: Checkpoint = None,
+    llm: Llm = None,
+    json: Json = False,
+) -> None:
+    """Paint beyond the edges of a photograph; its own pixels stay as they are."""
+    from v2l.images import load_image
+    from v2l.tasks.outpaint import Border, on_canvas
+
+    given, files = options(ctx), Files(image, target, page, tokens)
+    with output(json) as out:
+        blind_only(protocol)
+        files.check()
+        canvas, mask = on_canvas(load_image(image), Border(left, top, right, bottom))
+        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, "candidates": candidates, "order": order}
+        asked = Asked(asking(chosen, levers), example_images(examples), tiles)
+        stack = load_stack(given, checkpoint, llm, adapter)
+        with progress() as tell:
+            restored = paint(stack, canvas, mask, asked, tell)
+        write(out, files, restored, asked.settings, stack)

@@ -1,0 +1,115 @@
+"""The grid is the paper's; a run that was stopped goes on; with its weights shuffled the LLM knows nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_stack import tiny_stack
+
+from v2l.datasets import ClassFolder
+from v2l.errors import V2LError
+from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page, shuffled
+from v2l.tasks.fewshot import FewShotSettings
+from v2l.tasks.stack import Stack
+
+GRID = Grid(n_ways=(2,), k_shots=(1, 2), repeats=(0, 1), n_words=(3,))
+SETTINGS = FewShotSettings(episodes=3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    return tiny_stack()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def evaluation(stack: Stack, samples: Path) -> FewShotEvaluation:
+    return FewShotEvaluation(stack, ClassFolder.load(samples), SETTINGS, GRID)
+
+
+def test_the_grid_is_the_papers_table_1() -> None:
+    cells = Grid().cells()
+    assert len(cells) == len(set(cells)) == 2 * 2 * 7
+    columns = [(cell.induction, cell.k_shots, cell.repeats) for cell in cells if (cell.n_ways, cell.n_words) == (2, 5)]
+    described = [(True, 1, 0), (True, 1, 1), (True, 1, 3), (True, 1, 5), (True, 3, 0), (True, 5, 0)]
+    assert columns == [(False, 1, 0), *described]
+
+
+def test_a_part_of_the_grid_can_be_asked_for_and_so_can_every_combination() -> None:
+    assert len(Grid(n_ways=(2,), induction=(False,), n_words=(5,)).cells()) == 6
+    assert len(Grid(every=True).cells()) == 2 * 3 * 4 * 2 * 2
+
+
+def test_a_cell_decides_how_the_llm_is_asked() -> None:
+    method = Cell(2, 1, 3, True, 21).method(SETTINGS.method)
+    assert (method.words.count, method.format.repeats, method.format.induction) == (21, 3, True)
+    assert method.rule == SETTINGS.method.rule
+
+
+def test_every_cell_has_its_figure_beside_the_baselines(evaluation: FewShotEvaluation) -> None:
+    steps: list[tuple[str, int, int]] = []
+    table = evaluation.run(progress=lambda *step: steps.append(step))
+    report = json.loads(json.dumps(table.to_dict()))
+    assert [cell["n"] for cell in report["cells"]] == [3] * len(GRID.cells())
+    for cell in report["cells"]:
+        low, high = cell["accuracy"]["interval"]
+        assert low <= cell["accuracy"]["value"] <= high
+        assert cell["baselines"].keys() == {"chance", "majority", "prototype", "zero-shot", "shared words"}
+    assert report["seed"] == 5
+    assert steps[-1] == ("answers", 12, 12)
+    assert page(table).count("2-way") == len(GRID.cells())
+
+
+def test_cells_of_equal_ways_and_shots_ask_the_same_episodes(evaluation: FewShotEvaluation) -> None:
+    first, second, *_ = evaluation.run().cells
+    assert [prediction.query for prediction in first.predictions] == [prediction.query for prediction in second.predictions]
+
+
+def test_a_run_that_was_stopped_goes_on_behind_its_last_answer(evaluation: FewShotEvaluation, tmp_path: Path) -> None:
+    whole = evaluation.run(tmp_path / "whole.jsonl")
+    log = tmp_path / "stopped.jsonl"
+    log.write_text("".join(islice((tmp_path / "whole.jsonl").open(), 6)) + '{"cell": {"n_wa')
+    steps: list[int] = []
+    again = evaluation.run(log, lambda _, done, __: steps.append(done))
+    assert steps == list(range(6, 13))
+    assert again.to_dict() == whole.to_dict()
+    assert log.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+def test_a_journal_of_other_settings_is_refused(evaluation: FewShotEvaluation, tmp_path: Path) -> None:
+    small = replace(evaluation, grid=Grid((2,), (1,), (0,), (False,), (3,)))
+    small.run(tmp_path / "log.jsonl")
+    with pytest.raises(V2LError, match="seed"):
+        replace(small, settings=replace(SETTINGS, seed=6)).run(tmp_path / "log.jsonl")
+
+
+def test_a_finished_run_asks_nothing_again(evaluation: FewShotEvaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table: FewShotTable = evaluation.run(tmp_path / "log.jsonl")
+    monkeypatch.setattr("v2l.evaluation.fewshot.classify", lambda *_: pytest.fail("asked again"))
+    assert evaluation.run(tmp_path / "log.jsonl").to_dict() == table.to_dict()
+
+
+def test_the_control_asks_an_llm_with_shuffled_weights(evaluation: FewShotEvaluation) -> None:
+    small = replace(evaluation, grid=Grid((2,), (1,), (0,), (False,), (3,)), control=True)
+    (cell,) = small.run().cells
+    assert len(cell.control) == 3
+    assert cell.baselines[CONTROL].n == 3
+
+
+def test_shuffling_keeps_the_numbers_of_every_weight_and_leaves_the_llm_as_it_was(stack: Stack) -> None:
+    before = {name: weight.clone() for name, weight in stack.llm.model.named_parameters()}
+    other = shuffled(stack.llm, seed=1)
+    for name, weight in other.model.named_parameters():
+        assert torch.equal(weight.flatten().sort().values, before[name].flatten().sort().values)
+        assert torch.equal(stack.llm.model.get_parameter(name), before[name])
+    assert any(not torch.equal(weight, before[name]) for name, weight in other.model.named_parameters())
+    assert "shuffled" in other.name

@@ -1,0 +1,222 @@
+"""Restoration is measured the same whether it was stopped or not; protocols are named and never mixed; baselines are what they say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from tiny_judges import tiny_judges
+from tiny_stack import tiny_stack
+from torch import Tensor
+
+from v2l.corruptions import TASKS, Shift
+from v2l.errors import V2LError
+from v2l.evaluation.filling import mean_fill, nearest_token_fill, random_token_fill, telea_fill
+from v2l.evaluation.reconstruction import EQUAL
+from v2l.evaluation.restoration import Restoration, RestorationPlan, RestorationResult, areas
+from v2l.evaluation.restoration_report import page, pictures, report
+from v2l.evaluation.scenes import (
+    AS_DAMAGED,
+    CEILING,
+    INVERSE,
+    LLM,
+    MEAN,
+    NEAREST,
+    NOTHING,
+    RANDOM,
+    TELEA,
+    VOTE,
+    Contestants,
+    SceneSettings,
+    set_scene,
+)
+from v2l.images import load_image
+from v2l.sources import ImageFile, find_images
+from v2l.tasks import RestorationSettings, Stack
+
+ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
+
+
+class StoppedError(Exception):
+    """Ctrl-C, as the test presses it."""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    return tiny_stack()
+
+
+@pytest.fixture(scope="module")
+def files(samples: Path) -> list[ImageFile]:
+    return find_images(samples)
+
+
+@pytest.fixture(scope="module")
+def photographs(files: list[ImageFile]) -> tuple[Tensor, ...]:
+    return tuple(load_image(file) for file in files[-3:])
+
+
+def evaluation_of(stack: Stack, protocol: str, photographs: tuple[Tensor, ...], **plan: object) -> Restoration:
+    scenes = SceneSettings(protocol, ASKING)
+    return Restoration(stack, tiny_judges(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs)
+
+
+@pytest.fixture(scope="module", params=["paper", "blind"])
+def evaluation(request: pytest.FixtureRequest, stack: Stack, photographs: tuple[Tensor, ...]) -> Restoration:
+    return evaluation_of(stack, request.param, photographs)
+
+
+@pytest.fixture(scope="module")
+def result(evaluation: Restoration, files: list[ImageFile]) -> RestorationResult:
+    return evaluation.run(files)
+
+
+def test_every_task_has_figures_intervals_and_its_baselines(evaluation: Restoration, result: RestorationResult) -> None:
+    told = json.loads(json.dumps(report(result), allow_nan=False))
+    protocol = evaluation.settings.scenes.protocol
+    assert told["protocol"] == protocol
+    assert told["metrics"].keys() == told["baselines"].keys() == set(TASKS)
+    hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [RANDOM])}
+    assert told["baselines"]["inpaint"].keys() == told["baselines"]["outpaint"].keys() == hidden
+    assert {NOTHING, AS_DAMAGED, CEILING} <= told["baselines"]["deblur"].keys()
+    assert (VOTE in told["baselines"]["deblur"]) is (protocol == "paper")
+    for task, figures in told["metrics"].items():
+        low, high = figures["token_accuracy"]["interval"]
+        assert low <= figures["token_accuracy"]["value"] <= high
+        assert figures["whole"]["psnr"]["interval"]
+        assert ("region" in figures) is (task in ("inpaint", "outpaint"))
+    assert told["n"] == 2
+    assert told["windows"] == {"inpaint": 4, "outpaint": 8, "deblur": 16, "unshift": 16, "unrotate": 16}
+    assert told["networks"]["perceptual"] == "lpips-squeeze"
+
+
+def test_the_exact_inverse_is_exact_and_the_ceiling_has_every_token(result: RestorationResult) -> None:
+    told = report(result)["baselines"]
+    for task in ("unshift", "unrotate"):
+        assert told[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
+    assert INVERSE not in told["deblur"]
+    assert "token_accuracy" not in told["deblur"][CEILING]
+
+
+def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> None:
+    text = page(result)
+    assert f"Protocol `{result.settings.scenes.protocol}`" in text
+    assert all(row in text for row in (LLM, NEAREST, NOTHING, CEILING))
+    painted = pictures(result)
+    assert painted.shape[1] > 10 * 160
+    assert painted.shape[2] > 5 * 160
+
+
+def test_stopped_and_gone_on_is_the_same_as_straight(
+    evaluation: Restoration, files: list[ImageFile], result: RestorationResult, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int, task: str) -> None:
+        if done == 6:
+            raise StoppedError
+
+    log = tmp_path / "log.jsonl"
+    with pytest.raises(StoppedError):
+        evaluation.run(files, log, stop)
+    assert len(log.read_text().splitlines()) == 1 + 6
+    again = evaluation.run(files, log)
+    assert report(again) == report(result)
+    assert torch.equal(pictures(again), pictures(result))
+
+
+def test_a_journal_of_the_other_protocol_is_refused(
+    stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile], tmp_path: Path
+) -> None:
+    first = evaluation_of(stack, "paper", photographs, tasks=("inpaint",), limit=1)
+    first.run(files, tmp_path / "log.jsonl")
+    with pytest.raises(V2LError, match="protocol"):
+        evaluation_of(stack, "blind", photographs, tasks=("inpaint",), limit=1).run(files, tmp_path / "log.jsonl")
+
+
+def test_some_windows_give_token_accuracy_and_no_pictures(stack: Stack, files: list[ImageFile]) -> None:
+    scenes = SceneSettings("paper", ASKING, windows=2)
+    some = Restoration(stack, tiny_judges(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(files)
+    told = report(some)
+    assert told["windows"] == {"deblur": 2, "inpaint": 2}
+    assert told["metrics"]["deblur"].keys() == {"token_accuracy"}
+    assert pictures(some) is None
+    assert "right tokens" in page(some)
+
+
+def test_unreadable_files_are_listed_and_none_at_all_is_refused(stack: Stack, files: list[ImageFile], tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    plan = RestorationPlan(SceneSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
+    mixed = Restoration(stack, tiny_judges(), plan).run([bad, files[0]])
+    assert [file for file, _ in mixed.skipped] == [str(bad)]
+    assert mixed.files == [str(files[0])]
+    with pytest.raises(V2LError, match="none of 1"):
+        Restoration(stack, tiny_judges(), plan).run([bad])
+
+
+def test_a_blind_scene_shows_nobody_what_is_hidden(stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile]) -> None:
+    contestants = Contestants(stack, SceneSettings("blind", ASKING), photographs)
+    for task in ("inpaint", "outpaint"):
+        scene = set_scene(stack, load_image(files[0]), task, seed=3)
+        noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
+        first, second = (contestants.restore(replace(scene, damaged=damaged), 3) for damaged in (scene.clean, noise))
+        for row in (LLM, NEAREST, RANDOM):
+            assert torch.equal(first.ids[row], second.ids[row])
+            assert torch.equal(first.pictures[row], second.pictures[row])
+        for row in (MEAN, TELEA):
+            assert torch.equal(first.pictures[row], second.pictures[row])
+        assert torch.equal(first.pictures[LLM][:, ~scene.mask], scene.clean[:, ~scene.mask])
+
+
+def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(stack: Stack, samples: Path) -> None:
+    photograph = load_image(samples / "pants" / "tartan.jpg")
+    first, second, other = (set_scene(stack, photograph, "unshift", seed) for seed in (1, 1, 2))
+    assert torch.equal(first.damaged, second.damaged)
+    assert isinstance(other.corruption, Shift)
+    assert first.corruption != other.corruption
+    corner = set_scene(stack, photograph, "unshift", 1, official=True)
+    assert corner.corruption is None
+    assert not torch.equal(corner.damaged, corner.clean)
+
+
+def test_regions_are_cut_at_their_cells(stack: Stack, samples: Path) -> None:
+    photograph = load_image(samples / "hat" / "straw.jpg")
+    found = {task: areas(set_scene(stack, photograph, task, 0)) for task in TASKS}
+    assert found["inpaint"]["region"] == (16, 48, 16, 48)
+    assert found["outpaint"]["region"] == (32, 64, 0, 64)
+    assert found["deblur"] == {"whole": (0, 64, 0, 64)}
+
+
+def test_fillings_look_at_visible_parts_only() -> None:
+    image, mask = torch.rand(3, 20, 20), torch.zeros(20, 20, dtype=torch.bool)
+    mask[5:15, 5:15] = True
+    noise = torch.where(mask, torch.rand(3, 20, 20), image)
+    for fill in (mean_fill, telea_fill):
+        assert torch.equal(fill(image, mask), fill(noise, mask))
+        assert torch.equal(fill(image, mask)[:, ~mask], image[:, ~mask])
+    assert torch.allclose(mean_fill(image, mask)[:, 7, 7], image[:, ~mask].mean(dim=1))
+
+
+def test_token_fillings_take_what_is_near() -> None:
+    ids, hidden = torch.arange(25).view(5, 5), torch.zeros(5, 5, dtype=torch.bool)
+    hidden[2, 1:5] = True
+    assert nearest_token_fill(ids, hidden)[2].tolist() == [10, 6, 7, 8, 9]
+    drawn = random_token_fill(ids, hidden, 3, Random(0))
+    assert torch.equal(drawn[~hidden], ids[~hidden])
+    assert int(drawn[2, 1]) in {10, 6, 16}
+
+
+@pytest.mark.parametrize("change", [{"tasks": ("juggle",)}, {"tasks": ()}])
+def test_unknown_tasks_are_refused(change: dict) -> None:
+    with pytest.raises(V2LError, match="inpaint, outpaint, deblur"):
+        RestorationPlan(**change)
+
+
+def test_unknown_protocols_and_blindness_without_examples_are_refused(stack: Stack) -> None:
+    with pytest.raises(V2LError, match="paper, blind"):
+        SceneSettings("clairvoyant")
+    with pytest.raises(V2LError, match="--examples"):
+        Contestants(stack, SceneSettings("blind"))

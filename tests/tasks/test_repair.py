@@ -1,0 +1,71 @@
+"""Repair is blind: it sees the damaged image and other images, and nothing else decides but the LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from v2l.corruptions import Blur, Corruption, Rotation, Shift
+from v2l.errors import V2LError
+from v2l.images import load_image
+from v2l.tasks import RestorationSettings, Stack
+from v2l.tasks.inpaint import whole_at_model_size
+from v2l.tasks.repair import Likeness, repair, token_pair
+
+SETTINGS = RestorationSettings(n_before=2, n_examples=4)
+
+
+@pytest.fixture(scope="module")
+def photographs(samples: Path) -> list[Tensor]:
+    return [load_image(path)[:, :120, :90].clone() for path in sorted(samples.rglob("*.jpg"))[:4]]
+
+
+@pytest.mark.parametrize("corruption", [Blur(5), Shift(0.125, -0.25), Rotation(1)], ids=str)
+def test_the_restored_image_has_the_clean_images_size(stack: Stack, photographs: list[Tensor], corruption: Corruption) -> None:
+    image, *others = photographs
+    damaged = corruption.damage(image)
+    done = repair(stack, damaged, corruption, others, SETTINGS)
+    assert done.image.shape == image.shape
+    assert 0 <= done.image.min() <= done.image.max() <= 1
+    assert sorted(cell for told in done.log for cell in told.cells) == list(range(done.tokens.local_ids.numel()))
+    seen = stack.tokenizer.encode_local(whole_at_model_size(damaged, stack)[None]).flatten()
+    clean = {token for other in others for token in token_pair(stack, other, corruption, clean_size(done, stack)).clean}
+    assert {token for told in done.log for token in told.ids} <= {*seen.tolist(), *clean}
+    assert set(done.alike.flatten().tolist()) <= {*seen.tolist(), *clean}
+
+
+def clean_size(done: object, stack: Stack) -> tuple[int, int]:
+    height, width = done.tokens.local_ids.shape[1:]
+    return height * stack.tokenizer.factor, width * stack.tokenizer.factor
+
+
+def test_equal_seeds_give_equal_pictures(stack: Stack, photographs: list[Tensor]) -> None:
+    image, *others = photographs
+    first, second = (repair(stack, image, Blur(5), others, SETTINGS) for _ in range(2))
+    assert torch.equal(first.image, second.image)
+    assert first.log == second.log
+
+
+def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(stack: Stack) -> None:
+    codes = stack.tokenizer.local_codebook.token_ids
+    generator = torch.Generator().manual_seed(0)
+    own, *others = (codes[torch.randint(len(codes), (30,), generator=generator)].tolist() for _ in range(3))
+    likeness = Likeness(stack, own, others)
+    entries = stack.tokenizer.quantizer.entries()
+    row_of = stack.tokenizer.local_codebook.row_of_token
+
+    def distance(image: int, start: int) -> float:
+        pairs = zip(own[6:9], others[image][start : start + 3], strict=True)
+        return sum((entries[row_of[a]] - entries[row_of[b]]).square().sum().item() for a, b in pairs)
+
+    found = likeness.nearest([6, 7, 8], 5)
+    brute = sorted(((image, start) for image in (0, 1) for start in range(28)), key=lambda place: distance(*place))[:5]
+    assert [distance(*place) for place in found] == pytest.approx([distance(*place) for place in brute], rel=1e-4)
+
+
+def test_without_examples_there_is_nothing_to_learn_from(stack: Stack, photographs: list[Tensor]) -> None:
+    with pytest.raises(V2LError, match="--examples"):
+        repair(stack, photographs[0], Blur(5), [], SETTINGS)

@@ -1,0 +1,293 @@
+"""class folders ──► the paper's table 1: few-shot accuracy by ways, shots, repeats, description and words, beside what needs no LLM.
+
+The same episodes are asked in every cell of equal ways and shots. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 and table 1.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from v2l.datasets import ClassFolder, Episode, draw_episodes
+from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.table import markdown_table
+from v2l.images import Skipped
+from v2l.llm import FrozenLLM
+from v2l.metrics import Proportion
+from v2l.tasks.baselines import Names, name_vectors
+from v2l.tasks.fewshot import FewShotSettings, Method, Prediction, baseline_right, classify, share
+from v2l.tasks.reading import Progress, read_images
+from v2l.tasks.stack import Stack
+
+CONTROL = "shuffled LLM"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the table.
+
+    Attributes:
+        n_ways: classes of an episode.
+        k_shots: labelled images of a class.
+        repeats: how often the support is repeated.
+        induction: whether a first line describes the task and names the labels.
+        n_words: global words of an image.
+    """
+
+    n_ways: int
+    k_shots: int
+    repeats: int
+    induction: bool
+    n_words: int
+
+    def method(self, method: Method) -> Method:
+        """How the LLM is asked in this cell."""
+        words, format = replace(method.words, count=self.n_words), replace(method.format, induction=self.induction, repeats=self.repeats)
+        return replace(method, words=words, format=format)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which cells are measured.
+
+    Attributes:
+        n_ways: classes of an episode.
+        k_shots: labelled images of a class.
+        repeats: how often the support is repeated.
+        induction: without and with a description.
+        n_words: global words of an image.
+        every: every combination; otherwise the paper's columns: without a description the first of shots and repeats only, with it more
+            shots or more repeats, not both.
+    """
+
+    n_ways: tuple[int, ...] = (2, 5)
+    k_shots: tuple[int, ...] = (1, 3, 5)
+    repeats: tuple[int, ...] = (0, 1, 3, 5)
+    induction: tuple[bool, ...] = (False, True)
+    n_words: tuple[int, ...] = (5, 21)
+    every: bool = False
+
+    def cells(self) -> list[Cell]:
+        """The cells in the order in which they are measured and printed."""
+        found = [
+            Cell(ways, shots, repeats, induction, words)
+            for ways, words, induction, shots, repeats in product(self.n_ways, self.n_words, self.induction, self.k_shots, self.repeats)
+        ]
+        return found if self.every else [cell for cell in found if self._in_table(cell)]
+
+    def _in_table(self, cell: Cell) -> bool:
+        first, plain = cell.k_shots == self.k_shots[0], cell.repeats == self.repeats[0]
+        described = cell.induction or len(self.induction) == 1
+        return first or plain if described else first and plain
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The answers of one cell.
+
+    Attributes:
+        cell: which.
+        predictions: one an episode.
+        control: whether each episode was answered rightly by the LLM with its weights shuffled; empty when that was not asked.
+    """
+
+    cell: Cell
+    predictions: tuple[Prediction, ...]
+    control: tuple[bool, ...] = ()
+
+    @property
+    def accuracy(self) -> Proportion:
+        """The share of right answers."""
+        return known_share(prediction.right for prediction in self.predictions)
+
+    @property
+    def baselines(self) -> dict[str, Proportion]:
+        """The same for what needs no LLM, and for the LLM with its weights shuffled."""
+        names = self.predictions[0].baselines
+        shares = {name: known_share(baseline_right(prediction, name) for prediction in self.predictions) for name in names}
+        return shares | ({CONTROL: known_share(self.control)} if self.control else {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For reports."""
+        baselines = {name: found.to_dict() for name, found in self.baselines.items()}
+        figures = {"accuracy": self.accuracy.to_dict(), "n": len(self.predictions)}
+        return asdict(self.cell) | figures | {"baselines": {"chance": {"value": 1 / self.cell.n_ways}, **baselines}}
+
+
+@dataclass(frozen=True)
+class FewShotTable:
+    """What was measured.
+
+    Attributes:
+        cells: in the order of the grid.
+        settings: what was asked.
+        grid: which cells.
+        stack: names and fingerprints.
+        skipped: files that could not be read.
+    """
+
+    cells: tuple[CellResult, ...]
+    settings: FewShotSettings
+    grid: Grid
+    stack: dict[str, Any]
+    skipped: Skipped
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report."""
+        return {
+            "cells": [cell.to_dict() for cell in self.cells],
+            "n": sum(len(cell.predictions) for cell in self.cells),
+            "seed": self.settings.seed,
+            "protocol": self.settings.method.protocol,
+            "settings": asdict(self.settings),
+            "grid": asdict(self.grid),
+            "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped.files],
+            "stack": self.stack,
+        }
+
+
+@dataclass(frozen=True)
+class FewShotEvaluation:
+    """A grid on a folder of class folders.
+
+    Attributes:
+        stack: tokenizer and LLM.
+        folder: one folder of images a class.
+        settings: episodes a cell, their seed, and how the LLM is asked where the cell does not say.
+        grid: which cells.
+        control: whether the LLM with its weights shuffled is asked too.
+    """
+
+    stack: Stack
+    folder: ClassFolder
+    settings: FewShotSettings = field(default_factory=lambda: FewShotSettings(episodes=50))
+    grid: Grid = field(default_factory=Grid)
+    control: bool = False
+
+    def run(self, log: str | Path | None = None, progress: Progress | None = None) -> FewShotTable:
+        """Answer every episode of every cell, or go on behind the last answer of a journal.
+
+        Args:
+            log: a journal, one answer a line; None keeps them in memory only.
+            progress: told after every answer.
+
+        Raises:
+            V2LError: too few classes or images, a prompt longer than the context, or a journal of other settings.
+        """
+        cells, skipped = self.grid.cells(), Skipped()
+        drawn = self._draw(cells, skipped)
+        journal = Journal.open(log, self._facts())
+        total = len(cells) * self.settings.episodes
+        if len(journal.records) < total:
+            for record in self._answers(cells, drawn, len(journal.records)):
+                journal.append(record)
+                if progress:
+                    progress("answers", len(journal.records), total)
+        found = tuple(cell_result(cell, self._of_cell(journal.records, place)) for place, cell in enumerate(cells))
+        return FewShotTable(found, self.settings, self.grid, self.stack.describe(), skipped)
+
+    def _draw(self, cells: Sequence[Cell], skipped: Skipped) -> dict[tuple[int, int], list[Episode]]:
+        """The episodes of each (ways, shots)."""
+        shapes = dict.fromkeys((cell.n_ways, cell.k_shots) for cell in cells)
+        return {shape: draw_episodes(self.folder, *shape, self.settings.episodes, self.settings.seed, skipped) for shape in shapes}
+
+    def _answers(self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int) -> Iterator[Record]:
+        """Records of the answers behind the first `done` ones."""
+        names = name_vectors(self.stack.tokenizer.joint_encoder, list(self.folder.classes))
+        control = shuffled(self.stack.llm, self.settings.seed) if self.control else None
+        for place, cell in enumerate(cells):
+            left = drawn[cell.n_ways, cell.k_shots][max(0, done - place * self.settings.episodes) :]
+            yield from self._cell_answers(cell, left, names, control)
+
+    def _cell_answers(self, cell: Cell, episodes: Sequence[Episode], names: Names, control: FrozenLLM | None) -> Iterator[Record]:
+        method = cell.method(self.settings.method)
+        images = read_images(self.stack.tokenizer, images_of(episodes), method.words)
+        for episode in episodes:
+            record = {"cell": asdict(cell)} | asdict(classify(self.stack.llm, episode, images, method, names))
+            if control is not None:
+                record["control"] = classify(control, episode, images, method).right
+            yield record
+
+    def _of_cell(self, records: Sequence[Record], place: int) -> Sequence[Record]:
+        return records[place * self.settings.episodes : (place + 1) * self.settings.episodes]
+
+    def _facts(self) -> Record:
+        files = [f"{name}/{path.name}" for name, paths in self.folder.classes.items() for path in paths]
+        return {
+            "images": hashlib.sha256("\n".join(files).encode()).hexdigest()[:16],
+            "settings": asdict(self.settings),
+            "grid": asdict(self.grid),
+            "control": self.control,
+            "stack": self.stack.describe(),
+        }
+
+
+def cell_result(cell: Cell, records: Sequence[Record]) -> CellResult:
+    """The answers of one cell from their records."""
+    predictions = tuple(Prediction.from_dict({key: record[key] for key in record.keys() - {"cell", "control"}}) for record in records)
+    return CellResult(cell, predictions, tuple(record["control"] for record in records if "control" in record))
+
+
+def images_of(episodes: Sequence[Episode]) -> list[Path]:
+    """The image files of some episodes."""
+    return [image.path for episode in episodes for image in (*episode.support, episode.query)]
+
+
+def known_share(right: Iterable[bool | None]) -> Proportion:
+    """The share of episodes that have a known class, as those of class folders do."""
+    found = share(right)
+    if found is None:
+        raise ValueError("no episode has a known class")
+    return found
+
+
+def shuffled(llm: FrozenLLM, seed: int = 0) -> FrozenLLM:
+    """The same LLM with the numbers of every weight in random order: what does not come from its training stays, what does is gone."""
+    generator = torch.Generator().manual_seed(seed)
+    model = copy.deepcopy(llm.model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return FrozenLLM(model, llm.tokenizer, f"{llm.name} with its weights shuffled")
+
+
+HEAD = ("cell", "accuracy", "chance")
+
+
+def page(table: FewShotTable) -> str:
+    """The figures for people."""
+    names = list(table.cells[0].baselines)
+    rows = [
+        [
+            told(result.cell),
+            percent(result.accuracy),
+            f"{100 / result.cell.n_ways:.1f}",
+            *(f"{100 * share.value:.1f}" for share in result.baselines.values()),
+        ]
+        for result in table.cells
+    ]
+    method, n = table.settings.method, table.settings.episodes
+    first = (
+        f"{table.stack['llm']}, protocol {method.protocol}, rule {method.rule}: {n} episodes a cell, seed {table.settings.seed}; per cent"
+    )
+    return f"{first}, with 95 % intervals\n\n{markdown_table([*HEAD, *names], rows)}"
+
+
+def told(cell: Cell) -> str:
+    """A cell in words."""
+    description = "description" if cell.induction else "no description"
+    return f"{cell.n_ways}-way {cell.k_shots}-shot, {cell.repeats} repeats, {description}, {cell.n_words} words"
+
+
+def percent(share: Proportion) -> str:
+    """A share with its interval, in per cent."""
+    low, high = share.interval
+    return f"{100 * share.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -1,0 +1,127 @@
+"""measured restoration ──► JSON for programs, tables for people, a page of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from v2l.evaluation.reconstruction_report import FD, FEW
+from v2l.evaluation.restoration import FIGURES, RestorationResult, TaskTotals
+from v2l.evaluation.scenes import LLM, NOTHING
+from v2l.evaluation.table import markdown_table
+from v2l.images import image_grid
+from v2l.metrics import Mean
+
+EVIDENCE = {
+    "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in them, as the vote shows",
+    "blind": "nobody sees a hidden pixel or an undamaged one; examples come from the visible part and from other images",
+}
+
+
+def report(result: RestorationResult) -> dict[str, Any]:
+    """The object for programs: by task, the LLM's figures with 95 % intervals, and the baselines'."""
+    scenes = result.settings.scenes
+    return {
+        "metrics": {task: _metrics(totals, LLM) for task, totals in result.totals.items()},
+        "baselines": {task: {row: _metrics(totals, row) for row in _rows(totals) if row != LLM} for task, totals in result.totals.items()},
+        "windows": result.windows,
+        "n": len(result.files),
+        "seed": result.settings.seed,
+        "protocol": scenes.protocol,
+        "evidence": EVIDENCE[scenes.protocol],
+        "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
+        "settings": asdict(result.settings),
+        "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
+        "stack": result.stack,
+    }
+
+
+def page(result: RestorationResult) -> str:
+    """The figures for people: a table a task."""
+    protocol, asking = result.settings.scenes.protocol, result.settings.scenes.asking
+    lines = [
+        f"Protocol `{protocol}`: {EVIDENCE[protocol]}.",
+        f"{len(result.files):,} photographs, prompt {asking.prompt}, mean with its 95 % interval; {result.judge} and {FD}: less is better.",
+    ]
+    for task, totals in result.totals.items():
+        lines += ["", f"{task}, {result.windows.get(task, 0)} windows a photograph", "", *_tables(totals, result.judge)]
+    if any(totals.figures for totals in result.totals.values()) and len(result.files) < FEW:
+        lines += ["", f"{FD} is of n = {len(result.files):,}, below {FEW:,}: compare rows of one table only."]
+    return "\n".join(lines)
+
+
+def pictures(result: RestorationResult) -> Tensor | None:
+    """The first photographs as a page for people, one row for each of its tasks: (3, H, W) in [0, 1]; None when nothing was painted."""
+    shown = [(task, row) for task, totals in result.totals.items() for row in totals.pictures]
+    if not shown:
+        return None
+    images = [[picture.float() / 255 for picture in row.values()] for _, row in shown]
+    return image_grid(images, [[f"{task}: {title}" for title in row] for task, row in shown])
+
+
+def _rows(totals: TaskTotals) -> Sequence[str]:
+    """The contestants: the LLM first, the others as they came."""
+    seen = dict.fromkeys([*totals.tokens, *(row for rows in totals.figures.values() for row in rows)])
+    return sorted(seen, key=lambda row: row != LLM)
+
+
+def _metrics(totals: TaskTotals, row: str) -> dict[str, Any]:
+    """One contestant's figures."""
+    told: dict[str, Any] = {}
+    if row in totals.tokens:
+        mean = Mean.of(totals.tokens[row])
+        told["token_accuracy"] = {"value": mean.value, "interval": list(_share_interval(mean)) if mean.n > 1 else None}
+    for area, rows in totals.figures.items():
+        if row in rows:
+            told[area] = {name: Mean.of(samples).to_dict() for name, samples in rows[row].items()}
+            told[area]["fd_effnet"] = {"value": _frechet(totals, area, row), "interval": None}
+            told[area]["less_than_doing_nothing"] = _beside(rows, row)
+    return told
+
+
+def _beside(rows: Mapping[str, Mapping[str, Sequence[float]]], row: str) -> dict[str, Any] | None:
+    """The perceptual distance less that of the damaged picture, scene by scene; below 0 is better than doing nothing."""
+    if NOTHING not in rows:
+        return None
+    pairs = zip(rows[row]["perceptual"], rows[NOTHING]["perceptual"], strict=True)
+    return Mean.of([mine - its for mine, its in pairs]).to_dict()
+
+
+def _frechet(totals: TaskTotals, area: str, row: str) -> float | None:
+    """None for a single scene: sets are compared."""
+    return totals.distances[area][row].value if len(totals.figures[area][row]["psnr"]) > 1 else None
+
+
+def _tables(totals: TaskTotals, judge: str) -> list[str]:
+    rows = _rows(totals)
+    lines = [markdown_table(["", "right tokens"], [[row, _share(totals.tokens[row])] for row in rows if row in totals.tokens])]
+    for area, figures in totals.figures.items():
+        head = [area, "PSNR RGB, dB", "PSNR Y, dB", "SSIM", judge, FD]
+        cells = [
+            [row, *(str(Mean.of(figures[row][name])) for name in FIGURES), _number(_frechet(totals, area, row))]
+            for row in rows
+            if row in figures
+        ]
+        lines += ["", markdown_table(head, cells)]
+    return lines
+
+
+def _share(samples: Sequence[float]) -> str:
+    mean = Mean.of(samples)
+    if mean.n == 1:
+        return f"{mean.value:.1%}"
+    low, high = _share_interval(mean)
+    return f"{mean.value:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _share_interval(mean: Mean) -> tuple[float, float]:
+    """The interval of a mean share; the scenes' shares count as the samples, since tokens of one scene go together."""
+    low, high = mean.interval
+    return max(0.0, low), min(1.0, high)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

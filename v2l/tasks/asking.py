@@ -1,0 +1,205 @@
+"""windows of missing tokens, each with its examples ──► the tokens that the frozen LLM puts there.
+
+The levers that make a small frozen LLM stronger work here and are settings: the wording, several draws of examples averaged in log
+space, contrast against what the LLM would say without examples. What is told comes from the LLM's log-probabilities alone; none of this
+counts or copies the examples' tokens. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.3; contrast as in Holtzman et al.,
+arXiv 2104.08315, and Li et al., arXiv 2210.15097.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from v2l.errors import V2LError
+from v2l.llm import Context, FrozenLLM, GenerationConfig
+from v2l.prompts.denoise import Window, denoise_examples, denoise_query
+from v2l.prompts.prompt import Prompt
+from v2l.prompts.wording import check_wording
+
+ORDERS = ("raster", "centre-out")
+LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind for a user's photograph
+    "plain": {"palette": 0},
+    "blind": {"n_before": 0},
+    "fast": {"n_context": 4, "n_before": 0, "contrast": 0.4},
+    "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
+}
+LEAST = {
+    "n_context": 0,
+    "n_predict": 1,
+    "n_before": 0,
+    "n_examples": 0,
+    "above": 0,
+    "splits": 1,
+    "draws": 1,
+    "contrast": 0,
+    "candidates": 1,
+    "temperature": 0,
+    "top_k": 0,
+    "palette": 0,
+    "batch_tokens": 1,
+}
+
+
+@dataclass(frozen=True)
+class RestorationSettings:
+    """How the LLM is asked.
+
+    Attributes:
+        n_context: tokens shown that stand before the missing ones, in raster order.
+        n_predict: tokens told at once.
+        n_before: the same as `n_context` for windows that are damaged, not missing: shown besides are their own damaged tokens.
+        above: tokens shown that stand in the row above the missing ones.
+        n_examples: examples before the question.
+        splits: the examples are dealt out to so many prompts, and the LLM's log-probabilities after each are averaged.
+        draws: the examples are drawn so many times, and all that is told after them is averaged too.
+        contrast: how much of the log-probability without examples is taken away.
+        order: of windows that build on each other, raster or centre-out.
+        candidates: so many answers are sampled, and the likeliest one is kept.
+        seed: of the examples, and of sampling.
+        temperature: 0 is greedy.
+        top_k: sample among so many likeliest tokens; 0 is all.
+        prompt: wording, paper, official or tuned.
+        palette: the LLM chooses among the tokens of so many visible cells, the nearest ones, or among all tokens of its examples where
+            none are hidden; 0 is the whole local codebook, in which a small LLM takes words of like meaning for one another.
+        batch_tokens: windows that do not depend on each other are run together, so many prompt tokens at a time.
+    """
+
+    n_context: int = 16
+    n_predict: int = 2
+    n_before: int = 16
+    above: int = 0
+    n_examples: int = 10
+    splits: int = 1
+    draws: int = 1
+    contrast: float = 0.0
+    order: str = "raster"
+    candidates: int = 1
+    seed: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    prompt: str = "tuned"
+    palette: int = 32
+    batch_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        check_wording(self.prompt)
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise V2LError(f"got {name} = {getattr(self, name)}", f"{least} and more")
+        if self.order not in ORDERS:
+            raise V2LError(f"got the order {self.order!r}", ", ".join(ORDERS), "--order raster")
+        if self.candidates > 1 and self.temperature == 0:
+            got = f"got {self.candidates} candidates at temperature 0, which would all be equal"
+            raise V2LError(got, "a temperature above 0", "--temperature 1")
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts with examples tell a token together."""
+        return self.draws * self.splits
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the prompts: those with examples share one, and the one without any counts against them."""
+        return (1 / self.prompts,) * self.prompts + ((-self.contrast,) if self.contrast else ())
+
+    def deal(self, draws: Sequence[Sequence[Window]]) -> tuple[tuple[Window, ...], ...]:
+        """Each draw of examples, dealt out to its prompts in turn: the first to the first, the second to the second, and round again."""
+        return tuple(tuple(draw[split :: self.splits]) for draw in draws for split in range(self.splits))
+
+
+@dataclass(frozen=True)
+class Question:
+    """One window of missing tokens.
+
+    Attributes:
+        cells: raster numbers of the missing tokens.
+        given: the token ids that are shown.
+        allowed: the ids that may be told.
+        examples: one set for each prompt; empty when all questions share theirs, which were read before.
+    """
+
+    cells: tuple[int, ...]
+    given: tuple[int, ...]
+    allowed: frozenset[int]
+    examples: tuple[tuple[Window, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Told:
+    """One window of the log.
+
+    Attributes:
+        cells: raster numbers of the cells.
+        given: the token ids that were shown.
+        ids: the token ids that the LLM chose.
+        loglikelihood: log p(ids | prompt) among all tokens of the LLM; of several draws and contrast, by their mixture.
+    """
+
+    cells: tuple[int, ...]
+    given: tuple[int, ...]
+    ids: tuple[int, ...]
+    loglikelihood: float
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Questions ──► answers.
+
+    Attributes:
+        llm: the frozen LLM.
+        settings: how it is asked.
+    """
+
+    llm: FrozenLLM
+    settings: RestorationSettings
+
+    def read(self, examples: Sequence[Sequence[Window]]) -> list[Context]:
+        """What questions with the same examples share, read once: a context for each prompt."""
+        return [self.llm.read(self._examples(some)) for some in examples]
+
+    def read_each(self, examples: Sequence[Sequence[Sequence[Window]]]) -> Iterator[list[Context]]:
+        """For questions with examples of their own, whose given tokens are not known yet: their contexts, in order, read in one pass.
+
+        Args:
+            examples: for every question, one set for each prompt.
+        """
+        together = [self.llm.read_all([self._examples(one) for one in column]) for column in zip(*examples, strict=True)]
+        for number in range(len(examples)):
+            yield [context.select([number]) for context in together]
+
+    def ask(self, questions: Sequence[Question], seed: int = 0, shared: Sequence[Context] | None = None) -> list[Told]:
+        """Questions that do not depend on each other, answered in batches.
+
+        Args:
+            questions: all with the same number of cells and the same allowed ids.
+            seed: of sampling, added to the settings'; question i draws with the i-th seed behind it.
+            shared: what `read` gave, when the questions bring no examples of their own.
+
+        Raises:
+            V2LError: a prompt is longer than the LLM's context.
+        """
+        settings = self.settings
+        groups = [self._prompts(question, shared is not None) for question in questions]
+        tokens = sum(len(self.llm.encode_pieces(prompt)) for prompt in groups[0])
+        config = GenerationConfig(
+            len(questions[0].cells),
+            settings.temperature,
+            settings.top_k,
+            seed=settings.seed + seed,
+            allowed=questions[0].allowed,
+            ends=False,
+            batch_size=len(groups[0]) * max(1, settings.batch_tokens // tokens),
+        )
+        after = [*(shared or [None] * settings.prompts), *([None] if settings.contrast else [])]
+        answers = self.llm.generate_mixed(groups, settings.weights, config, after)
+        return [Told(question.cells, question.given, new.ids, new.loglikelihood) for question, new in zip(questions, answers, strict=True)]
+
+    def _prompts(self, question: Question, shared: bool) -> list[Prompt]:
+        """The prompts that answer one question together: one for each draw, and the one without examples when there is contrast."""
+        query = denoise_query(question.given, self.settings.prompt)
+        told = [query] * self.settings.prompts if shared else [self._examples(some) + query for some in question.examples]
+        return [*told, *([self._examples(()) + query] if self.settings.contrast else [])]
+
+    def _examples(self, examples: Sequence[Window]) -> Prompt:
+        return denoise_examples(examples, self.settings.n_predict, self.settings.prompt)
