@@ -261,13 +261,19 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
 
 
 def _read(file: ImageFile, background: str) -> Tensor:
-    """Open, decode and convert, with one clear line for everything that can be wrong with a file."""
+    """(3, H, W) in [0, 1]; a fault in making the tensor is no fault of the file."""
+    picture = _decode(file, background)
+    return _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
+
+
+def _decode(file: ImageFile, background: str) -> Image.Image:
+    """Open and decode, with one clear line for everything that can be wrong with a file; RGB, or a wide grey mode."""
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
                 f"{file} is a folder" if file.is_dir() else f"there is no file {file}", "the path of an image file", f"ls {file.parent}"
             )
-        return _decode(file, background)
+        return _upright(file, background)
     except V2LError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -282,7 +288,7 @@ def _read(file: ImageFile, background: str) -> Tensor:
         ) from error
 
 
-def _decode(file: ImageFile, background: str) -> Tensor:
+def _upright(file: ImageFile, background: str) -> Image.Image:
     source = file if isinstance(file, Path) else BytesIO(image_bytes(file))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
@@ -293,11 +299,11 @@ def _decode(file: ImageFile, background: str) -> Tensor:
             turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
             upright = picture.copy() if turn is None else picture.transpose(turn)
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
-        return _from_wide(upright, file)
+        return upright
     if upright.has_transparency_data:
         page = Image.new("RGBA", upright.size, background)
         upright = Image.alpha_composite(page, upright.convert("RGBA"))
-    return _from_pillow(upright.convert("RGB"))
+    return upright.convert("RGB")
 
 
 def _from_wide(image: Image.Image, file: ImageFile) -> Tensor:

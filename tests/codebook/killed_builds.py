@@ -45,6 +45,7 @@ def die_at(point: tuple[str, int]) -> Callable[[str, int, int], None]:
 for point in POINTS:
     child = os.fork()
     if child == 0:
+        torch.set_num_threads(1)  # torch renews its thread pool at its first use after a fork, and two readers at once would race for it
         build("killed", die_at(point))
         os._exit(0)
     _, status = os.waitpid(child, 0)
