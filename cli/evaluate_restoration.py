@@ -10,18 +10,24 @@ import typer
 from v2l.cli.options import Checkpoint, Json, Llm, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
-from v2l.cli.restoration_options import Adapter, Examples, Levers, Named, Temperature, Wording, asking, example_images, named_levers
+from v2l.cli.restoration_options import Adapter, Examples, Levers, Named, Temperature, asking, example_images, named_levers
 from v2l.cli.stack import load_stack
 from v2l.errors import V2LError
 
 Places = Annotated[list[str], typer.Argument(metavar="PLACE", help="Clean photographs: folders, image files, lists, tar shards.")]
-Which = Annotated[str, typer.Option(help="paper: examples from the clean image; blind: nobody sees it.")]
+Which = Annotated[
+    str,
+    typer.Option(help="paper: examples from the clean image; official: those of the official code, in its wording; blind: nobody sees it."),
+]
 Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
 Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --seed; 0 takes all.", min=0)]
 Windows = Annotated[
-    int, typer.Option(help="By the paper's protocol only so many windows a photograph, and no pictures; 0 tells all and paints.", min=0)
+    int, typer.Option(help="Only so many windows a photograph, and no pictures, unless blind; 0 tells all and paints.", min=0)
 ]
-Official = Annotated[bool, typer.Option("--official", help="Noise, shift and the two-token input as the official code has them.")]
+Wording = Annotated[
+    str | None,
+    typer.Option("--prompt", help="Wording of the prompt: tuned, paper, official; by default official by its protocol, else tuned."),
+]
 Target = Annotated[Path | None, typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE")]
 Log = Annotated[Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")]
 
@@ -33,11 +39,10 @@ def evaluate_restoration(
     tasks: Tasks = "inpaint,outpaint,deblur,unshift,unrotate",
     limit: Limit = 40,
     windows: Windows = 16,
-    prompt: Wording = "tuned",
+    prompt: Wording = None,
     temperature: Temperature = 0.0,
     named: Named = None,
     levers: Levers = None,
-    official: Official = False,
     examples: Examples = None,
     adapter: Adapter = None,
     target: Target = None,
@@ -62,14 +67,15 @@ def evaluate_restoration(
     with output(json) as out:
         if target is not None:
             check_suffix(target)
-            if protocol == "paper" and windows:
+            if protocol != "blind" and windows:
                 raise V2LError(f"pictures need all windows, and got --windows {windows}", "--windows 0", "--windows 0")
+        prompt = prompt or ("official" if protocol == "official" else "tuned")
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed, **named_levers(named, prompt, protocol)}
-        chosen |= {"n_before": 0} if official else {}
-        scenes = SceneSettings(protocol, asking(chosen, levers), windows or None, official)
+        chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
+        scenes = SceneSettings(protocol, asking(chosen, levers), windows or None)
         plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
-        if adapter is not None and protocol == "paper":
-            raise V2LError("got --adapter with the paper's protocol", "blind, which an adapter is tuned for", "--protocol blind")
+        if adapter is not None and not scenes.blind:
+            raise V2LError(f"got --adapter with the protocol {protocol}", "blind, which an adapter is tuned for", "--protocol blind")
         files, shown = find_images(*places), example_images(examples)
         measured = set(files).intersection(find_images(*examples)) if examples else ()
         if measured:

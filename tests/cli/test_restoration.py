@@ -99,6 +99,14 @@ def test_evaluation_prints_both_the_llm_and_the_vote(run: Run, samples: Path, tm
     assert "plurality vote" in run(*asked, "--log", tmp_path / "log.jsonl").stdout
 
 
+@pytest.mark.embedded
+def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: Path) -> None:
+    asked = ("evaluate", "restoration", samples / "hat", "--protocol", "official", "--limit", 1, "--windows", 1, "--tasks", "unshift")
+    report = json.loads(run(*asked, "--json").stdout)
+    asking = report["settings"]["scenes"]["asking"]
+    assert (report["protocol"], asking["prompt"], asking["n_before"], asking["palette"]) == ("official", "official", 0, 0)
+
+
 @pytest.mark.parametrize(
     ("args", "part"),
     [
@@ -138,13 +146,13 @@ def test_a_photograph_is_no_mask(samples: Path, small: Path, tmp_path: Path) -> 
     ("args", "part"),
     [
         (("--tasks", "juggle"), "inpaint, outpaint, deblur"),
-        (("--protocol", "magic"), "paper, blind"),
+        (("--protocol", "magic"), "paper, official, blind"),
         (("-o", "page.png"), "--windows 0"),
         (("-o", "page.xyz", "--windows", 0), ".xyz"),
         (("--set", "n_examples=-1"), "0 and more"),
         (("--levers", "golden"), "plain, blind, fast, strong"),
         (("--adapter", "runs/adapter"), "--protocol blind"),
-        (("--protocol", "blind", "--official"), "--protocol paper"),
+        (("--protocol", "official", "--adapter", "runs/adapter"), "--protocol blind"),
         (("--protocol", "blind", "--examples", "data/samples/hat"), "both measured and examples"),
     ],
     ids=str,

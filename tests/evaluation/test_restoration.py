@@ -216,7 +216,7 @@ def test_unknown_tasks_are_refused(change: dict) -> None:
 
 
 def test_unknown_protocols_and_blindness_without_examples_are_refused(stack: Stack) -> None:
-    with pytest.raises(V2LError, match="paper, blind"):
+    with pytest.raises(V2LError, match="paper, official, blind"):
         SceneSettings("clairvoyant")
     with pytest.raises(V2LError, match="--examples"):
         Contestants(stack, SceneSettings("blind"))

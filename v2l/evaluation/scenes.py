@@ -1,8 +1,8 @@
 """a photograph + a task ──► a scene: the clean square, what is left of it, and how every contestant restores it.
 
-Two protocols, never mixed. `paper`: the LLM's examples are noisy copies of the clean image's tokens, and even the damaged picture's global
-words come from the clean image. `blind`: nobody sees a hidden pixel or an undamaged one. Sources: V2L Tokenizer, arXiv 2403.07874,
-section 4.3; method of the official code.
+Protocols are never mixed. `paper`: the LLM's examples are noisy copies of the clean image's tokens, and even the damaged picture's global
+words come from the clean image. `official`: the same with noise and shift of the official code. `blind`: nobody sees a hidden or an
+undamaged pixel. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.3; method of the official code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from v2l.tasks.stack import Stack
 from v2l.tasks.supports import vote
 from v2l.tokens import ImageTokens
 
-PROTOCOLS = ("paper", "blind")
+PROTOCOLS = ("paper", "official", "blind")
 HIDING = ("inpaint", "outpaint")
 LLM, VOTE, NEAREST, RANDOM = "LLM", "plurality vote", "nearest visible token", "random visible token"
 MEAN, TELEA, NOTHING, INVERSE = "mean fill", "Telea", "nothing done", "exact inverse"
@@ -75,22 +75,28 @@ class SceneSettings:
     """What is restored, and how.
 
     Attributes:
-        protocol: paper or blind.
+        protocol: paper, official or blind.
         asking: how the LLM is asked.
-        windows: at most so many windows of a scene by the paper's protocol; None is all.
-        official: noise, and the shift, as the official code has them.
+        windows: at most so many windows of a scene, except by the blind protocol; None is all.
     """
 
     protocol: str = "paper"
     asking: RestorationSettings = field(default_factory=RestorationSettings)
     windows: int | None = None
-    official: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise V2LError(f"got the protocol {self.protocol!r}", ", ".join(PROTOCOLS), "--protocol paper")
-        if self.official and self.protocol != "paper":
-            raise V2LError("got --official with the blind protocol, which the official code does not have", "paper", "--protocol paper")
+
+    @property
+    def blind(self) -> bool:
+        """True when nobody sees the clean image."""
+        return self.protocol == "blind"
+
+    @property
+    def official(self) -> bool:
+        """True when noise and shift are those of the official code."""
+        return self.protocol == "official"
 
 
 def set_scene(stack: Stack, photograph: Tensor, task: str, seed: int, official: bool = False) -> Scene:
@@ -129,7 +135,7 @@ class Contestants:
     """
 
     def __init__(self, stack: Stack, settings: SceneSettings, examples: Sequence[Tensor] = ()) -> None:
-        if settings.protocol == "blind" and not examples:
+        if settings.blind and not examples:
             raise V2LError("got no example images", "clean photographs, other ones than are measured", "--examples FOLDER")
         self.stack, self.settings, self.examples = stack, settings, examples
 
@@ -143,7 +149,7 @@ class Contestants:
         """
         tokenizer = self.stack.tokenizer
         clean = ImageTokens(tokenizer.global_tokens(scene.clean[None])[1].cpu(), tokenizer.encode_local(scene.clean[None]).cpu())
-        by_protocol = self._by_paper if self.settings.protocol == "paper" else self._blindly
+        by_protocol = self._blindly if self.settings.blind else self._by_paper
         return by_protocol(scene, clean, seed, progress)
 
     def _by_paper(self, scene: Scene, clean: ImageTokens, seed: int, progress: Progress | None) -> Restored:
