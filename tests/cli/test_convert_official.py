@@ -140,6 +140,10 @@ def spoil(kind: str, release: Release) -> None:
             release.checkpoint.write_bytes(release.checkpoint.read_bytes()[:5000])
         case "swapped":
             swap(release)
+        case "mixed":
+            content = torch.load(release.checkpoint, weights_only=False)
+            content["state_dict"]["decoder.conv_out.bias"] = content["state_dict"]["decoder.conv_out.bias"].half()
+            torch.save(content, release.checkpoint)
         case "one word less":
             np.save(release.codebooks / "global_vocabulary.npy", np.array(words(60)[:-1], dtype=object), allow_pickle=True)
 
@@ -150,6 +154,7 @@ def spoil(kind: str, release: Release) -> None:
         ("hostile", "asks to run"),
         ("truncated", "truncated"),
         ("swapped", "swapped"),
+        ("mixed", "1 of 143 tensors of decoder. are stored in half and the other ones are not"),
         ("one word less", "59 words for 60 global rows"),
     ],
 )

@@ -65,11 +65,16 @@ def test_every_layout_becomes_the_same_tokenizer(layout: str, setting: Setting, 
 
 
 def halved(weights: Weights) -> None:
-    """The encoder in half precision, the rest not."""
+    """All in half precision."""
+    weights.update({name: tensor.half() for name, tensor in weights.items()})
+
+
+def half_halved(weights: Weights) -> None:
+    """The encoder in half precision, the decoder not."""
     weights.update({name: tensor.half() for name, tensor in weights.items() if name.startswith("encoder.")})
 
 
-def test_half_and_single_precision_may_be_mixed_and_the_report_says_so(setting: Setting, files: OfficialFiles, tmp_path: Path) -> None:
+def test_half_precision_is_raised_and_the_report_says_so(setting: Setting, files: OfficialFiles, tmp_path: Path) -> None:
     report = reported(setting, files, halved)
     assert report.problems == []
     assert "encoder.: 106 of 106 tensors are in half precision, and are raised to float32" in report.notes
@@ -96,6 +101,11 @@ def rename(weights: Weights) -> None:
         (lambda w: w.pop("decoder.conv_out.bias"), "decoder.: 1 missing (decoder.conv_out.bias)"),
         (rename, "encoder.: 1 unexpected (encoder.down.3.attn.0.norm.weight)"),
         (rename, "encoder.: 1 missing (encoder.norm_out.bias)"),
+        (
+            half_halved,
+            "a mix of precisions: 106 of 106 tensors of encoder. are stored in half and the other ones are not; "
+            "every one as .float() would do",
+        ),
         (lambda w: w.update({"strange.weight": torch.ones(2)}), "strange.: 1 unexpected (strange.weight)"),
         (
             lambda w: w.update({"post_quant_conv.bias": torch.ones(5)}),

@@ -6,7 +6,7 @@ section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,7 +115,7 @@ def examine(files: OfficialFiles, tokens: TokenStrings, encoder: JointEncoder | 
     wanted |= image_half_shapes(files, encoder)
     parts = tuple(compare(files.weights, wanted))
     tables = {"local": local_rows(files), "global": global_rows(files)}
-    disagreements = (*row_problems(files, tokens), *encoder_problems(files, encoder, width))
+    disagreements = (*precision_problems(parts), *row_problems(files, tokens), *encoder_problems(files, encoder, width))
     described = {name: describe_rows(rows) for name, rows in tables.items() if rows is not None}
     return Report(files, config, parts, described, disagreements, tuple(notes(files, parts, encoder)))
 
@@ -191,6 +191,15 @@ def table_problems(name: str, table: Tensor | None, own: Tensor | None, other: T
         yield f"{name} is {tuple(table.shape)}, and the checkpoint's own rows are {tuple(own.shape)}"
     elif own is not None and not twins(table, own):
         yield f"{name} holds other numbers than the checkpoint's own rows"
+
+
+def precision_problems(parts: Sequence[Part]) -> Iterator[str]:
+    """Whether the trained networks were stored in one precision; CLIP's image half and the rows have their own."""
+    trained = [part for part in parts if part.prefix in (*NETWORK, DISCRIMINATOR) and part.found]
+    halved = [part for part in trained if part.half]
+    if halved and any(part.half < part.found for part in trained):
+        names = ", ".join(f"{part.half} of {part.found} tensors of {part.prefix}." for part in halved)
+        yield f"a mix of precisions: {names} are stored in half and the other ones are not; every one as .float() would do"
 
 
 def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: int) -> Iterator[str]:

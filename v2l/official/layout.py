@@ -53,6 +53,11 @@ class Part:
     half: int = 0
 
     @property
+    def found(self) -> int:
+        """How many of the wanted tensors are in the file."""
+        return self.wanted - len(self.missing)
+
+    @property
     def problems(self) -> list[str]:
         """One line a kind of problem; none when all fits."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "misshapen": self.misshapen, "not finite": self.not_finite}
