@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from v2l.checkpoint import save_tensors
 from v2l.errors import V2LError
 from v2l.files import require_space, write_file
 
@@ -85,6 +87,12 @@ def test_new_files_have_the_user_s_usual_permissions(tmp_path: Path) -> None:
     with write_file(tmp_path / "ours") as temporary:
         temporary.touch()
     assert (tmp_path / "ours").stat().st_mode == plain.stat().st_mode
+
+
+def test_what_safetensors_writes_has_them_too(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    save_tensors(tmp_path / "tensors.safetensors", {"a": torch.ones(2)})
+    assert (tmp_path / "tensors.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_too_little_room_is_refused_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

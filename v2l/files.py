@@ -34,6 +34,7 @@ def write_file(target: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             flush(temporary)
+            temporary.chmod(0o666 & ~umask())  # some writers, such as safetensors, leave a file that only its owner may read
             temporary.replace(final)
             flush(final.parent)
         finally:
@@ -43,6 +44,13 @@ def write_file(target: str | Path) -> Iterator[Path]:
 def temporary_beside(path: Path) -> Path:
     """A hidden name that nothing has yet, in the same folder and with the same suffix."""
     return path.with_name(f".v2l-{secrets.token_hex(8)}{path.suffix}")
+
+
+def umask() -> int:
+    """The permissions that this process takes from its new files; asked by setting it, for there is no other way."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def flush(path: Path) -> None:
