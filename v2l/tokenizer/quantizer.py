@@ -73,7 +73,6 @@ class LocalQuantizer(Quantizer):
         """The projected codebook, (V, d) float32 without gradient; computed again only when the projection has changed."""
         version = tuple(parameter._version for parameter in self.projection.parameters())
         if self._cache is None or self._cache[0] != version or self._cache[1].device != self.embeddings.device:
-            self._cache = None  # two of them would not be held at once
             self._cache = None  # the old entries go before the new ones come
             with torch.no_grad(), torch.autocast(self.embeddings.device.type, enabled=False):
                 self._cache = (version, self.projection(self.embeddings))
