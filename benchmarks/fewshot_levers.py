@@ -32,7 +32,7 @@ def changed(method: Method, how: str | None = None, count: int | None = None, fo
     return replace(method, words=words, format=replace(method.format, **(format or {})), **rest)
 
 
-PLAIN = changed(DEFAULT, "nearest", 8, rule="loglikelihood", orders=1)
+PLAIN = changed(DEFAULT, "nearest", 8, {"nearest_last": False}, rule="loglikelihood")
 ALONE = {
     "label log-likelihood, 8 nearest words": {},
     "per token": {"per_token": True},
@@ -57,19 +57,18 @@ ALONE = {
 }
 TOGETHER = {
     "default": {},
-    "less the words' direction": {"rule": "calibrated"},
-    "less the label's direction": {"rule": "contrast"},
-    "less the label's direction and the background": {"rule": "alone"},
-    "with nearest words": {"how": "nearest"},
+    "less the words' direction": {"rule": "rounds"},
+    "less the words' direction, examples in one list": {"rule": "loglikelihood"},
+    "less the label's direction": {"rule": "alone"},
+    "less the label's direction, over a background": {"rule": "contrast"},
     "with 5 words": {"count": 5},
-    "with 8 words": {"count": 8},
     "with 12 words": {"count": 12},
-    "with 21 words": {"count": 21},
-    "with 1 order": {"orders": 1},
+    "with 8 nearest words": {"how": "nearest", "count": 8},
+    "with 21 nearest words": {"how": "nearest"},
     "with 2 orders": {"orders": 2},
     "with 4 orders": {"orders": 4},
     "without commas": {"format": {"separator": " "}},
-    "with the nearest word last": {"format": {"nearest_last": True}},
+    "with the nearest word first": {"format": {"nearest_last": False}},
     "with lower case": {"format": {"lower": True}},
     "with underscores": {"format": {"label_spaces": False}},
     "with a description": {"format": {"induction": True}},

@@ -31,6 +31,15 @@ def test_per_token_divides_by_the_tokens(stack: Stack) -> None:
         assert mean[label] == pytest.approx(summed[label] / len(stack.llm.encode_pieces(f" {label}")), abs=1e-5)
 
 
+def test_rounds_average_over_one_example_of_each_label_at_a_time(stack: Stack) -> None:
+    more = [*SUPPORTS, (("tail", "whiskers"), "cat")]
+    first, second = (
+        RULES["loglikelihood"](stack.llm, replace(ASKED, supports=[cat, car])) for cat, car in ((more[0], more[1]), (more[2], more[1]))
+    )
+    expected = {label: (first[label] + second[label]) / 2 for label in first}
+    assert RULES["rounds"](stack.llm, replace(ASKED, supports=more)) == pytest.approx(expected, abs=1e-4)
+
+
 def test_the_channels_scores_are_the_llms_loglikelihoods_of_words(stack: Stack) -> None:
     scores = RULES["channel"](stack.llm, ASKED)
     for label in ("cat", "car"):
@@ -69,7 +78,7 @@ def test_what_nothing_explains_cannot_decide() -> None:
 
 
 def test_both_is_the_sum_of_both_directions(stack: Stack) -> None:
-    words, labels = (RULES[rule](stack.llm, ASKED) for rule in ("contrast", "calibrated"))
+    words, labels = (RULES[rule](stack.llm, ASKED) for rule in ("alone", "rounds"))
     assert RULES["both"](stack.llm, ASKED) == pytest.approx({label: words[label] + WEIGHT * labels[label] for label in words})
 
 

@@ -128,6 +128,19 @@ def joined(pieces: Sequence[str], own_spaces: bool = False) -> Prompt:
     return Prompt(tuple(piece for piece in pieces if piece), own_spaces)
 
 
+def support_rounds(supports: Sequence[Support]) -> list[list[Support]]:
+    """The support dealt out into short lists with one example of each label; a label with fewer than another one begins anew.
+
+    Args:
+        supports: labelled images.
+    """
+    examples: dict[str, list[Support]] = {}
+    for support in supports:
+        examples.setdefault(support[1], []).append(support)
+    rounds = max(map(len, examples.values()), default=0)
+    return [[some[number % len(some)] for some in examples.values()] for number in range(rounds)]
+
+
 def support_orders(supports: Sequence[Support], count: int) -> list[list[Support]]:
     """Orders of the support to average over: as given, backwards, and the same two from other beginnings.
 

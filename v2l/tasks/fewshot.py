@@ -44,7 +44,7 @@ class Method:
     protocol: str = "default"
     rule: str = "both"
     words: WordChoice = field(default_factory=WordChoice)
-    format: FewShotFormat = field(default_factory=lambda: FewShotFormat("tuned", induction=False))
+    format: FewShotFormat = field(default_factory=lambda: FewShotFormat("tuned", induction=False, nearest_last=True))
     orders: int = 1
     per_token: bool = False
     prefix: bool = False

@@ -8,20 +8,20 @@ Min et al., arXiv 2108.04106 (noisy channel).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log
 from statistics import fmean
 
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, Score
-from v2l.prompts.fewshot import FewShotFormat, Support, channel_prompt, fewshot_prompt, list_prompt, support_orders
+from v2l.prompts.fewshot import FewShotFormat, Support, channel_prompt, fewshot_prompt, list_prompt, support_orders, support_rounds
 from v2l.prompts.prompt import Prompt
 
 Scores = dict[str, float]
 CONTENT_FREE = (("N/A",), (), ("[MASK]",))  # lists of words that say nothing (Zhao et al., section 4)
 SHARE = 0.5  # of a word's probability that may come from anywhere: a word that no example explains costs a label at most log 2
-WEIGHT = 2.0  # of the label's direction beside the words', of which there are many
+WEIGHT = 4.0  # of the label's direction beside the words', of which there are many
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ def calibrated(llm: FrozenLLM, asked: Asked) -> Scores:
     return {label: score - fmean(other[label] for other in liking) for label, score in scores.items()}
 
 
+def rounds(llm: FrozenLLM, asked: Asked) -> Scores:
+    """The paper's direction after one example of each label at a time, averaged: a small LLM loses itself in long lists."""
+    found = [loglikelihood(llm, replace(asked, supports=some)) for some in support_rounds(asked.supports)]
+    return {label: fmean(scores[label] for scores in found) for label in asked.labels}
+
+
 def channel(llm: FrozenLLM, asked: Asked) -> Scores:
     """How likely each label makes the words: log p(words of the query | supports, label)."""
     prompts = [channel_prompt(asked.supports, label, asked.format) for label in asked.labels]
@@ -109,8 +115,8 @@ def contrast(llm: FrozenLLM, asked: Asked) -> Scores:
 
 
 def both(llm: FrozenLLM, asked: Asked) -> Scores:
-    """Both directions, added: what the label's examples do for the words, and what the words do for the label."""
-    words, labels = contrast(llm, asked), calibrated(llm, asked)
+    """Both directions, added: the words behind the label's own examples, and the label behind the words, round by round."""
+    words, labels = alone(llm, asked), rounds(llm, asked)
     return {label: words[label] + WEIGHT * labels[label] for label in asked.labels}
 
 
@@ -120,6 +126,7 @@ RULES: Mapping[str, Rule] = {
     "alone": alone,
     "channel": channel,
     "calibrated": calibrated,
+    "rounds": rounds,
     "loglikelihood": loglikelihood,
 }
 
