@@ -20,7 +20,7 @@ from v2l.prompts.wording import check_wording
 ORDERS = ("raster", "centre-out")
 LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind for a user's photograph
     "plain": {"palette": 0},
-    "blind": {"n_before": 0},
+    "blind": {"n_context": 4, "n_before": 0, "palette": 4},
     "fast": {"n_context": 4, "n_before": 0, "contrast": 0.4},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }
