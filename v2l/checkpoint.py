@@ -116,7 +116,7 @@ def _parse(directory: Path, kind: str) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         found = f"holds no {MANIFEST}" if directory.is_dir() else "is no directory"
-        raise V2LError(f"{directory} {found}", f"a {kind} directory that v2l wrote", "v2l doctor")
+        raise V2LError(f"{directory} {found}", f"a directory of the kind {kind}, as v2l writes it", "v2l doctor")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

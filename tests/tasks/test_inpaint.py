@@ -93,7 +93,7 @@ def test_the_palette_is_the_nearest_visible_cells_or_the_whole_codebook(stack: S
     assert (told <= seen) is (limit > 0)
 
 
-@pytest.mark.parametrize("size", [(1, 2), (2, 300), (333, 3), (64, 64)])
+@pytest.mark.parametrize("size", [(16, 17), (16, 300), (333, 18), (64, 64)])
 def test_images_of_any_size_are_painted(stack: Stack, size: tuple[int, int]) -> None:
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(size, dtype=torch.bool)
@@ -133,6 +133,11 @@ def test_masks_that_do_not_fit_are_refused(stack: Stack, image: Tensor, mask: Te
 def test_settings_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match=next(iter(change))):
         replace(RestorationSettings(), **change)
+
+
+def test_an_image_smaller_than_one_window_is_refused(stack: Stack) -> None:
+    with pytest.raises(V2LError, match=r"5 × 40 pixels.*16 and more"):
+        inpaint(stack, torch.rand(3, 40, 5), centre_mask((40, 5)))
 
 
 def test_a_prompt_beyond_the_context_says_what_to_lower(stack: Stack, image: Tensor) -> None:

@@ -108,6 +108,9 @@ class RestorationSettings:
         return tuple(tuple(draw[split :: self.splits]) for draw in draws for split in range(self.splits))
 
 
+BLIND = RestorationSettings(**LEVERS["blind"])
+
+
 @dataclass(frozen=True)
 class Question:
     """One window of missing tokens.

@@ -13,15 +13,17 @@ from random import Random
 import torch
 from torch import Tensor
 
+from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context
-from v2l.tasks.asking import Asker, Question, RestorationSettings, Told
+from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings, Told
 from v2l.tasks.stack import Stack
 from v2l.tasks.whole_map import tell_hidden
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, nearest_visible, visible_examples
 from v2l.tokens import ImageTokens
 
 MID_GREY = 0.5
+LEAST_SIDE = 16  # pixels: a window of two tokens at the tokenizer's own scale
 Progress = Callable[[int, int], None]
 
 
@@ -63,9 +65,10 @@ def inpaint(
         examples: other images (3, H, W), which may serve as examples beside the visible part.
 
     Raises:
-        V2LError: the mask does not fit, is empty or full, or the prompt is longer than the LLM's context.
+        V2LError: the mask does not fit, is empty or full, the image is smaller than one window, or the prompt is longer than the LLM's
+            context.
     """
-    settings = settings or RestorationSettings()
+    settings = settings or BLIND
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
     tokens = stack.tokenizer.encode(whole_at_model_size(grey, stack)[None], crop=False)
@@ -104,9 +107,14 @@ def whole_at_model_size(image: Tensor, stack: Stack) -> Tensor:
     Args:
         image: (3, H, W) in [0, 1].
         stack: gives the model's size and f.
+
+    Raises:
+        V2LError: the image is smaller than one window.
     """
     size, factor = stack.tokenizer.config.model.image_size, stack.tokenizer.factor
     shorter = min(image.shape[-2:])
+    if shorter < LEAST_SIDE:
+        raise V2LError(f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels", f"{LEAST_SIDE} and more a side", "a larger image")
     height, width = (
         max(factor, min(round(side * size / shorter / factor), LONGEST_SHAPE * size // factor) * factor) for side in image.shape[-2:]
     )

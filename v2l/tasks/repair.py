@@ -16,7 +16,7 @@ from v2l.corruptions import Blur, Corruption, Rotation, Shift
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.prompts.denoise import Window
-from v2l.tasks.asking import Asker, Question, RestorationSettings, Told
+from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings, Told
 from v2l.tasks.inpaint import filled, likeliest, whole_at_model_size
 from v2l.tasks.stack import Stack
 from v2l.tasks.whole_map import tell_map
@@ -79,7 +79,7 @@ def repair(
     Raises:
         V2LError: there are no examples, or the prompt is longer than the LLM's context.
     """
-    settings = settings or RestorationSettings()
+    settings = settings or BLIND
     if not examples:
         raise V2LError("got no example images", "clean photographs to learn the damage from", "--examples FOLDER")
     damaged = whole_at_model_size(image, stack)
