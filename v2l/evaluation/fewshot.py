@@ -27,6 +27,7 @@ from v2l.tasks.reading import Progress, read_images
 from v2l.tasks.stack import Stack
 
 CONTROL = "shuffled LLM"
+SHUFFLED_FOR = 10  # episodes; one shuffle may by chance copy words, or shun them, in all of its episodes
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class FewShotEvaluation:
         folder: one folder of images a class.
         settings: episodes a cell, their seed, and how the LLM is asked where the cell does not say.
         grid: which cells.
-        control: whether the LLM with its weights shuffled is asked too.
+        control: whether the LLM with its weights shuffled is asked too, shuffled anew every few episodes.
     """
 
     stack: Stack
@@ -201,17 +202,18 @@ class FewShotEvaluation:
     def _answers(self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int) -> Iterator[Record]:
         """Records of the answers behind the first `done` ones."""
         names = name_vectors(self.stack.tokenizer.joint_encoder, list(self.folder.classes))
-        control = shuffled(self.stack.llm, self.settings.seed) if self.control else None
         for place, cell in enumerate(cells):
-            left = drawn[cell.n_ways, cell.k_shots][max(0, done - place * self.settings.episodes) :]
-            yield from self._cell_answers(cell, left, names, control)
+            first = max(0, done - place * self.settings.episodes)
+            yield from self._cell_answers(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
 
-    def _cell_answers(self, cell: Cell, episodes: Sequence[Episode], names: Names, control: FrozenLLM | None) -> Iterator[Record]:
-        method = cell.method(self.settings.method)
+    def _cell_answers(self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int) -> Iterator[Record]:
+        method, control = cell.method(self.settings.method), None
         images = read_images(self.stack.tokenizer, images_of(episodes), method.words)
-        for episode in episodes:
+        for number, episode in enumerate(episodes, first):
             record = {"cell": asdict(cell)} | asdict(classify(self.stack.llm, episode, images, method, names))
-            if control is not None:
+            if self.control:
+                if control is None or number % SHUFFLED_FOR == 0:
+                    control = shuffled(self.stack.llm, self.settings.seed + number // SHUFFLED_FOR)
                 record["control"] = classify(control, episode, images, method).right
             yield record
 
