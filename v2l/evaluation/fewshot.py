@@ -27,7 +27,7 @@ from v2l.tasks.reading import Progress, read_images
 from v2l.tasks.stack import Stack
 
 CONTROL = "shuffled LLM"
-SHUFFLED_FOR = 10  # episodes; one shuffle may by chance copy words, or shun them, in all of its episodes
+SHUFFLED_FOR = 10  # episodes; so that the figure is not that of one shuffle alone
 
 
 @dataclass(frozen=True)
