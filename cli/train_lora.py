@@ -43,7 +43,6 @@ def train_lora(
     from v2l.llm.adapters import LoraShape
     from v2l.llm.lora import Schedule
     from v2l.sources import find_images
-    from v2l.tasks.whole_map import reserved_id
     from v2l.training.adapter import LoraSettings, Teacher, train_adapter
 
     given = options(ctx)
@@ -54,7 +53,7 @@ def train_lora(
         images = find_images(*places)
         stack = load_stack(given, checkpoint, llm)
         record = {"output": str(run / "adapter"), "of": steps, "photographs": len(images), "stack": stack.describe()}
-        teacher = Teacher(stack.tokenizer, stack.llm, reserved_id(stack.llm), settings.kinds, given.seed)
+        teacher = Teacher(stack.tokenizer, stack.llm, settings.kinds, given.seed)
         with progress() as tell:
             done = train_adapter(
                 teacher,

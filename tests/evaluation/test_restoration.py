@@ -15,13 +15,14 @@ from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
 from v2l.errors import V2LError
-from v2l.evaluation.filling import mean_fill, nearest_token_fill, random_token_fill, telea_fill
+from v2l.evaluation.filling import choice_fill, mean_fill, nearest_token_fill, telea_fill
 from v2l.evaluation.reconstruction import EQUAL
 from v2l.evaluation.restoration import Restoration, RestorationPlan, RestorationResult, areas
 from v2l.evaluation.restoration_report import page, pictures, report
 from v2l.evaluation.scenes import (
     AS_DAMAGED,
     CEILING,
+    FIRST,
     INVERSE,
     LLM,
     MEAN,
@@ -80,7 +81,7 @@ def test_every_task_has_figures_intervals_and_its_baselines(evaluation: Restorat
     protocol = evaluation.settings.scenes.protocol
     assert told["protocol"] == protocol
     assert told["metrics"].keys() == told["baselines"].keys() == set(TASKS)
-    hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [RANDOM])}
+    hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [FIRST, RANDOM])}
     assert told["baselines"]["inpaint"].keys() == told["baselines"]["outpaint"].keys() == hidden
     assert {NOTHING, AS_DAMAGED, CEILING} <= told["baselines"]["deblur"].keys()
     assert (VOTE in told["baselines"]["deblur"]) is (protocol == "paper")
@@ -163,7 +164,7 @@ def test_a_blind_scene_shows_nobody_what_is_hidden(stack: Stack, photographs: tu
         scene = set_scene(stack, load_image(files[0]), task, seed=3)
         noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
         first, second = (contestants.restore(replace(scene, damaged=damaged), 3) for damaged in (scene.clean, noise))
-        for row in (LLM, NEAREST, RANDOM):
+        for row in (LLM, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
             assert torch.equal(first.pictures[row], second.pictures[row])
         for row in (MEAN, TELEA):
@@ -204,9 +205,11 @@ def test_token_fillings_take_what_is_near() -> None:
     ids, hidden = torch.arange(25).view(5, 5), torch.zeros(5, 5, dtype=torch.bool)
     hidden[2, 1:5] = True
     assert nearest_token_fill(ids, hidden)[2].tolist() == [10, 6, 7, 8, 9]
-    drawn = random_token_fill(ids, hidden, 3, Random(0))
-    assert torch.equal(drawn[~hidden], ids[~hidden])
-    assert int(drawn[2, 1]) in {10, 6, 16}
+    choices = {11: [10, 6], 14: [24]}
+    assert choice_fill(ids, choices)[2].tolist() == [10, 10, 12, 13, 24]
+    drawn = [choice_fill(ids, choices, Random(seed)) for seed in range(20)]
+    assert {int(fill[2, 1]) for fill in drawn} == {10, 6}
+    assert all(torch.equal(fill[3:], ids[3:]) for fill in drawn)
 
 
 @pytest.mark.parametrize("change", [{"tasks": ("juggle",)}, {"tasks": ()}])

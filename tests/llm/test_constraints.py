@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.llm.constraints import Constraint, PlaceMask, Trie
+from v2l.llm.constraints import Constraint, PlaceMask, Places, Trie
 
 END = 99
 SEQUENCES = st.sets(st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
@@ -41,7 +41,7 @@ def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> 
 def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: set[tuple[int, ...]]) -> None:
     mask = PlaceMask(sequences)
     places = [{sequence[place] for sequence in sequences if len(sequence) > place} for place in range(max(map(len, sequences)))]
-    assert [mask((7,) * place) for place in range(len(places) + 1)] == [*places, set()]
+    assert [set(mask((7,) * place).tolist()) for place in range(len(places) + 1)] == [*places, set()]
 
 
 @pytest.mark.parametrize("sequences", [[], [()], [(1,), ()]])
@@ -56,7 +56,13 @@ def test_an_empty_allowed_set_is_refused() -> None:
 
 
 def test_logits_of_allowed_ids_stay_and_others_vanish() -> None:
-    logits = torch.arange(8.0).reshape(2, 4)
-    found = Constraint(lambda generated: {len(generated)}).apply(logits, [(), (5, 5)])
-    assert found.tolist() == [[0.0, -torch.inf, -torch.inf, -torch.inf], [-torch.inf, -torch.inf, 6.0, -torch.inf]]
-    assert torch.equal(Constraint(None).apply(logits, [(), ()]), logits)
+    logits, none = torch.arange(4.0), -torch.inf
+    constraint = Constraint(lambda generated: {len(generated)})
+    assert constraint.apply(logits, ()).tolist() == [0.0, none, none, none]
+    assert constraint.apply(logits, (5, 5)).tolist() == [none, none, 2.0, none]
+    assert torch.equal(Constraint(None).apply(logits, ()), logits)
+
+
+def test_places_hold_each_place_to_its_own_set_and_end_with_the_last() -> None:
+    places = Places([{3, 1}, {2}])
+    assert [places(generated).tolist() for generated in [(), (9,), (9, 9)]] == [[1, 3], [2], []]

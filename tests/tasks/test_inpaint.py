@@ -71,22 +71,22 @@ def test_what_is_told_becomes_context(stack: Stack, image: Tensor) -> None:
 
 def test_the_log_is_a_full_prompts_answer(stack: Stack, image: Tensor) -> None:
     """The examples, read once, and the query after them give what one whole prompt gives."""
-    from v2l.llm import GenerationConfig
+    from v2l.llm import GenerationConfig, Places
     from v2l.prompts.denoise import denoise_prompt
     from v2l.tasks.inpaint import Teller
 
     settings = RestorationSettings(n_context=6, n_examples=4)
     done = inpaint(stack, image, centre_mask(image.shape[-2:]), settings)
-    teller = Teller(stack, done.tokens.local_ids[0], done.hidden, settings)
+    teller = Teller(stack, done.tokens.local_ids[0], done.hidden, settings, done.choices)
     for told in done.log:
         prompt = denoise_prompt(teller.examples[0], told.given, settings.n_predict, settings.prompt)
-        (whole,) = stack.llm.generate([prompt], GenerationConfig(len(told.ids), allowed=teller.palette(told.cells[0]), ends=False))
+        (whole,) = stack.llm.generate([prompt], GenerationConfig(len(told.ids), allowed=Places(teller.allowed(told.cells)), ends=False))
         assert whole.ids == told.ids
         assert whole.loglikelihood == pytest.approx(told.loglikelihood, abs=1e-3)
 
 
 @pytest.mark.parametrize("limit", [0, 5])
-def test_the_palette_is_the_nearest_visible_cells_or_the_whole_codebook(stack: Stack, image: Tensor, limit: int) -> None:
+def test_the_palette_is_what_visible_cells_let_expect_or_the_whole_codebook(stack: Stack, image: Tensor, limit: int) -> None:
     done = inpaint(stack, image, centre_mask(image.shape[-2:]), RestorationSettings(palette=limit))
     seen = set(done.tokens.local_ids[0][~done.hidden].tolist())
     told = {token for window in done.log for token in window.ids}
@@ -118,6 +118,13 @@ def test_without_a_visible_stretch_there_are_no_examples_and_still_an_answer(sta
     done = inpaint(stack, image, mask)
     assert int(done.hidden.sum()) == 63
     assert done.log[0].given == (int(done.tokens.local_ids[0, 0, 0]),)
+
+
+def test_a_mask_that_touches_every_token_is_refused(stack: Stack, image: Tensor) -> None:
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[::4] = True
+    with pytest.raises(V2LError, match=r"touches all 64 tokens.*a smaller mask"):
+        inpaint(stack, image[:, :64, :64], mask)
 
 
 @pytest.mark.parametrize("mask", [torch.zeros(150, 200), torch.zeros(150, 200) > 0, torch.zeros(150, 200) < 1, torch.zeros(9, 9) < 1])

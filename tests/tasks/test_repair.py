@@ -34,7 +34,8 @@ def test_the_restored_image_has_the_clean_images_size(stack: Stack, photographs:
     seen = stack.tokenizer.encode_local(whole_at_model_size(damaged, stack)[None]).flatten()
     clean = {token for other in others for token in token_pair(stack, other, corruption, clean_size(done, stack)).clean}
     assert {token for told in done.log for token in told.ids} <= {*seen.tolist(), *clean}
-    assert set(done.alike.flatten().tolist()) <= {*seen.tolist(), *clean}
+    assert all(set(told.ids) <= {token for cell in told.cells for token in done.choices[cell]} for told in done.log)
+    assert torch.equal(done.paint(done.tokens.local_ids), done.image)
 
 
 def clean_size(done: object, stack: Stack) -> tuple[int, int]:
@@ -69,3 +70,10 @@ def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(stack: S
 def test_without_examples_there_is_nothing_to_learn_from(stack: Stack, photographs: list[Tensor]) -> None:
     with pytest.raises(V2LError, match="--examples"):
         repair(stack, photographs[0], Blur(5), [], SETTINGS)
+
+
+def test_a_damage_that_moves_nothing_keeps_the_pixels_where_tokens_stay(stack: Stack, photographs: list[Tensor]) -> None:
+    image, *others = photographs
+    done = repair(stack, image, Blur(5), others, SETTINGS)
+    assert torch.allclose(done.paint(done.moved[None]), image, atol=1e-6)
+    assert not torch.allclose(done.image, image, atol=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from tiny_llm import byte_level_tokenizer, tiny_model
 from tiny_stack import tiny_stack
 
 import v2l.training.adapter as module
+from v2l.corruptions import Blur, Corruption, Rotation, Shift
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapt
 from v2l.llm.lora import Lesson, LoraTuner, Schedule
 from v2l.sources import ImageFile, find_images
 from v2l.tasks import Stack
-from v2l.tasks.whole_map import reserved_id
 from v2l.training.adapter import KINDS, LoraSettings, Teacher, masked_cells, train_adapter
 
 
@@ -26,7 +27,7 @@ class StoppedError(Exception):
 
 
 def teacher_of(stack: Stack, kinds: tuple[str, ...] = KINDS) -> Teacher:
-    return Teacher(stack.tokenizer, stack.llm, reserved_id(stack.llm), kinds)
+    return Teacher(stack.tokenizer, stack.llm, kinds)
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +48,64 @@ def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights() -> None:
     stack = tiny_stack()
     before = {name: weight.clone() for name, weight in stack.llm.model.state_dict().items()}
     tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 60, 1))
-    lesson = Lesson(list(range(30, 60)), [70, 71, 72, 73])
+    lesson = lesson_of(list(range(30, 60)), [70, 71, 72, 73], [0, 1, 2, 3])
     losses = [tuner.step(number, [lesson]) for number in range(60)]
     assert losses[-1] < losses[0] - 1
     after = {name.replace(".base_layer", "").removeprefix("base_model.model."): weight for name, weight in tuner.model.state_dict().items()}
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_the_loss_is_the_answers_cross_entropy() -> None:
+def lesson_of(prompt: list[int], answer: list[int], asked: list[int]) -> Lesson:
+    """A lesson that wants the answer and nothing else."""
+    codes = torch.arange(40, 80)
+    return Lesson(prompt, answer, asked, codes, torch.eye(len(codes))[[answer[place] - 40 for place in asked]])
+
+
+def test_the_loss_is_the_divergence_from_what_is_wanted_where_it_is_asked() -> None:
     stack = tiny_stack()
-    lesson = Lesson([40, 41, 42], [50, 51])
+    lesson = lesson_of([40, 41, 42], [50, 51, 52], [0, 2])
     with torch.inference_mode():
-        logprobs = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50, 51]])).logits[0].log_softmax(dim=-1)
-    expected = -(logprobs[2, 50] + logprobs[3, 51]) / 2
+        logits = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50, 51, 52]])).logits[0]
+    logprobs = logits[:, 40:80].log_softmax(dim=-1)
+    expected = -(logprobs[2, 50 - 40] + logprobs[4, 52 - 40]) / 2
     assert LoraTuner(stack.llm, LoraShape(), Schedule()).loss(lesson).item() == pytest.approx(expected.item(), rel=1e-4)
+    half = lesson._replace(wanted=lesson.wanted / 2 + lesson.wanted.roll(1, dims=1) / 2)
+    torn = -(logprobs[2, 10] + logprobs[2, 11] + logprobs[4, 12] + logprobs[4, 13]) / 4 - math.log(2)
+    assert LoraTuner(tiny_stack().llm, LoraShape(), Schedule()).loss(half).item() == pytest.approx(torn.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lessons_show_what_is_left_and_ask_for_what_is_missing(stack_: Stack, samples: Path, kind: str) -> None:
+def test_lessons_show_a_guess_before_every_token_and_ask_for_what_is_missing(stack_: Stack, samples: Path, kind: str) -> None:
     teacher = teacher_of(stack_)
     photograph = module.load_image(samples / "hat" / "straw.jpg")
     lesson = teacher.teach(photograph, kind, torch.Generator().manual_seed(1))
     clean = stack_.tokenizer.encode_local(stack_.tokenizer.square(photograph[None]))[0].flatten().tolist()
     hidden = masked_cells((8, 8), torch.Generator().manual_seed(1)).flatten().tolist() if kind == "mask" else [True] * 64
-    assert lesson.answer == [token for token, is_hidden in zip(clean, hidden, strict=True) if is_hidden]
-    assert lesson.prompt.count(reserved_id(stack_.llm)) == (sum(hidden) if kind == "mask" else 0)
-    assert lesson == teacher.teach(photograph, kind, torch.Generator().manual_seed(1))
+    guesses, tokens = lesson.answer[::2], lesson.answer[1::2]
+    assert lesson.asked == [2 * cell + 1 for cell in range(64) if hidden[cell]]
+    assert [tokens[cell] for cell in range(64) if hidden[cell]] == [clean[cell] for cell in range(64) if hidden[cell]]
+    assert [guesses[cell] for cell in range(64) if not hidden[cell]] == [tokens[cell] for cell in range(64) if not hidden[cell]]
+    assert lesson.codes[lesson.wanted.argmax(dim=1)].tolist() == [clean[cell] for cell in range(64) if hidden[cell]]
+    assert torch.allclose(lesson.wanted.sum(dim=1), torch.ones(sum(hidden)))
+    again = teacher.teach(photograph, kind, torch.Generator().manual_seed(1))
+    assert (again.answer, again.asked) == (lesson.answer, lesson.asked)
+
+
+def test_hidden_pixels_do_not_reach_the_guesses(stack_: Stack) -> None:
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    hidden = masked_cells((8, 8), torch.Generator().manual_seed(4))
+    noise = torch.where(teacher_of(stack_).pixels(hidden), torch.rand(3, 64, 64), image)
+    first, second = (teacher_of(stack_).teach(pixels, "mask", torch.Generator().manual_seed(4)) for pixels in (image, noise))
+    assert first.answer[::2] == second.answer[::2]
+    assert first.answer != second.answer
+
+
+@pytest.mark.parametrize("corruption", [Shift(0.25, -0.125), Rotation(1), Blur(5)], ids=str)
+def test_guesses_of_moved_content_stand_where_it_belongs(stack_: Stack, corruption: Corruption) -> None:
+    teacher = teacher_of(stack_)
+    numbers = teacher.pixels(torch.arange(64).view(8, 8)).float()[None]
+    damaged = numbers if isinstance(corruption, Blur) else corruption.damage(numbers)
+    assert damaged[0, 4::8, 4::8].flatten()[teacher.cells_before(corruption, (8, 8))].tolist() == list(range(64))
 
 
 @pytest.fixture(scope="module", name="stack_")
@@ -132,7 +165,6 @@ def test_an_adapter_changes_the_llm_that_it_belongs_to_and_no_other(files: list[
 
 
 def test_a_tuned_llm_tells_whole_maps_and_stays_blind(files: list[ImageFile], settings: LoraSettings) -> None:
-    from v2l.corruptions import Rotation
     from v2l.images import centre_mask, load_image
     from v2l.tasks import RestorationSettings, inpaint
     from v2l.tasks.repair import repair

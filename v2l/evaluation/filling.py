@@ -8,6 +8,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from v2l.tasks.asking import Choices
 from v2l.tasks.windows import nearest_visible
 
 RADIUS = 3  # pixels around each that Telea's method looks at, as in OpenCV's own example
@@ -49,18 +50,15 @@ def nearest_token_fill(ids: Tensor, hidden: Tensor) -> Tensor:
     return filled
 
 
-def random_token_fill(ids: Tensor, hidden: Tensor, palette: int, random: Random) -> Tensor:
-    """A token of any of the nearest visible cells in each hidden one: what choosing among the same tokens without an LLM gives.
+def choice_fill(ids: Tensor, choices: Choices, random: Random | None = None) -> Tensor:
+    """One of the tokens that the LLM may choose among in each cell that it tells: what choosing without an LLM gives.
 
     Args:
-        ids: (h, w) int64; hidden ones are not looked at.
-        hidden: (h, w) bool.
-        palette: how many visible cells; 0 is all.
-        random: the choice.
+        ids: (h, w) int64.
+        choices: cell ──► tokens.
+        random: the choice; None takes the first.
     """
-    flat, width = ids.flatten(), hidden.shape[1]
-    filled, count = ids.clone(), palette or ids.numel()
-    for row, column in hidden.nonzero().tolist():
-        seen = {int(flat[cell]) for cell in nearest_visible(~hidden, row * width + column, count)}
-        filled[row, column] = random.choice(sorted(seen))
-    return filled
+    filled = ids.flatten().clone()
+    for cell, tokens in choices.items():
+        filled[cell] = tokens[0] if random is None else random.choice(tokens)
+    return filled.view(ids.shape)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from v2l.corruptions import REGIONS, Blur, Rotation, Shift, corner_crop, draw_corruption
 from v2l.errors import V2LError
-from v2l.evaluation.filling import mean_fill, nearest_token_fill, random_token_fill, telea_fill
+from v2l.evaluation.filling import choice_fill, mean_fill, nearest_token_fill, telea_fill
 from v2l.evaluation.painters import in_8_bits
 from v2l.images import resize_shorter
 from v2l.tasks.asking import RestorationSettings
@@ -30,9 +30,10 @@ from v2l.tokens import ImageTokens
 
 PROTOCOLS = ("paper", "official", "blind")
 HIDING = ("inpaint", "outpaint")
-LLM, VOTE, NEAREST, RANDOM = "LLM", "plurality vote", "nearest visible token", "random visible token"
+LLM, VOTE, NEAREST = "LLM", "plurality vote", "nearest visible token"
+FIRST, RANDOM = "first of the LLM's choices", "random one of the LLM's choices"
 MEAN, TELEA, NOTHING, INVERSE = "mean fill", "Telea", "nothing done", "exact inverse"
-ALIKE, AS_DAMAGED, CEILING = "most alike example", "damaged tokens", "tokenizer itself"
+AS_DAMAGED, MOVED, CEILING = "damaged tokens", "damaged tokens, moved back", "all tokens right"
 Progress = Callable[[int, int], None]
 
 
@@ -170,29 +171,34 @@ class Contestants:
 
     def _blindly(self, scene: Scene, clean: ImageTokens, seed: int, progress: Progress | None) -> Restored:
         rows = self._blind_hidden if scene.hides else self._blind_damaged
-        ids, pictures = rows(scene, replace(self.settings.asking, seed=seed), progress)
-        ids[CEILING] = clean.local_ids[0]
-        ceiling = self._decoded(clean)
-        pictures[CEILING] = torch.where(scene.mask, ceiling, scene.clean)
+        ids, pictures = rows(scene, clean.local_ids[0], replace(self.settings.asking, seed=seed), progress)
         told = scene.hidden.flatten().nonzero().flatten()
         return Restored(ids, told, pictures | pixel_rows(scene))
 
-    def _blind_hidden(self, scene: Scene, asking: RestorationSettings, progress: Progress | None) -> tuple[dict, dict]:
+    def _blind_hidden(self, scene: Scene, clean: Tensor, asking: RestorationSettings, progress: Progress | None) -> tuple[dict, dict]:
         done = inpaint(self.stack, scene.damaged, scene.mask, asking, progress, self.examples)
         seen = done.tokens.local_ids[0]
         ids = {
             LLM: seen,
+            FIRST: choice_fill(seen, done.choices),
+            RANDOM: choice_fill(seen, done.choices, Random(asking.seed)),
             NEAREST: nearest_token_fill(seen, scene.hidden),
-            RANDOM: random_token_fill(seen, scene.hidden, asking.palette, Random(asking.seed)),
+            CEILING: torch.where(scene.hidden, clean, seen),
         }
         decoded = {row: self._decoded(done.tokens.with_local_ids(of_row[None])) for row, of_row in ids.items()}
         return ids, {row: torch.where(scene.mask, picture, scene.damaged) for row, picture in decoded.items()}
 
-    def _blind_damaged(self, scene: Scene, asking: RestorationSettings, progress: Progress | None) -> tuple[dict, dict]:
+    def _blind_damaged(self, scene: Scene, clean: Tensor, asking: RestorationSettings, progress: Progress | None) -> tuple[dict, dict]:
         done = repair(self.stack, scene.damaged, scene.corruption, self.examples, asking, progress)
-        damaged = self.stack.tokenizer.encode_local(scene.damaged[None]).cpu()[0]
-        ids = {LLM: done.tokens.local_ids[0], ALIKE: done.alike, AS_DAMAGED: damaged}
-        return ids, {row: self._decoded(done.tokens.with_local_ids(of_row[None])) for row, of_row in ids.items()}
+        ids = {
+            LLM: done.tokens.local_ids[0],
+            FIRST: choice_fill(done.moved, done.choices),
+            RANDOM: choice_fill(done.moved, done.choices, Random(asking.seed)),
+            MOVED: done.moved,
+            AS_DAMAGED: self.stack.tokenizer.encode_local(scene.damaged[None]).cpu()[0],
+            CEILING: clean,
+        }
+        return ids, {row: in_8_bits(done.paint(of_row[None])) for row, of_row in ids.items()}
 
     def _decoded(self, tokens: ImageTokens) -> Tensor:
         return in_8_bits(self.stack.tokenizer.decode(tokens)[0].cpu())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import torch
 from torch import Tensor
 
-Rule = Callable[[tuple[int, ...]], Collection[int]]
+Rule = Callable[[tuple[int, ...]], Collection[int] | Tensor]
 Allowed = Collection[int] | Rule | None
 
 
@@ -37,7 +37,23 @@ class Trie:
         return frozenset(following)
 
 
-class PlaceMask:
+class Places:
+    """At each place an id of its own set, whatever was generated before.
+
+    Args:
+        places: the sets; nothing may follow behind the last.
+    """
+
+    def __init__(self, places: Iterable[Collection[int]]) -> None:
+        self.places = [index(ids) for ids in places]
+
+    def __call__(self, generated: tuple[int, ...]) -> Tensor:
+        """The ids that may follow."""
+        place = len(generated)
+        return self.places[place] if place < len(self.places) else torch.empty(0, dtype=torch.long)
+
+
+class PlaceMask(Places):
     """The official code's mask: at each place any id that stands at this place of some sequence, so that sequences can mix.
 
     Args:
@@ -45,14 +61,10 @@ class PlaceMask:
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
-        self.sequences = frozenset(tuple(sequence) for sequence in sequences)
-        if not self.sequences or () in self.sequences:
+        found = {tuple(sequence) for sequence in sequences}
+        if not found or () in found:
             raise ValueError("a mask holds one sequence or more, and none that is empty")
-
-    def __call__(self, generated: tuple[int, ...]) -> frozenset[int]:
-        """The ids that may follow, whatever was generated before."""
-        place = len(generated)
-        return frozenset(sequence[place] for sequence in self.sequences if len(sequence) > place)
+        super().__init__({sequence[place] for sequence in found if len(sequence) > place} for place in range(max(map(len, found))))
 
 
 class Constraint:
@@ -64,22 +76,19 @@ class Constraint:
         if self.fixed is not None and not len(self.fixed):
             raise ValueError("an allowed set of token ids holds at least one")
 
-    def apply(self, logits: Tensor, generated: Sequence[tuple[int, ...]]) -> Tensor:
-        """Minus infinity for every id that may not come next; a whole row of it says that the row is complete.
+    def apply(self, logits: Tensor, generated: tuple[int, ...]) -> Tensor:
+        """Minus infinity for every id that may not come next; nothing but it says that all is generated.
 
         Args:
-            logits: (B, V).
-            generated: the new ids of each of the B rows so far.
+            logits: (V,).
+            generated: the new ids so far.
         """
         if self.rule is None and self.fixed is None:
             return logits
-        restricted = torch.full_like(logits, -torch.inf)
-        for row, ids in enumerate(generated):
-            allowed = (index(self.rule(ids)) if self.rule else self.fixed).to(logits.device)
-            restricted[row, allowed] = logits[row, allowed]
-        return restricted
+        allowed = (index(self.rule(generated)) if self.rule else self.fixed).to(logits.device)
+        return torch.full_like(logits, -torch.inf).index_copy(0, allowed, logits[allowed])
 
 
-def index(ids: Collection[int]) -> Tensor:
-    """Ids as a sorted index without doubles."""
-    return torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long)
+def index(ids: Collection[int] | Tensor) -> Tensor:
+    """Ids as a sorted index without doubles; an index is one already."""
+    return ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long)

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from v2l.errors import V2LError
-from v2l.llm.constraints import Constraint
+from v2l.llm.constraints import Allowed
 from v2l.llm.context import Context, Row, read, read_prompts
 from v2l.llm.following import likeliest_to_follow
 from v2l.llm.generation import Generation, GenerationConfig, Writer
@@ -185,7 +185,7 @@ class FrozenLLM:
         """
         rows = [self._ids(prompt, after) for prompt in prompts]
         self._check_length(rows, config.max_new_tokens, after)
-        return Writer(self.model, self.decode, self.end_ids, config, Constraint(config.allowed)).write(rows, after)
+        return Writer(self.model, self.decode, self.end_ids, config).write(rows, after)
 
     @torch.inference_mode()
     def read_all(self, prompts: Sequence[Prompt | str]) -> Context:
@@ -200,7 +200,12 @@ class FrozenLLM:
 
     @torch.inference_mode()
     def generate_mixed(
-        self, groups: Sequence[Sequence[Prompt | str]], weights: Sequence[float], config: GenerationConfig, after: Sequence[Context | None]
+        self,
+        groups: Sequence[Sequence[Prompt | str]],
+        weights: Sequence[float],
+        config: GenerationConfig,
+        after: Sequence[Context | None],
+        allowed: Sequence[Allowed] | None = None,
     ) -> list[Generation]:
         """Write one continuation for each group of K prompts, every token chosen by all of them together.
 
@@ -209,6 +214,7 @@ class FrozenLLM:
             weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
             config: how new tokens are chosen.
             after: K contexts or None; the k-th prompt of every group continues the k-th.
+            allowed: what the continuation of each group is held to, instead of what the config says for all.
 
         Raises:
             V2LError: a prompt with its new tokens is longer than the LLM's context.
@@ -216,7 +222,7 @@ class FrozenLLM:
         rows = [[self._ids(prompt, context) for prompt, context in zip(group, after, strict=True)] for group in groups]
         for k, context in enumerate(after):
             self._check_length([group[k] for group in rows], config.max_new_tokens, context)
-        return Writer(self.model, self.decode, self.end_ids, config, Constraint(config.allowed)).write_mixed(rows, weights, after)
+        return Writer(self.model, self.decode, self.end_ids, config).write_mixed(rows, weights, after, allowed)
 
     @torch.inference_mode()
     def next_tokens(self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128) -> list[tuple[int, ...]]:

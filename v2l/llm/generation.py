@@ -64,6 +64,7 @@ class Draft:
     """A generation on its way: one row of a batch."""
 
     generator: torch.Generator
+    constraint: Constraint
     ids: list[int] = field(default_factory=list)
     loglikelihood: float = 0.0
 
@@ -77,33 +78,39 @@ class Writer:
         decode: ids to text.
         end_ids: the LLM's end-of-text ids.
         config: how tokens are chosen.
-        constraint: what is allowed.
     """
 
     model: PreTrainedModel
     decode: Callable[[Iterable[int]], str]
     end_ids: Collection[int]
     config: GenerationConfig
-    constraint: Constraint
 
     def write(self, rows: Sequence[Row], after: Context | None = None) -> list[Generation]:
         """One generation per row of prompt ids, in their order; the ids that all rows share are read once."""
         return self.write_mixed([[row] for row in rows], (1.0,), [after])
 
-    def write_mixed(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], after: Sequence[Context | None]) -> list[Generation]:
+    def write_mixed(
+        self,
+        groups: Sequence[Sequence[Row]],
+        weights: Sequence[float],
+        after: Sequence[Context | None],
+        allowed: Sequence[Allowed] | None = None,
+    ) -> list[Generation]:
         """One generation per group of K prompts that it continues all at once.
 
         Args:
             groups: K rows of prompt ids each.
             weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
             after: K contexts; the k-th is continued by the k-th prompt of every group.
+            allowed: what each group's generation is held to; None holds all to the config's.
         """
+        constraints = [Constraint(self.config.allowed)] * len(groups) if allowed is None else [Constraint(one) for one in allowed]
         columns = [[group[k] for group in groups] for k in range(len(weights))]
         shared = [common_prefix(column) for column in columns]
         if groups:
             after = [read_prefix(self.model, rows[0][:n], context) for rows, n, context in zip(columns, shared, after, strict=True)]
         own = [[row[n:] for row in column] for column, n in zip(columns, shared, strict=True)]
-        drafts = [Draft(torch.Generator().manual_seed(self.config.seed + i)) for i in range(len(groups))]
+        drafts = [Draft(torch.Generator().manual_seed(self.config.seed + i), held) for i, held in enumerate(constraints)]
         for batch in batches([sum(map(len, group)) for group in groups], max(1, self.config.batch_size // len(weights))):
             contexts = read_columns(self.model, [[column[i] for i in batch] for column in own], after)
             self.write_batch([drafts[i] for i in batch], contexts, weights)
@@ -130,12 +137,12 @@ class Writer:
 
     def step(self, drafts: Sequence[Draft], logprobs: Tensor) -> list[int]:
         """Give each draft its next token, from log-probabilities (B, V); return the rows that go on."""
-        restricted = self.constraint.apply(logprobs, [tuple(draft.ids) for draft in drafts])
         going = []
         for row, draft in enumerate(drafts):
-            if restricted[row].max() == -torch.inf:
+            restricted = draft.constraint.apply(logprobs[row], tuple(draft.ids))
+            if restricted.max() == -torch.inf:
                 continue  # nothing may follow: the draft is complete
-            token = choose(restricted[row], self.config, draft.generator)
+            token = choose(restricted, self.config, draft.generator)
             if self.config.ends and token in self.end_ids:
                 continue
             draft.ids.append(token)

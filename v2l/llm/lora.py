@@ -21,10 +21,13 @@ from v2l.llm.frozen import FrozenLLM
 
 
 class Lesson(NamedTuple):
-    """One prompt with its answer, as token ids."""
+    """One prompt with its answer, and what to learn of it."""
 
-    prompt: list[int]
-    answer: list[int]
+    prompt: list[int]  # token ids
+    answer: list[int]  # token ids
+    asked: list[int]  # n places in the answer that are to be learned; the others are given
+    codes: Tensor  # (V,) int64, the token ids among which to choose there
+    wanted: Tensor  # (n, V) float32, how likely each of them is to be: rows that sum to 1
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class LoraTuner:
         self.schedule = schedule
 
     def step(self, number: int, lessons: Sequence[Lesson]) -> float:
-        """Learn from some lessons, one pass each; returns the mean cross-entropy of an answer's token.
+        """Learn from some lessons, one pass each; returns the mean of their losses.
 
         Args:
             number: of the step, from 0: it sets the learning rate.
@@ -96,15 +99,17 @@ class LoraTuner:
         return total
 
     def loss(self, lesson: Lesson) -> Tensor:
-        """Mean cross-entropy of the answer's tokens after the prompt.
+        """Mean Kullback–Leibler divergence, in nats, of what is told from what is wanted, each token after all that stands before it.
 
         Raises:
             V2LError: the lesson is longer than the LLM's context.
         """
-        length, answers = len(lesson.prompt) + len(lesson.answer), len(lesson.answer)
+        length = len(lesson.prompt) + len(lesson.answer)
         if length > self.llm.context:
             got = f"got a lesson of {length} tokens, more than the LLM {self.llm.name!r} reads at once"
             raise V2LError(got, f"{self.llm.context} tokens", "a smaller picture")
         ids = torch.tensor([[*lesson.prompt, *lesson.answer]], device=self.llm.device)
-        logits = self.model(input_ids=ids, logits_to_keep=answers + 1, use_cache=False).logits[0, :-1].float()
-        return functional.cross_entropy(logits, ids[0, -answers:])
+        places = torch.tensor(lesson.asked, device=self.llm.device) + len(lesson.prompt)
+        logits = self.model(input_ids=ids, logits_to_keep=places - 1, use_cache=False).logits[0].float()
+        codes, wanted = (tensor.to(logits.device).clone() for tensor in (lesson.codes, lesson.wanted))  # may come from inference mode
+        return functional.kl_div(logits[:, codes].log_softmax(dim=-1), wanted, reduction="batchmean")

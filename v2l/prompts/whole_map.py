@@ -1,7 +1,7 @@
-"""a token map with holes, or a damaged one ──► the prompt of a tuned LLM, whose continuation is the missing tokens.
+"""a first guess of a token map ──► the prompt of a tuned LLM, whose continuation is the map, every token behind its guess.
 
-A whole picture stands in one prompt: its global words, then its local tokens, one reserved token where any is missing. Source: our design
-for the masked restoration of the V2L Tokenizer, arXiv 2403.07874, section 4.3, whose recipe is not published.
+A whole picture stands in one row of pairs, guess and token: what a token is made from is the token before it, and what is around it comes
+before. Source: our design for the masked restoration of the V2L Tokenizer, arXiv 2403.07874, section 4.3, whose recipe is not published.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ INSTRUCTIONS = {
 }
 
 
-def whole_map_prompt(kind: str, words: Sequence[str], ids: Sequence[int]) -> Prompt:
-    """The prompt of one picture.
+def whole_map_prompt(kind: str) -> Prompt:
+    """What stands before the pairs of a picture.
 
     Args:
         kind: a key of `INSTRUCTIONS`.
-        words: its global words.
-        ids: h · w token ids in raster order, the reserved one where a token is missing.
     """
-    return Prompt((INSTRUCTIONS[kind], f"Picture: {', '.join(words)}\nInput:", tuple(ids), "\nOutput:"))
+    return Prompt((INSTRUCTIONS[kind],))
+
+
+def paired(guesses: Sequence[int], tokens: Sequence[int]) -> list[int]:
+    """Guesses and as many tokens in raster order ──► both in turn: the token of cell i stands at place 2 i + 1, behind its guess."""
+    return [token_id for pair in zip(guesses, tokens, strict=True) for token_id in pair]

@@ -8,11 +8,13 @@ arXiv 2104.08315, and Li et al., arXiv 2210.15097.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from v2l.errors import V2LError
-from v2l.llm import Context, FrozenLLM, GenerationConfig
+from v2l.llm import Context, FrozenLLM, GenerationConfig, Places
 from v2l.prompts.denoise import Window, denoise_examples, denoise_query
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.wording import check_wording
@@ -60,8 +62,9 @@ class RestorationSettings:
         temperature: 0 is greedy.
         top_k: sample among so many likeliest tokens; 0 is all.
         prompt: wording, paper, official or tuned.
-        palette: the LLM chooses among the tokens of so many visible cells, the nearest ones, or among all tokens of its examples where
-            none are hidden; 0 is the whole local codebook, in which a small LLM takes words of like meaning for one another.
+        palette: the LLM chooses among so many tokens: what the surroundings of a hidden cell let expect, what stands in the most alike
+            examples of a damaged one, all that stands in its examples by the paper's protocol; 0 is the whole local codebook, in which a
+            small LLM takes words of like meaning for one another.
         batch_tokens: windows that do not depend on each other are run together, so many prompt tokens at a time.
     """
 
@@ -108,6 +111,7 @@ class RestorationSettings:
         return tuple(tuple(draw[split :: self.splits]) for draw in draws for split in range(self.splits))
 
 
+Choices = Mapping[int, Sequence[int]]  # cell ──► tokens that may stand there, the best without an LLM first
 BLIND = RestorationSettings(**LEVERS["blind"])
 
 
@@ -118,13 +122,13 @@ class Question:
     Attributes:
         cells: raster numbers of the missing tokens.
         given: the token ids that are shown.
-        allowed: the ids that may be told.
+        allowed: the ids that may be told, for each of the cells.
         examples: one set for each prompt; empty when all questions share theirs, which were read before.
     """
 
     cells: tuple[int, ...]
     given: tuple[int, ...]
-    allowed: frozenset[int]
+    allowed: tuple[Collection[int] | Tensor, ...]
     examples: tuple[tuple[Window, ...], ...] = ()
 
 
@@ -175,7 +179,7 @@ class Asker:
         """Questions that do not depend on each other, answered in batches.
 
         Args:
-            questions: all with the same number of cells and the same allowed ids.
+            questions: all with the same number of cells.
             seed: of sampling, added to the settings'; question i draws with the i-th seed behind it.
             shared: what `read` gave, when the questions bring no examples of their own.
 
@@ -190,12 +194,12 @@ class Asker:
             settings.temperature,
             settings.top_k,
             seed=settings.seed + seed,
-            allowed=questions[0].allowed,
             ends=False,
             batch_size=len(groups[0]) * max(1, settings.batch_tokens // tokens),
         )
         after = [*(shared or [None] * settings.prompts), *([None] if settings.contrast else [])]
-        answers = self.llm.generate_mixed(groups, settings.weights, config, after)
+        allowed = [Places(question.allowed) for question in questions]
+        answers = self.llm.generate_mixed(groups, settings.weights, config, after, allowed)
         return [Told(question.cells, question.given, new.ids, new.loglikelihood) for question, new in zip(questions, answers, strict=True)]
 
     def _prompts(self, question: Question, shared: bool) -> list[Prompt]:

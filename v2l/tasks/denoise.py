@@ -7,7 +7,7 @@ Source: V2L Tokenizer, arXiv 2403.07874, section 4.3; the official code for the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -124,9 +124,9 @@ class Restorer:
         allowed: the ids that may be told.
     """
 
-    def __init__(self, asker: Asker, damage: Damage, draws: Sequence[Sequence[Support]], allowed: frozenset[int]) -> None:
+    def __init__(self, asker: Asker, damage: Damage, draws: Sequence[Sequence[Support]], allowed: Collection[int]) -> None:
         settings = asker.settings
-        self.asker, self.draws, self.allowed = asker, draws, allowed
+        self.asker, self.draws, self.allowed = asker, draws, torch.tensor(sorted(allowed))
         self.ids, self.damaged = damage.damaged.flatten().tolist(), damage.damaged.flatten().tolist()
         self.known = (~damage.hidden).flatten().tolist()
         n_context = settings.n_context if damage.sequential else settings.n_before
@@ -141,7 +141,7 @@ class Restorer:
                 cells = [*self.view.cells(everywhere, window), *window]
                 given = tuple(self.damaged[cell] for cell in cells)
                 examples = self._examples(window, lambda support, cells=cells: tuple(support.damaged[cell] for cell in cells))
-                questions.append(Question(tuple(window), given, self.allowed, examples))
+                questions.append(Question(tuple(window), given, (self.allowed,) * size, examples))
             for start in range(0, len(questions), ASKED):
                 for told in self.asker.ask(questions[start : start + ASKED], start):
                     yield self._keep(told)
@@ -155,7 +155,7 @@ class Restorer:
                 self.known[cell] = True
         contexts = self._contexts(windows, views)
         for number, (window, cells) in enumerate(zip(windows, views, strict=True)):
-            question = Question(tuple(window), tuple(self.ids[cell] for cell in cells), self.allowed)
+            question = Question(tuple(window), tuple(self.ids[cell] for cell in cells), (self.allowed,) * len(window))
             (told,) = self.asker.ask([question], number, next(contexts))
             yield self._keep(told)
 

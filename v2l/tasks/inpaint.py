@@ -16,10 +16,11 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context
-from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings, Told
+from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.stack import Stack
-from v2l.tasks.whole_map import tell_hidden
-from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, nearest_visible, visible_examples
+from v2l.tasks.whole_map import tell_map
+from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
+from v2l.tokenizer.likeness import expected
 from v2l.tokens import ImageTokens
 
 MID_GREY = 0.5
@@ -36,6 +37,7 @@ class Inpainted:
         tokens: the tokens that were decoded, B = 1.
         hidden: (h, w) bool, the cells that the LLM told.
         log: one entry per window, in the order told.
+        choices: cell ──► the tokens that its surroundings let expect, the most alike first: the first is the answer without an LLM.
         candidates: log-likelihood of every candidate; the likeliest is what came out.
     """
 
@@ -43,6 +45,7 @@ class Inpainted:
     tokens: ImageTokens
     hidden: Tensor
     log: tuple[Told, ...]
+    choices: Choices
     candidates: tuple[float, ...]
 
 
@@ -65,22 +68,28 @@ def inpaint(
         examples: other images (3, H, W), which may serve as examples beside the visible part.
 
     Raises:
-        V2LError: the mask does not fit, is empty or full, the image is smaller than one window, or the prompt is longer than the LLM's
-            context.
+        V2LError: the mask does not fit, is empty or full, or touches every token; the image is smaller than one window; or the prompt is
+            longer than the LLM's context.
     """
     settings = settings or BLIND
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
     tokens = stack.tokenizer.encode(whole_at_model_size(grey, stack)[None], crop=False)
-    hidden = hidden_cells(mask, tuple(tokens.local_ids.shape[-2:]))
+    ids, hidden = tokens.local_ids[0].cpu(), hidden_cells(mask, tuple(tokens.local_ids.shape[-2:]))
+    if hidden.all():
+        raise V2LError(
+            f"got a mask that touches all {hidden.numel()} tokens of the image", "a mask that leaves some whole", "a smaller mask"
+        )
+    cells = hidden.flatten().nonzero().flatten().tolist()
+    choices = dict(zip(cells, expected(stack.tokenizer, ids, hidden, settings.palette or 1), strict=True))
     if stack.llm.adapter is None:
-        logs = Teller(stack, tokens.local_ids[0], hidden, settings, [token_map(example, stack) for example in examples]).tell(progress)
+        logs = Teller(stack, ids, hidden, settings, choices, [token_map(example, stack) for example in examples]).tell(progress)
     else:
-        logs = tell_hidden(stack, tokens.local_ids[0], hidden, tokens.strings(), settings)
+        logs = tell_map(stack, "mask", ids.flatten().tolist(), choices, settings)
     best = likeliest(logs)
     told = tokens.with_local_ids(filled(tokens.local_ids.cpu(), best))
     painted = resize(stack.tokenizer.decode(told)[0].cpu(), tuple(image.shape[-2:]))
-    return Inpainted(torch.where(mask, painted, image), told, hidden, tuple(best), tuple(map(likelihood, logs)))
+    return Inpainted(torch.where(mask, painted, image), told, hidden, tuple(best), choices, tuple(map(likelihood, logs)))
 
 
 def likelihood(log: Sequence[Told]) -> float:
@@ -137,18 +146,21 @@ class Teller:
         ids: (h, w) int64 token ids; the hidden ones are never read.
         hidden: (h, w) bool.
         settings: how the LLM is asked.
+        choices: of every hidden cell the ids that may be told; a palette of 0 allows all.
         others: tokens of other images, for examples.
     """
 
-    def __init__(self, stack: Stack, ids: Tensor, hidden: Tensor, settings: RestorationSettings, others: Sequence[TokenMap] = ()) -> None:
+    def __init__(
+        self, stack: Stack, ids: Tensor, hidden: Tensor, settings: RestorationSettings, choices: Choices, others: Sequence[TokenMap] = ()
+    ) -> None:
         own = TokenMap(ids.flatten().tolist(), hidden.flatten().tolist(), hidden.shape[1])
         self.rows = [list(own.ids) for _ in range(settings.candidates)]
-        self.settings, self.visible = settings, ~hidden
-        self.known = self.visible.flatten().tolist()
+        self.settings, self.choices = settings, choices
+        self.known = (~hidden).flatten().tolist()
         self.view = View(own.width, settings.n_context, settings.n_predict, settings.above)
         windows = hidden_windows(own.hidden, settings.n_predict)
         self.windows = centre_out(windows, (hidden.shape[0], hidden.shape[1])) if settings.order == "centre-out" else windows
-        self.codebook = frozenset(stack.tokenizer.local_codebook.token_ids.tolist())
+        self.codebook = stack.tokenizer.local_codebook.token_ids
         random = Random(settings.seed)
         drawn = [visible_examples([own, *others], self.view, settings.n_examples, random) for _ in range(settings.draws)]
         self.examples = settings.deal(drawn)
@@ -166,7 +178,7 @@ class Teller:
 
     def tell_window(self, number: int, window: list[int], shared: list[Context]) -> list[Told]:
         """Predict the tokens of one window, once for each candidate, and keep them."""
-        cells, allowed = self.view.cells(self.known, window), self.palette(window[0])
+        cells, allowed = self.view.cells(self.known, window), self.allowed(window)
         questions = [Question(tuple(window), tuple(row[cell] for cell in cells), allowed) for row in self.rows]
         answers = self.asker.ask(questions, number * len(questions), shared)
         for row, told in zip(self.rows, answers, strict=True):
@@ -176,7 +188,6 @@ class Teller:
             self.known[cell] = True
         return answers
 
-    def palette(self, cell: int) -> frozenset[int]:
-        """The tokens that may stand at a cell: those of the nearest visible cells, or all when no limit is set or no cell is visible."""
-        near = nearest_visible(self.visible, cell, self.settings.palette)
-        return frozenset(self.rows[0][place] for place in near) or self.codebook
+    def allowed(self, window: Sequence[int]) -> tuple[Sequence[int] | Tensor, ...]:
+        """The tokens that may stand at each cell."""
+        return tuple(self.choices[cell] if self.settings.palette else self.codebook for cell in window)

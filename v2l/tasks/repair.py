@@ -1,13 +1,15 @@
 """damaged image + pairs of other images, clean and damaged alike ──► the restored image: blind, as a user has it.
 
 Nobody knows the clean image. The frozen LLM sees windows of damaged tokens beside the clean ones of other images, and tells the clean
-ones of this image. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
+ones of this image. Where a damage moves things, which damaged tokens belong to a window is told from the other images alone.
+Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,11 +18,12 @@ from v2l.corruptions import Blur, Corruption, Rotation, Shift
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.prompts.denoise import Window
-from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings, Told
+from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.inpaint import filled, likeliest, whole_at_model_size
 from v2l.tasks.stack import Stack
 from v2l.tasks.whole_map import tell_map
 from v2l.tasks.windows import View, hidden_windows
+from v2l.tokenizer.likeness import entries_of, sources
 from v2l.tokens import ImageTokens
 
 ASKED = 32  # windows that are asked in one call
@@ -28,17 +31,11 @@ KINDS = {Blur: "deblur", Shift: "unshift", Rotation: "unrotate"}
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One example image as tokens.
+class Pair(NamedTuple):
+    """One example image as tokens."""
 
-    Attributes:
-        clean: h · w ids.
-        damaged: as many, of the same image damaged.
-    """
-
-    clean: tuple[int, ...]
-    damaged: tuple[int, ...]
+    clean: tuple[int, ...]  # h · w ids
+    damaged: tuple[int, ...]  # as many, of the same image damaged
 
 
 @dataclass(frozen=True)
@@ -46,16 +43,21 @@ class Repaired:
     """What comes out.
 
     Attributes:
-        image: (3, H, W) in [0, 1], the decoder's picture; sides exchanged where the damage had exchanged them.
-        tokens: the tokens that were decoded, B = 1.
+        image: (3, H, W) in [0, 1]; sides exchanged where the damage had exchanged them. The decoder's picture; of a damage that moves
+            nothing the damaged image itself with what the decoder paints otherwise for the told tokens than for the damaged ones.
+        tokens: the tokens that were told, B = 1.
         log: one entry per window.
-        alike: (h, w) int64, the clean tokens of the most alike example stretches: the answer without an LLM.
+        choices: cell ──► the tokens that may stand there, the most alike example's first.
+        moved: (h, w) int64, the damaged tokens where their content belongs.
+        paint: (1, h, w) token ids ──► their image, as `image` was made.
     """
 
     image: Tensor
     tokens: ImageTokens
     log: tuple[Told, ...]
-    alike: Tensor
+    choices: Choices
+    moved: Tensor
+    paint: Callable[[Tensor], Tensor]
 
 
 def repair(
@@ -73,7 +75,7 @@ def repair(
         image: (3, H, W) float32 in [0, 1].
         corruption: what the image is thought to have gone through; it damages the examples in the same way, and the LLM is not told.
         examples: clean images (3, H, W) of any size.
-        settings: how the LLM is asked; a palette allows the tokens of this image and of the clean examples, 0 the whole codebook.
+        settings: how the LLM is asked.
         progress: told (windows done, windows in all).
 
     Raises:
@@ -87,16 +89,27 @@ def repair(
     turned = corruption.damage(torch.zeros(1, *damaged.shape[-2:])).shape[-2:]  # of a clean image that would be damaged to this shape
     pairs = [token_pair(stack, example, corruption, (turned[0], turned[1])) for example in examples]
     grid = tuple(side // stack.tokenizer.factor for side in turned)
-    seen = tuple(tokens.local_ids.flatten().tolist())
-    mender = Mender(stack, seen, grid[1], pairs, settings)
+    shapes = ((len(pairs), *grid), (len(pairs), *tokens.local_ids.shape[-2:]))
+    ids = (torch.tensor(grids).view(shape) for grids, shape in zip(zip(*pairs, strict=True), shapes, strict=True))
+    source = sources(*(entries_of(stack.tokenizer, of_images) for of_images in ids))
+    pairs = [Pair(pair.clean, tuple(pair.damaged[cell] for cell in source)) for pair in pairs]
+    moved = tokens.local_ids.flatten().cpu()[source]
+    mender = Mender(stack, tuple(moved.tolist()), grid[1], pairs, settings)
     if stack.llm.adapter is None:
         log = mender.tell(progress)
     else:
-        log = likeliest(tell_map(stack, KINDS[type(corruption)], tokens.strings(), seen, tuple(range(len(seen))), settings))
-    told = tokens.with_local_ids(filled(tokens.local_ids.cpu(), log).view(1, *grid))
+        guesses = {cell: list(dict.fromkeys([own, *mender.choices[cell]])) for cell, own in enumerate(moved.tolist())}
+        log = likeliest(tell_map(stack, KINDS[type(corruption)], moved.tolist(), guesses, settings))
     size = corruption.damage(torch.zeros(1, *image.shape[-2:])).shape[-2:]
-    picture = resize(stack.tokenizer.decode(told)[0].cpu(), (size[0], size[1]))
-    return Repaired(picture, told, tuple(log), torch.tensor(mender.alike()).view(grid))
+
+    def paint(ids: Tensor) -> Tensor:
+        picture = resize(stack.tokenizer.decode(tokens.with_local_ids(ids))[0].cpu(), (size[0], size[1]))
+        if source != list(range(len(source))):
+            return picture
+        return (image + picture - resize(stack.tokenizer.decode(tokens)[0].cpu(), (size[0], size[1]))).clamp(0, 1)
+
+    told = filled(moved.view(1, *grid), log)
+    return Repaired(paint(told), tokens.with_local_ids(told), tuple(log), mender.choices, moved.view(grid), paint)
 
 
 def token_pair(stack: Stack, example: Tensor, corruption: Corruption, size: tuple[int, int]) -> Pair:
@@ -113,7 +126,7 @@ class Mender:
 
     Args:
         stack: gives the LLM, the ids that it may use, and how alike two of them are.
-        damaged: h · w ids in raster order.
+        damaged: h · w ids in raster order of the clean grid.
         width: w of the clean grid.
         pairs: example images.
         settings: how the LLM is asked.
@@ -125,8 +138,16 @@ class Mender:
         self.windows = hidden_windows([True] * len(damaged), settings.n_predict)
         self.asker = Asker(stack.llm, settings)
         self.likeness = Likeness(stack, damaged, [pair.damaged for pair in pairs])
-        seen = {*damaged, *(token_id for pair in pairs for token_id in pair.clean)}
-        self.allowed = frozenset(seen) if settings.palette else frozenset(stack.tokenizer.local_codebook.token_ids.tolist())
+        self.codebook = stack.tokenizer.local_codebook.token_ids
+        places = [self.likeness.nearest(window, max(settings.n_examples * settings.draws, settings.palette, 1)) for window in self.windows]
+        self.places = dict(zip(map(tuple, self.windows), places, strict=True))
+        self.choices = {cell: self.choice(window, number) for window in self.windows for number, cell in enumerate(window)}
+
+    def choice(self, window: Sequence[int], number: int) -> list[int]:
+        """What may stand at one cell of a window: the clean tokens of the most alike examples, and its own if any of these kept theirs."""
+        alike = [(self.pairs[image], start + number) for image, start in self.places[tuple(window)][: max(1, self.asker.settings.palette)]]
+        kept = any(pair.clean[cell] == pair.damaged[cell] for pair, cell in alike)
+        return list(dict.fromkeys([*(pair.clean[cell] for pair, cell in alike), *([self.damaged[window[number]]] if kept else [])]))
 
     def tell(self, progress: Progress | None = None) -> list[Told]:
         """Tell every window, many in one batch."""
@@ -146,23 +167,14 @@ class Mender:
         def shown(ids: Sequence[int], cells: Sequence[int]) -> tuple[int, ...]:
             return tuple(ids[cell] for cell in [*self.view.cells(everywhere, cells), *cells])
 
-        places = self.likeness.nearest(window, settings.n_examples * settings.draws)
         examples = []
-        for number, start in reversed(places):  # the most alike stands nearest to the question
+        for number, start in reversed(self.places[tuple(window)][: settings.n_examples * settings.draws]):  # the most alike comes last
             cells = range(start, start + len(window))
             pair = self.pairs[number]
             examples.append(Window(shown(pair.damaged, cells), tuple(pair.clean[cell] for cell in cells)))
         draws = [examples[draw :: settings.draws] for draw in range(settings.draws)]
-        return Question(tuple(window), shown(self.damaged, window), self.allowed, settings.deal(draws))
-
-    def alike(self) -> list[int]:
-        """The clean tokens of the most alike stretch of any example, window by window: h · w ids."""
-        ids = list(self.damaged)
-        for window in self.windows:
-            ((number, start),) = self.likeness.nearest(window, 1)
-            for cell, token_id in zip(window, self.pairs[number].clean[start : start + len(window)], strict=True):
-                ids[cell] = token_id
-        return ids
+        allowed = tuple(self.choices[cell] if settings.palette else self.codebook for cell in window)
+        return Question(tuple(window), shown(self.damaged, window), allowed, settings.deal(draws))
 
 
 class Likeness:
@@ -175,11 +187,7 @@ class Likeness:
     """
 
     def __init__(self, stack: Stack, damaged: Sequence[int], others: Sequence[Sequence[int]]) -> None:
-        tokenizer = stack.tokenizer
-        row_of = tokenizer.local_codebook.row_of_token
-        rows = torch.tensor([[[row_of[token_id] for token_id in ids]] for ids in (damaged, *others)], device=tokenizer.device)
-        with torch.inference_mode():
-            entries = tokenizer.quantizer.lookup(rows)[:, :, 0].movedim(1, -1).float().cpu()  # (1 + images, h · w, d)
+        entries = entries_of(stack.tokenizer, torch.tensor([damaged, *others]))  # (1 + images, h · w, d)
         self.own, self.others = entries[0], entries[1:]
 
     def nearest(self, window: Sequence[int], count: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""a token map with holes, or a damaged one ──► the tokens that a tuned LLM tells, all in one answer.
+"""a first guess of a token map ──► the map that a tuned LLM tells, all in one answer.
 
 The same prompt as in `v2l train-lora`; see `v2l/prompts/whole_map.py`.
 """
@@ -7,51 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from v2l.llm import FrozenLLM, GenerationConfig
+from v2l.llm import GenerationConfig, Places
 from v2l.prompts.whole_map import whole_map_prompt
-from v2l.tasks.asking import RestorationSettings, Told
+from v2l.tasks.asking import Choices, RestorationSettings, Told
 from v2l.tasks.stack import Stack
 
 
-def reserved_id(llm: FrozenLLM) -> int:
-    """The token id that stands where a token is missing: the first mark of the LLM, which is no word."""
-    return min(llm.special_ids)
-
-
-def tell_hidden(stack: Stack, ids: Tensor, hidden: Tensor, words: Sequence[str], settings: RestorationSettings) -> list[list[Told]]:
-    """Tell the hidden cells of a token map; returns a log for each candidate.
-
-    Args:
-        stack: gives the tuned LLM and the ids that it may use.
-        ids: (h, w) int64; the hidden ones are never read.
-        hidden: (h, w) bool.
-        words: global words of the picture.
-        settings: candidates, temperature, top_k and seed are used.
-    """
-    shown = ids.masked_fill(hidden, reserved_id(stack.llm)).flatten().tolist()
-    cells = tuple(hidden.flatten().nonzero().flatten().tolist())
-    return tell_map(stack, "mask", words, shown, cells, settings)
-
-
-def tell_map(
-    stack: Stack, kind: str, words: Sequence[str], shown: Sequence[int], cells: tuple[int, ...], settings: RestorationSettings
-) -> list[list[Told]]:
+def tell_map(stack: Stack, kind: str, seen: Sequence[int], choices: Choices, settings: RestorationSettings) -> list[list[Told]]:
     """Tell some cells of a token map after one prompt; returns a log for each candidate.
 
     Args:
         stack: gives the tuned LLM and the ids that it may use.
         kind: mask, deblur, unshift or unrotate.
-        words: global words of the picture.
-        shown: h · w token ids, as the prompt shows them.
-        cells: raster numbers of the cells to tell.
-        settings: candidates, temperature, top_k and seed are used.
+        seen: h · w token ids in raster order; those of the cells to tell are not looked at.
+        choices: of every cell to tell the ids that may be told; the first is its guess. A palette of 0 allows all.
+        settings: candidates, temperature, top_k, seed and palette are used.
 
     Raises:
         V2LError: prompt and answer together are longer than the LLM's context.
     """
-    allowed = frozenset(stack.tokenizer.local_codebook.token_ids.tolist())
-    config = GenerationConfig(len(cells), settings.temperature, settings.top_k, seed=settings.seed, allowed=allowed, ends=False)
-    answers = stack.llm.generate([whole_map_prompt(kind, words, shown)] * settings.candidates, config)
-    return [[Told(cells, tuple(shown), new.ids, new.loglikelihood)] for new in answers]
+    guesses = [choices[cell][0] if cell in choices else token_id for cell, token_id in enumerate(seen)]
+    codebook = stack.tokenizer.local_codebook.token_ids
+    allowed = [choices.get(cell, [guess]) if settings.palette or cell not in choices else codebook for cell, guess in enumerate(guesses)]
+    places = Places(place for guess, may in zip(guesses, allowed, strict=True) for place in ([guess], may))
+    config = GenerationConfig(2 * len(guesses), settings.temperature, settings.top_k, seed=settings.seed, allowed=places, ends=False)
+    answers = stack.llm.generate([whole_map_prompt(kind)] * settings.candidates, config)
+    cells = tuple(choices)
+    return [[Told(cells, tuple(guesses), tuple(new.ids[2 * cell + 1] for cell in cells), new.loglikelihood)] for new in answers]

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
-from v2l.corruptions import draw_corruption, lower_cells
+from v2l.corruptions import Corruption, draw_corruption, lower_cells
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
 from v2l.llm.lora import Lesson, LoraTuner, Schedule
-from v2l.prompts.whole_map import INSTRUCTIONS, whole_map_prompt
+from v2l.prompts.whole_map import INSTRUCTIONS, paired, whole_map_prompt
 from v2l.sources import ImageFile, image_size
+from v2l.tokenizer.likeness import entries_of, expected
 from v2l.tokenizer.model import V2LTokenizer
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
@@ -34,6 +35,7 @@ KIND, SCHEMA = "adapter-training", 1
 KINDS = tuple(INSTRUCTIONS)
 MASKED = 0.3  # of the cells, when they are masked at random
 MID_GREY = 0.5
+SOFTNESS = 0.8  # squared distance of entries at which a token is e times less wanted than the right one
 OnStep = Callable[[int, float], None]
 
 
@@ -74,14 +76,12 @@ class Teacher:
     Attributes:
         tokenizer: images to tokens.
         llm: whose words they are.
-        reserved: the token id that stands where a token is missing.
         kinds: what the lessons are about.
         seed: of the order and of what happens to the photographs.
     """
 
     tokenizer: V2LTokenizer
     llm: FrozenLLM
-    reserved: int
     kinds: tuple[str, ...]
     seed: int = 0
 
@@ -98,21 +98,48 @@ class Teacher:
         return self.teach(load_image(images[order[place]]), kind, generator)
 
     def teach(self, photograph: Tensor, kind: str, generator: torch.Generator) -> Lesson:
-        """A photograph (3, H, W), damaged ──► the prompt with what is left of its tokens, and the clean tokens that are missing."""
+        """A photograph (3, H, W), damaged ──► the prompt with a first guess of its tokens, and the clean ones.
+
+        Hidden cells are guessed from those around, as in use; moved ones stand where the damage, which the teacher knows, took them from.
+        """
         clean = self.tokenizer.square(photograph[None])
         answer = self.tokenizer.encode_local(clean)[0].cpu()
+        grid = (answer.shape[0], answer.shape[1])
         if kind == "mask":
-            hidden = masked_cells((answer.shape[0], answer.shape[1]), generator)
-            factor = self.tokenizer.factor
-            mask = hidden.repeat_interleave(factor, 0).repeat_interleave(factor, 1)
-            seen = self.tokenizer.encode(torch.where(mask, MID_GREY, clean), crop=False)
-            shown = seen.local_ids[0].cpu().masked_fill(hidden, self.reserved)
-            answer = answer[hidden]
+            hidden = masked_cells(grid, generator)
+            seen = self.tokenizer.encode_local(torch.where(self.pixels(hidden), MID_GREY, clean))[0].cpu()
+            guess = seen.clone()
+            guess[hidden] = torch.tensor([best for best, *_ in expected(self.tokenizer, seen, hidden, 1)])
+            answer = torch.where(hidden, answer, seen)
         else:
-            seen = self.tokenizer.encode(draw_corruption(kind, generator).damage(clean).contiguous(), crop=False)
-            shown = seen.local_ids[0]
-        prompt = whole_map_prompt(kind, seen.strings(), shown.flatten().tolist())
-        return Lesson(self.llm.encode(prompt), answer.flatten().tolist())
+            hidden = torch.ones(grid, dtype=torch.bool)
+            corruption = draw_corruption(kind, generator)
+            seen = self.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
+            guess = seen.flatten()[self.cells_before(corruption, grid)]
+        cells = hidden.flatten().nonzero().flatten()
+        return Lesson(
+            self.llm.encode(whole_map_prompt(kind)),
+            paired(guess.flatten().tolist(), answer.flatten().tolist()),
+            (2 * cells + 1).tolist(),
+            self.tokenizer.local_codebook.token_ids,
+            self.alike(answer.flatten()[cells]),
+        )
+
+    def alike(self, ids: Tensor) -> Tensor:
+        """How likely each entry of the codebook is to stand for each of n tokens, by the distance of their entries: (n, V) float32."""
+        with torch.inference_mode():
+            entries = self.tokenizer.quantizer.entries().float().cpu()
+        return (-torch.cdist(entries_of(self.tokenizer, ids), entries).square() / SOFTNESS).softmax(dim=1)
+
+    def pixels(self, cells: Tensor) -> Tensor:
+        """Cells (h, w) ──► (H, W), each as many pixels wide and high as a token covers."""
+        return cells.repeat_interleave(self.tokenizer.factor, 0).repeat_interleave(self.tokenizer.factor, 1)
+
+    def cells_before(self, corruption: Corruption, grid: tuple[int, int]) -> Tensor:
+        """For every clean cell in raster order the damaged one to which the middle of its content went: (h · w,) int64."""
+        numbers = self.pixels(torch.arange(grid[0] * grid[1]).view(grid)).float()[None]
+        back, middle = corruption.undo(numbers), self.tokenizer.factor // 2
+        return (numbers if back is None else back)[0, middle :: self.tokenizer.factor, middle :: self.tokenizer.factor].flatten().long()
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:

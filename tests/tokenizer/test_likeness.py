@@ -1,0 +1,52 @@
+"""What surroundings let expect: near and alike tokens, of visible cells only."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_stack import tiny_stack
+
+from v2l.tokenizer.likeness import entries_of, expected, sources
+
+TOKENIZER = tiny_stack().tokenizer
+CODES = TOKENIZER.local_codebook.token_ids
+
+
+def grid(seed: int = 0) -> torch.Tensor:
+    return CODES[torch.randint(len(CODES), (6, 6), generator=torch.Generator().manual_seed(seed))]
+
+
+def test_entries_are_the_quantizers() -> None:
+    ids = grid()
+    entries = TOKENIZER.quantizer.entries()
+    for place in ((0, 0), (3, 5)):
+        assert torch.equal(entries_of(TOKENIZER, ids)[place], entries[TOKENIZER.local_codebook.row_of_token[int(ids[place])]])
+
+
+def test_hidden_tokens_are_not_looked_at() -> None:
+    hidden = torch.zeros(6, 6, dtype=torch.bool)
+    hidden[2:5, 1:4] = True
+    ids = grid()
+    first = expected(TOKENIZER, ids, hidden, 3)
+    assert first == expected(TOKENIZER, torch.where(hidden, grid(9), ids), hidden, 3)
+    assert len(first) == 9
+    assert all(set(tokens) <= set(ids[~hidden].tolist()) and len(set(tokens)) == len(tokens) == 3 for tokens in first)
+
+
+def test_between_equal_tokens_the_same_is_expected() -> None:
+    ids = torch.full((6, 6), int(CODES[3]))
+    ids[:, 3:] = CODES[8]
+    hidden = torch.zeros(6, 6, dtype=torch.bool)
+    hidden[2, 1] = hidden[2, 4] = True
+    assert [tokens[0] for tokens in expected(TOKENIZER, ids, hidden, 2)] == [int(CODES[3]), int(CODES[8])]
+    assert expected(TOKENIZER, ids, ids == CODES[8], 5) == [[int(CODES[3])]] * 18
+
+
+@pytest.mark.parametrize(("shape", "turns", "shift"), [((6, 6), 0, (2, 5)), ((6, 6), 1, (0, 0)), ((4, 6), 3, (1, 0)), ((6, 6), 0, (0, 0))])
+def test_where_things_went_is_told_from_one_pair(shape: tuple[int, int], turns: int, shift: tuple[int, int]) -> None:
+    numbers = torch.arange(24 if shape == (4, 6) else 36).view(1, *shape)
+    damaged = torch.rot90(numbers.roll(shift, dims=(1, 2)), turns, dims=(1, 2))
+    entries = torch.randn(numbers.numel(), 5, generator=torch.Generator().manual_seed(0))
+    noise = 0.3 * torch.randn(*damaged.shape, 5, generator=torch.Generator().manual_seed(1))
+    found = sources(entries[numbers], entries[damaged] + noise)
+    assert damaged.flatten()[found].tolist() == numbers.flatten().tolist()
