@@ -53,12 +53,11 @@ def train_lora(
         images = find_images(*places)
         stack = load_stack(given, checkpoint, llm)
         record = {"output": str(run / "adapter"), "of": steps, "photographs": len(images), "stack": stack.describe()}
-        teacher = Teacher(stack.tokenizer, stack.llm, settings.kinds, given.seed)
+        teacher = Teacher(stack, settings.kinds, seed=given.seed)
         with progress() as tell:
             done = train_adapter(
                 teacher,
                 images,
-                stack.codebook_fingerprint,
                 settings,
                 lambda step, loss: tell("training", step, steps, f"loss {loss:.3f}"),
             )

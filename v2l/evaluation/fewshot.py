@@ -27,7 +27,6 @@ from v2l.tasks.reading import Progress, read_images
 from v2l.tasks.stack import Stack
 
 CONTROL = "shuffled LLM"
-SHUFFLED_FOR = 10  # episodes; so that the figure is not that of one shuffle alone
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class FewShotEvaluation:
         folder: one folder of images a class.
         settings: episodes a cell, their seed, and how the LLM is asked where the cell does not say.
         grid: which cells.
-        control: whether the LLM with its weights shuffled is asked too, shuffled anew every few episodes.
+        control: whether the LLM with its weights shuffled is asked too, shuffled anew for every episode.
     """
 
     stack: Stack
@@ -207,13 +206,12 @@ class FewShotEvaluation:
             yield from self._cell_answers(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
 
     def _cell_answers(self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int) -> Iterator[Record]:
-        method, control = cell.method(self.settings.method), None
+        method = cell.method(self.settings.method)
         images = read_images(self.stack.tokenizer, images_of(episodes), method.words)
         for number, episode in enumerate(episodes, first):
             record = {"cell": asdict(cell)} | asdict(classify(self.stack.llm, episode, images, method, names))
             if self.control:
-                if control is None or number % SHUFFLED_FOR == 0:
-                    control = shuffled(self.stack.llm, self.settings.seed + number // SHUFFLED_FOR)
+                control = shuffled(self.stack.llm, self.settings.seed + number)  # anew: one shuffle errs in its own way in every episode
                 record["control"] = classify(control, episode, images, method).right
             yield record
 

@@ -68,7 +68,7 @@ def belongs_to(llm: FrozenLLM, codebook: str) -> dict[str, Any]:
 
 
 def save_adapter(model: PeftModel, folder: str | Path, shape: LoraShape, facts: Mapping[str, Any]) -> None:
-    """Write an adapter as one directory.
+    """Write an adapter as one directory, in half precision.
 
     Args:
         model: what `with_adapter` gave.
@@ -80,7 +80,7 @@ def save_adapter(model: PeftModel, folder: str | Path, shape: LoraShape, facts: 
         V2LError: the place cannot be written; an older adapter there stays as it was.
     """
     with write_directory(folder) as draft:
-        save_tensors(draft / WEIGHTS, get_peft_model_state_dict(model))
+        save_tensors(draft / WEIGHTS, {name: weight.half() for name, weight in get_peft_model_state_dict(model).items()})
         write_manifest(draft, {"kind": KIND, "schema": SCHEMA, "shape": asdict(shape), **facts})
 
 

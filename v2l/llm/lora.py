@@ -17,17 +17,16 @@ from torch.optim import AdamW
 
 from v2l.errors import V2LError
 from v2l.llm.adapters import LoraShape, with_adapter
+from v2l.llm.context import read
 from v2l.llm.frozen import FrozenLLM
 
 
-class Lesson(NamedTuple):
-    """One prompt with its answer, and what to learn of it."""
+class Exercise(NamedTuple):
+    """One choice of a next token."""
 
     prompt: list[int]  # token ids
-    answer: list[int]  # token ids
-    asked: list[int]  # n places in the answer that are to be learned; the others are given
-    codes: Tensor  # (V,) int64, the token ids among which to choose there
-    wanted: Tensor  # (n, V) float32, how likely each of them is to be: rows that sum to 1
+    choices: list[int]  # n token ids
+    wanted: Tensor  # (n,) float32, how likely each of them is to be; the sum is 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class LoraTuner:
         self.optimizer = AdamW(list(self.weights.values()), lr=schedule.rate, weight_decay=0.0)
         self.schedule = schedule
 
-    def step(self, number: int, lessons: Sequence[Lesson]) -> float:
+    def step(self, number: int, lessons: Sequence[Sequence[Exercise]]) -> float:
         """Learn from some lessons, one pass each; returns the mean of their losses.
 
         Args:
@@ -83,7 +82,7 @@ class LoraTuner:
             lessons: what to learn from.
 
         Raises:
-            V2LError: a lesson is longer than the LLM's context, or the loss is not finite.
+            V2LError: an exercise is longer than the LLM's context, or the loss is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.at(number)
@@ -98,18 +97,19 @@ class LoraTuner:
         self.optimizer.step()
         return total
 
-    def loss(self, lesson: Lesson) -> Tensor:
-        """Mean Kullback–Leibler divergence, in nats, of what is told from what is wanted, each token after all that stands before it.
+    def loss(self, lesson: Sequence[Exercise]) -> Tensor:
+        """Mean Kullback–Leibler divergence, in nats, of the LLM's choices among what is allowed from what is wanted.
 
         Raises:
-            V2LError: the lesson is longer than the LLM's context.
+            V2LError: an exercise is longer than the LLM's context.
         """
-        length = len(lesson.prompt) + len(lesson.answer)
-        if length > self.llm.context:
-            got = f"got a lesson of {length} tokens, more than the LLM {self.llm.name!r} reads at once"
-            raise V2LError(got, f"{self.llm.context} tokens", "a smaller picture")
-        ids = torch.tensor([[*lesson.prompt, *lesson.answer]], device=self.llm.device)
-        places = torch.tensor(lesson.asked, device=self.llm.device) + len(lesson.prompt)
-        logits = self.model(input_ids=ids, logits_to_keep=places - 1, use_cache=False).logits[0].float()
-        codes, wanted = (tensor.to(logits.device).clone() for tensor in (lesson.codes, lesson.wanted))  # may come from inference mode
-        return functional.kl_div(logits[:, codes].log_softmax(dim=-1), wanted, reduction="batchmean")
+        longest = max(len(exercise.prompt) for exercise in lesson)
+        if longest > self.llm.context:
+            got = f"got an exercise of {longest} tokens, more than the LLM {self.llm.name!r} reads at once"
+            raise V2LError(got, f"{self.llm.context} tokens", "fewer examples")
+        logits = read(self.model, [exercise.prompt for exercise in lesson]).context.logits
+        losses = []
+        for row, exercise in zip(logits, lesson, strict=True):
+            told = row[torch.tensor(exercise.choices, device=row.device)].log_softmax(dim=0)
+            losses.append(functional.kl_div(told, exercise.wanted.to(row.device), reduction="sum"))
+        return torch.stack(losses).mean()

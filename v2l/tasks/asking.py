@@ -22,7 +22,7 @@ from v2l.prompts.wording import check_wording
 ORDERS = ("raster", "centre-out")
 LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind for a user's photograph
     "plain": {"palette": 0},
-    "blind": {"n_context": 4, "n_before": 0, "palette": 4},
+    "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "contrast": 1.0},
     "fast": {"n_context": 4, "n_before": 0, "contrast": 0.4},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }
@@ -187,7 +187,7 @@ class Asker:
             V2LError: a prompt is longer than the LLM's context.
         """
         settings = self.settings
-        groups = [self._prompts(question, shared is not None) for question in questions]
+        groups = [self.prompts(question, shared is not None) for question in questions]
         tokens = sum(len(self.llm.encode_pieces(prompt)) for prompt in groups[0])
         config = GenerationConfig(
             len(questions[0].cells),
@@ -202,7 +202,7 @@ class Asker:
         answers = self.llm.generate_mixed(groups, settings.weights, config, after, allowed)
         return [Told(question.cells, question.given, new.ids, new.loglikelihood) for question, new in zip(questions, answers, strict=True)]
 
-    def _prompts(self, question: Question, shared: bool) -> list[Prompt]:
+    def prompts(self, question: Question, shared: bool = False) -> list[Prompt]:
         """The prompts that answer one question together: one for each draw, and the one without examples when there is contrast."""
         query = denoise_query(question.given, self.settings.prompt)
         told = [query] * self.settings.prompts if shared else [self._examples(some) + query for some in question.examples]

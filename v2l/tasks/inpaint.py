@@ -18,7 +18,6 @@ from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context
 from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.stack import Stack
-from v2l.tasks.whole_map import tell_map
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
 from v2l.tokenizer.likeness import expected
 from v2l.tokens import ImageTokens
@@ -63,7 +62,7 @@ def inpaint(
         stack: tokenizer and LLM.
         image: (3, H, W) float32 in [0, 1]; the pixels under the mask are never used.
         mask: (H, W) bool, True where to paint.
-        settings: how the LLM is asked; with an adapter it is asked for all cells at once.
+        settings: how the LLM is asked.
         progress: told (windows done, windows in all) after each window.
         examples: other images (3, H, W), which may serve as examples beside the visible part.
 
@@ -80,16 +79,18 @@ def inpaint(
         raise V2LError(
             f"got a mask that touches all {hidden.numel()} tokens of the image", "a mask that leaves some whole", "a smaller mask"
         )
-    cells = hidden.flatten().nonzero().flatten().tolist()
-    choices = dict(zip(cells, expected(stack.tokenizer, ids, hidden, settings.palette or 1), strict=True))
-    if stack.llm.adapter is None:
-        logs = Teller(stack, ids, hidden, settings, choices, [token_map(example, stack) for example in examples]).tell(progress)
-    else:
-        logs = tell_map(stack, "mask", ids.flatten().tolist(), choices, settings)
+    choices = choices_of(stack, ids, hidden, settings)
+    logs = Teller(stack, ids, hidden, settings, choices, [token_map(example, stack) for example in examples]).tell(progress)
     best = likeliest(logs)
     told = tokens.with_local_ids(filled(tokens.local_ids.cpu(), best))
     painted = resize(stack.tokenizer.decode(told)[0].cpu(), tuple(image.shape[-2:]))
     return Inpainted(torch.where(mask, painted, image), told, hidden, tuple(best), choices, tuple(map(likelihood, logs)))
+
+
+def choices_of(stack: Stack, ids: Tensor, hidden: Tensor, settings: RestorationSettings) -> Choices:
+    """What may stand in every hidden cell; (h, w) each, of ids and hidden."""
+    cells = hidden.flatten().nonzero().flatten().tolist()
+    return dict(zip(cells, expected(stack.tokenizer, ids, hidden, settings.palette or 1), strict=True))
 
 
 def likelihood(log: Sequence[Told]) -> float:
@@ -178,15 +179,21 @@ class Teller:
 
     def tell_window(self, number: int, window: list[int], shared: list[Context]) -> list[Told]:
         """Predict the tokens of one window, once for each candidate, and keep them."""
-        cells, allowed = self.view.cells(self.known, window), self.allowed(window)
-        questions = [Question(tuple(window), tuple(row[cell] for cell in cells), allowed) for row in self.rows]
+        questions = [self.question(window, row) for row in self.rows]
         answers = self.asker.ask(questions, number * len(questions), shared)
         for row, told in zip(self.rows, answers, strict=True):
-            for cell, token_id in zip(window, told.ids, strict=True):
-                row[cell] = token_id
-        for cell in window:
-            self.known[cell] = True
+            self.keep(window, told.ids, row)
         return answers
+
+    def question(self, window: Sequence[int], row: Sequence[int]) -> Question:
+        """One window of one candidate, by what is known now."""
+        return Question(tuple(window), tuple(row[cell] for cell in self.view.cells(self.known, window)), self.allowed(window))
+
+    def keep(self, window: Sequence[int], ids: Sequence[int], row: list[int]) -> None:
+        """Put what was told of a window into one candidate; it is known from now on."""
+        for cell, token_id in zip(window, ids, strict=True):
+            row[cell] = token_id
+            self.known[cell] = True
 
     def allowed(self, window: Sequence[int]) -> tuple[Sequence[int] | Tensor, ...]:
         """The tokens that may stand at each cell."""

@@ -14,20 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from v2l.corruptions import Blur, Corruption, Rotation, Shift
+from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.prompts.denoise import Window
 from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
-from v2l.tasks.inpaint import filled, likeliest, whole_at_model_size
+from v2l.tasks.inpaint import filled, whole_at_model_size
 from v2l.tasks.stack import Stack
-from v2l.tasks.whole_map import tell_map
 from v2l.tasks.windows import View, hidden_windows
 from v2l.tokenizer.likeness import entries_of, sources
 from v2l.tokens import ImageTokens
 
 ASKED = 32  # windows that are asked in one call
-KINDS = {Blur: "deblur", Shift: "unshift", Rotation: "unrotate"}
 Progress = Callable[[int, int], None]
 
 
@@ -89,17 +87,10 @@ def repair(
     turned = corruption.damage(torch.zeros(1, *damaged.shape[-2:])).shape[-2:]  # of a clean image that would be damaged to this shape
     pairs = [token_pair(stack, example, corruption, (turned[0], turned[1])) for example in examples]
     grid = tuple(side // stack.tokenizer.factor for side in turned)
-    shapes = ((len(pairs), *grid), (len(pairs), *tokens.local_ids.shape[-2:]))
-    ids = (torch.tensor(grids).view(shape) for grids, shape in zip(zip(*pairs, strict=True), shapes, strict=True))
-    source = sources(*(entries_of(stack.tokenizer, of_images) for of_images in ids))
-    pairs = [Pair(pair.clean, tuple(pair.damaged[cell] for cell in source)) for pair in pairs]
+    source = came_from(stack, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
     moved = tokens.local_ids.flatten().cpu()[source]
-    mender = Mender(stack, tuple(moved.tolist()), grid[1], pairs, settings)
-    if stack.llm.adapter is None:
-        log = mender.tell(progress)
-    else:
-        guesses = {cell: list(dict.fromkeys([own, *mender.choices[cell]])) for cell, own in enumerate(moved.tolist())}
-        log = likeliest(tell_map(stack, KINDS[type(corruption)], moved.tolist(), guesses, settings))
+    mender = Mender(stack, tuple(moved.tolist()), grid[1], moved_back(pairs, source), settings)
+    log = mender.tell(progress)
     size = corruption.damage(torch.zeros(1, *image.shape[-2:])).shape[-2:]
 
     def paint(ids: Tensor) -> Tensor:
@@ -119,6 +110,18 @@ def token_pair(stack: Stack, example: Tensor, corruption: Corruption, size: tupl
     clean = centre_crop(resize(example, (height, width)), size)
     ids = (stack.tokenizer.encode_local(some[None].contiguous()).flatten().tolist() for some in (clean, corruption.damage(clean)))
     return Pair(*(tuple(of_image) for of_image in ids))
+
+
+def came_from(stack: Stack, pairs: Sequence[Pair], grid: tuple[int, int], damaged: tuple[int, int]) -> list[int]:
+    """For every cell of the clean grid the damaged one to which its content went, told from the pairs; both grids are (h, w)."""
+    shapes = ((len(pairs), *grid), (len(pairs), *damaged))
+    ids = (torch.tensor(of_images).view(shape) for of_images, shape in zip(zip(*pairs, strict=True), shapes, strict=True))
+    return sources(*(entries_of(stack.tokenizer, of_images) for of_images in ids))
+
+
+def moved_back(pairs: Sequence[Pair], source: Sequence[int]) -> list[Pair]:
+    """The pairs with their damaged tokens where the content belongs."""
+    return [Pair(pair.clean, tuple(pair.damaged[cell] for cell in source)) for pair in pairs]
 
 
 class Mender:

@@ -1,15 +1,16 @@
-"""photographs + tokenizer + LLM ──► a LoRA adapter that tells missing and damaged tokens.
+"""photographs + tokenizer + LLM ──► a LoRA adapter that chooses better among the tokens that may stand where one is missing or damaged.
 
-Every lesson is blind, as its use is: pixels are hidden or damaged before the tokenizer sees them, and the answer is the clean image's
-tokens. Which photograph a step sees, and what happens to it, is a function of seed and step alone: that is what makes resuming exact.
+Every exercise is a prompt of the blind protocol, as in use: pixels are hidden or damaged before the tokenizer sees them, and the tokens to
+choose among are those that the LLM would be given. Wanted is the one most alike to the clean image's. Which photographs a lesson sees, and
+what happens to them, is a function of seed and number alone: that is what makes resuming exact.
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration; the recipe is ours, since the paper's is not published.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,23 +19,23 @@ import torch
 from torch import Tensor
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
-from v2l.corruptions import Corruption, draw_corruption, lower_cells
+from v2l.corruptions import draw_corruption, lower_cells
 from v2l.errors import V2LError
 from v2l.images import load_image
-from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
-from v2l.llm.lora import Lesson, LoraTuner, Schedule
-from v2l.prompts.whole_map import INSTRUCTIONS, paired, whole_map_prompt
+from v2l.llm.lora import Exercise, LoraTuner, Schedule
 from v2l.sources import ImageFile, image_size
-from v2l.tokenizer.likeness import entries_of, expected
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings
+from v2l.tasks.inpaint import MID_GREY, Teller, choices_of, token_map
+from v2l.tasks.repair import Mender, came_from, moved_back, token_pair
+from v2l.tasks.stack import Stack
+from v2l.tokenizer.likeness import entries_of
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 
 KIND, SCHEMA = "adapter-training", 1
-KINDS = tuple(INSTRUCTIONS)
+KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
-MID_GREY = 0.5
 SOFTNESS = 0.8  # squared distance of entries at which a token is e times less wanted than the right one
 OnStep = Callable[[int, float], None]
 
@@ -74,72 +75,93 @@ class Teacher:
     """What makes lessons of photographs.
 
     Attributes:
-        tokenizer: images to tokens.
-        llm: whose words they are.
+        stack: tokenizer and LLM.
         kinds: what the lessons are about.
+        asking: how the LLM is asked, as it will be in use.
+        exercises: in a lesson, all of one photograph.
+        examples: other photographs that serve as examples.
         seed: of the order and of what happens to the photographs.
     """
 
-    tokenizer: V2LTokenizer
-    llm: FrozenLLM
-    kinds: tuple[str, ...]
+    stack: Stack
+    kinds: tuple[str, ...] = KINDS
+    asking: RestorationSettings = BLIND
+    exercises: int = 8
+    examples: int = 8
     seed: int = 0
 
-    def lesson(self, images: Sequence[ImageFile], number: int) -> Lesson:
+    def lesson(self, images: Sequence[ImageFile], number: int) -> list[Exercise]:
         """The lesson of one number, from 0, of all that there will ever be.
 
         Raises:
-            V2LError: its photograph cannot be read.
+            V2LError: a photograph cannot be read.
         """
         epoch, place = divmod(number, len(images))
         order = Random(self.seed * 1_000_003 + epoch).sample(range(len(images)), len(images))
+        chosen = [order[(place + step) % len(images)] for step in range(1 + min(self.examples, len(images) - 1))]
+        photograph, *others = (load_image(images[index]) for index in chosen)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        kind = self.kinds[number % len(self.kinds)]
-        return self.teach(load_image(images[order[place]]), kind, generator)
+        return self.teach(photograph, others, self.kinds[number % len(self.kinds)], generator)
 
-    def teach(self, photograph: Tensor, kind: str, generator: torch.Generator) -> Lesson:
-        """A photograph (3, H, W), damaged ──► the prompt with a first guess of its tokens, and the clean ones.
+    def teach(self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator) -> list[Exercise]:
+        """A photograph (3, H, W), damaged, beside others that serve as examples ──► some of the questions that the LLM would be asked."""
+        tokenizer = self.stack.tokenizer
+        clean = tokenizer.square(photograph[None])
+        answer = tokenizer.encode_local(clean)[0].cpu()
+        asking = replace(self.asking, seed=int(torch.randint(2**31, (), generator=generator)))
+        ask = self.hidden if kind == "mask" else self.damaged
+        questions = list(ask(clean, answer, others, asking, kind, generator))
+        picked = Random(asking.seed).sample(questions, min(self.exercises, len(questions)))
+        return [exercise for question, wanted in picked for exercise in self.exercise(question, wanted)]
 
-        Hidden cells are guessed from those around, as in use; moved ones stand where the damage, which the teacher knows, took them from.
-        """
-        clean = self.tokenizer.square(photograph[None])
-        answer = self.tokenizer.encode_local(clean)[0].cpu()
-        grid = (answer.shape[0], answer.shape[1])
-        if kind == "mask":
-            hidden = masked_cells(grid, generator)
-            seen = self.tokenizer.encode_local(torch.where(self.pixels(hidden), MID_GREY, clean))[0].cpu()
-            guess = seen.clone()
-            guess[hidden] = torch.tensor([best for best, *_ in expected(self.tokenizer, seen, hidden, 1)])
-            answer = torch.where(hidden, answer, seen)
-        else:
-            hidden = torch.ones(grid, dtype=torch.bool)
-            corruption = draw_corruption(kind, generator)
-            seen = self.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
-            guess = seen.flatten()[self.cells_before(corruption, grid)]
-        cells = hidden.flatten().nonzero().flatten()
-        return Lesson(
-            self.llm.encode(whole_map_prompt(kind)),
-            paired(guess.flatten().tolist(), answer.flatten().tolist()),
-            (2 * cells + 1).tolist(),
-            self.tokenizer.local_codebook.token_ids,
-            self.alike(answer.flatten()[cells]),
-        )
+    def hidden(
+        self, clean: Tensor, answer: Tensor, others: Sequence[Tensor], asking: RestorationSettings, kind: str, generator: torch.Generator
+    ) -> Iterator[tuple[Question, list[Tensor]]]:
+        """Every window of a masked photograph, with what is wanted; as if all before it had been told as is wanted."""
+        tokenizer = self.stack.tokenizer
+        hidden = masked_cells((answer.shape[0], answer.shape[1]), generator)
+        mask = hidden.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
+        seen = tokenizer.encode_local(torch.where(mask, MID_GREY, clean))[0].cpu()
+        choices = choices_of(self.stack, seen, hidden, asking)
+        teller = Teller(self.stack, seen, hidden, asking, choices, [token_map(other, self.stack) for other in others])
+        for window in teller.windows:
+            question = replace(teller.question(window, teller.rows[0]), examples=teller.examples)
+            wanted = self.wanted(question, answer)
+            yield question, wanted
+            told = [int(allowed[int(want.argmax())]) for allowed, want in zip(question.allowed, wanted, strict=True)]
+            teller.keep(window, told, teller.rows[0])
 
-    def alike(self, ids: Tensor) -> Tensor:
-        """How likely each entry of the codebook is to stand for each of n tokens, by the distance of their entries: (n, V) float32."""
-        with torch.inference_mode():
-            entries = self.tokenizer.quantizer.entries().float().cpu()
-        return (-torch.cdist(entries_of(self.tokenizer, ids), entries).square() / SOFTNESS).softmax(dim=1)
+    def damaged(
+        self, clean: Tensor, answer: Tensor, others: Sequence[Tensor], asking: RestorationSettings, kind: str, generator: torch.Generator
+    ) -> Iterator[tuple[Question, list[Tensor]]]:
+        """Every window of a damaged photograph, with what is wanted."""
+        corruption = draw_corruption(kind, generator)
+        seen = self.stack.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
+        pairs = [token_pair(self.stack, other, corruption, (clean.shape[-2], clean.shape[-1])) for other in others]
+        source = came_from(self.stack, pairs, (answer.shape[0], answer.shape[1]), (seen.shape[0], seen.shape[1]))
+        moved = tuple(seen.flatten()[source].tolist())
+        mender = Mender(self.stack, moved, answer.shape[1], moved_back(pairs, source), asking)
+        for window in mender.windows:
+            question = mender.question(window)
+            yield question, self.wanted(question, answer)
 
-    def pixels(self, cells: Tensor) -> Tensor:
-        """Cells (h, w) ──► (H, W), each as many pixels wide and high as a token covers."""
-        return cells.repeat_interleave(self.tokenizer.factor, 0).repeat_interleave(self.tokenizer.factor, 1)
+    def wanted(self, question: Question, answer: Tensor) -> list[Tensor]:
+        """How likely each of a cell's choices is to be, by how alike it is to the clean token (answer: (h, w)); for each cell."""
+        tokenizer, wanted = self.stack.tokenizer, []
+        for cell, allowed in zip(question.cells, question.allowed, strict=True):
+            distances = entries_of(tokenizer, torch.as_tensor(allowed)) - entries_of(tokenizer, answer.flatten()[cell])
+            wanted.append((-distances.square().sum(dim=1) / SOFTNESS).softmax(dim=0))
+        return wanted
 
-    def cells_before(self, corruption: Corruption, grid: tuple[int, int]) -> Tensor:
-        """For every clean cell in raster order the damaged one to which the middle of its content went: (h · w,) int64."""
-        numbers = self.pixels(torch.arange(grid[0] * grid[1]).view(grid)).float()[None]
-        back, middle = corruption.undo(numbers), self.tokenizer.factor // 2
-        return (numbers if back is None else back)[0, middle :: self.tokenizer.factor, middle :: self.tokenizer.factor].flatten().long()
+    def exercise(self, question: Question, wanted: Sequence[Tensor]) -> Iterator[Exercise]:
+        """One exercise for each cell of a question and each of its prompts with examples."""
+        asker = Asker(self.stack.llm, self.asking)
+        for prompt in asker.prompts(question)[: self.asking.prompts]:
+            ids = self.stack.llm.encode(prompt)
+            for allowed, want in zip(question.allowed, wanted, strict=True):
+                choices = torch.as_tensor(allowed).tolist()
+                yield Exercise(list(ids), choices, want)
+                ids.append(choices[int(want.argmax())])
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -164,15 +186,12 @@ def box_side(length: int, generator: torch.Generator) -> slice:
     return slice(start, start + size)
 
 
-def train_adapter(
-    teacher: Teacher, images: Sequence[ImageFile], codebook: str, settings: LoraSettings, on_step: OnStep | None = None
-) -> int:
+def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraSettings, on_step: OnStep | None = None) -> int:
     """Train an adapter, or go on with one; returns how many steps are done. Ctrl-C ends after a step, with all that is done saved.
 
     Args:
         teacher: makes the lessons; its LLM's weights are not changed, but carry the adapter afterwards.
         images: photographs, all readable.
-        codebook: fingerprint of the local codebook.
         settings: the run.
         on_step: told (steps done, loss) after each.
 
@@ -180,9 +199,10 @@ def train_adapter(
         V2LError: the run in the folder is another one, a photograph cannot be read, a lesson is longer than the LLM's context, or the disk
             is full.
     """
-    bound = belongs_to(teacher.llm, codebook)
+    llm, codebook = teacher.stack.llm, teacher.stack.codebook_fingerprint
+    bound = belongs_to(llm, codebook)
     facts = bound | {"settings": told_settings(settings), "photographs": listed(images)}
-    tuner = LoraTuner(teacher.llm, settings.shape, settings.schedule, settings.seed)
+    tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed)
     state = settings.run / "state"
     done = load_state(tuner, state, facts) if state.is_dir() else 0
     with StopRequest() as stop:
@@ -194,7 +214,7 @@ def train_adapter(
                 on_step(done, loss)
             if done % settings.save_every == 0 or done == settings.schedule.steps or stop.requested:
                 save_state(tuner, state, done, facts)
-    trained = {"llm": teacher.llm.name, "steps": done, **told_settings(settings), **bound}
+    trained = {"llm": llm.name, "steps": done, **told_settings(settings), **bound}
     save_adapter(tuner.model, settings.run / "adapter", settings.shape, trained)
     return done
 
