@@ -63,7 +63,7 @@ def deblur(
         blind_only(protocol)
         files.check()
         photograph, shown = load_image(image), example_images(examples) or sample_images()
-        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, **named_levers(None, prompt)}
+        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, **named_levers(None, prompt, "blind")}
         asked = Asked(asking(chosen, levers), shown, tiles)
         stack = load_stack(given, checkpoint, llm, adapter)
         corruption = Blur(kernel) if kernel else estimate_blur(photograph, shown, stack.tokenizer.config.model.image_size)

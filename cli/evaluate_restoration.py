@@ -70,9 +70,12 @@ def evaluate_restoration(
             if protocol != "blind" and windows:
                 raise V2LError(f"pictures need all windows, and got --windows {windows}", "--windows 0", "--windows 0")
         prompt = prompt or ("official" if protocol == "official" else "tuned")
-        chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed, **named_levers(named, prompt, protocol)}
+        chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
-        scenes = SceneSettings(protocol, asking(chosen, levers), windows or None)
+        blind = protocol == "blind"
+        best = named_levers(named, prompt, "blind" if blind else "strong")
+        hidden = named_levers(named, prompt, "hidden") if blind and adapter is None else best
+        scenes = SceneSettings(protocol, asking(best | chosen, levers), asking(hidden | chosen, levers), windows or None)
         plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
         if adapter is not None and not scenes.blind:
             raise V2LError(f"got --adapter with the protocol {protocol}", "blind, which an adapter is tuned for", "--protocol blind")

@@ -28,7 +28,7 @@ Named = Annotated[
     str | None,
     typer.Option(
         "--levers",
-        help="Settings by name: plain, blind, fast, strong; by default the protocol's best for the tuned prompt, else plain.",
+        help="Settings by name: plain, fast, strong, blind, hidden; by default the task's best for the tuned prompt, else plain.",
         metavar="NAME",
     ),
 ]
@@ -76,15 +76,14 @@ def asking(chosen: dict[str, Any], levers: list[str] | None) -> RestorationSetti
     return RestorationSettings(**chosen)
 
 
-def named_levers(name: str | None, prompt: str, protocol: str = "blind") -> dict[str, Any]:
-    """The settings of one name; by default those that prompt and protocol deserve.
+def named_levers(name: str | None, prompt: str, best: str) -> dict[str, Any]:
+    """The settings of one name; by default the best ones for the tuned prompt, the plain ones for another.
 
     Raises:
         V2LError: no settings have that name.
     """
     from v2l.tasks.asking import LEVERS
 
-    best = "blind" if protocol == "blind" else "strong"
     name = name or (best if prompt == "tuned" else "plain")
     if name not in LEVERS:
         raise V2LError(f"got --levers {name}", ", ".join(LEVERS), f"--levers {best}")

@@ -20,10 +20,11 @@ from v2l.prompts.prompt import Prompt
 from v2l.prompts.wording import check_wording
 
 ORDERS = ("raster", "centre-out")
-LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind for a user's photograph
+LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, hidden and blind for a user's photograph
     "plain": {"palette": 0},
-    "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "contrast": 1.0},
-    "fast": {"n_context": 4, "n_before": 0, "contrast": 0.4},
+    "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4},
+    "hidden": {"n_context": 4, "n_predict": 1, "n_examples": 8, "palette": 4, "contrast": 1.0},
+    "fast": {"n_context": 4, "n_before": 0, "n_examples": 6},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }
 LEAST = {
@@ -112,7 +113,7 @@ class RestorationSettings:
 
 
 Choices = Mapping[int, Sequence[int]]  # cell ──► tokens that may stand there, the best without an LLM first
-BLIND = RestorationSettings(**LEVERS["blind"])
+BLIND, HIDDEN = RestorationSettings(**LEVERS["blind"]), RestorationSettings(**LEVERS["hidden"])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context
-from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
+from v2l.tasks.asking import HIDDEN, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.stack import Stack
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
 from v2l.tokenizer.likeness import expected
@@ -70,7 +70,7 @@ def inpaint(
         V2LError: the mask does not fit, is empty or full, or touches every token; the image is smaller than one window; or the prompt is
             longer than the LLM's context.
     """
-    settings = settings or BLIND
+    settings = settings or HIDDEN
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
     tokens = stack.tokenizer.encode(whole_at_model_size(grey, stack)[None], crop=False)
