@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2l.llm import FrozenLLM
-from v2l.llm.context import common_prefix, read, read_prompts
+from v2l.llm.context import common_prefix, join, read, read_prompts
 
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7], [5, 6, 300, 2, 9, 11, 40, 7]]
 
@@ -69,3 +69,15 @@ def test_the_common_prefix_is_the_longest_that_leaves_every_row_a_token(rows: li
     shared = common_prefix(rows)
     assert all(row[:shared] == rows[0][:shared] and len(row) > shared for row in rows)
     assert any(len(row) == shared + 1 for row in rows) or len({row[shared] for row in rows}) > 1
+
+
+def test_joined_contexts_go_on_as_they_would_alone(llm: FrozenLLM) -> None:
+    prompts = ["a photo of a red dress with flowers", "blue", "a straw hat"]
+    alone = [read(llm.model, [llm.encode(prompt)]).context for prompt in prompts]
+    joined = join(alone)
+    ids = llm.encode_pieces(" on a table")
+    together = read(llm.model, [ids] * 3, joined).context
+    assert joined.lengths.tolist() == [len(llm.encode(prompt)) for prompt in prompts]
+    for row, context in enumerate(alone):
+        torch.testing.assert_close(together.logits[row], read(llm.model, [ids], context).context.logits[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(joined.logits[row], context.logits[0])

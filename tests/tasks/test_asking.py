@@ -20,7 +20,7 @@ EXAMPLES = tuple(Window((40 + i, 43 + i, 46 + i), (100 + i, 103 + i)) for i in r
 def questions(settings: RestorationSettings) -> list[Question]:
     """Three windows, each with examples of its own for each prompt."""
     draws = [EXAMPLES[i:] + EXAMPLES[:i] for i in range(settings.draws)]
-    return [Question((i, i + 1), (70 + i, 73, 76), ALLOWED, settings.deal(draws)) for i in range(3)]
+    return [Question((i, i + 1), (70 + i, 73, 76), (ALLOWED, ALLOWED), settings.deal(draws)) for i in range(3)]
 
 
 def plain(stack: Stack, question: Question, settings: RestorationSettings) -> tuple[tuple[int, ...], float]:

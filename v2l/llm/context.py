@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
 Row = Sequence[int]
@@ -53,6 +54,21 @@ def fork(cache: DynamicCache) -> DynamicCache:
     forked = copy.copy(cache)
     forked.layers = [copy.copy(layer) for layer in cache.layers]
     return forked
+
+
+def join(contexts: Sequence[Context]) -> Context:
+    """Several contexts as the rows of one; shorter ones are padded in front, and padding counts for nothing."""
+    if len(contexts) == 1:
+        return contexts[0]
+    longest = max(context.real.shape[1] for context in contexts)
+    gaps = [longest - context.real.shape[1] for context in contexts]
+    cache = fork(contexts[0].cache)
+    for number, layer in enumerate(cache.layers):
+        parts = [context.cache.layers[number] for context in contexts]
+        layer.keys = torch.cat([pad(part.keys, (0, 0, gap, 0)) for part, gap in zip(parts, gaps, strict=True)])
+        layer.values = torch.cat([pad(part.values, (0, 0, gap, 0)) for part, gap in zip(parts, gaps, strict=True)])
+    real = torch.cat([pad(context.real, (gap, 0)) for context, gap in zip(contexts, gaps, strict=True)])
+    return Context(cache, real, torch.cat([context.logits for context in contexts]))
 
 
 def common_prefix(rows: Sequence[Row]) -> int:

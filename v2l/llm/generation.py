@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from v2l.llm.batches import batches
 from v2l.llm.constraints import Allowed, Constraint
-from v2l.llm.context import Context, Row, common_prefix, read, read_prefix, read_prompts
+from v2l.llm.context import Context, Row, common_prefix, join, read, read_prefix, read_prompts
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Writer:
 
 
 def read_columns(model: PreTrainedModel, columns: Sequence[Sequence[Row]], after: Sequence[Context | None]) -> list[Context]:
-    """Read K columns of B prompts each; neighbouring columns that continue nothing and are equally long are read in one pass.
+    """Read K columns of B prompts each; neighbouring ones of equal length are read in one pass, when all or none continue a context.
 
     Args:
         model: a causal LM.
@@ -166,10 +166,15 @@ def read_columns(model: PreTrainedModel, columns: Sequence[Sequence[Row]], after
         after: K contexts of one row, or None.
     """
     contexts = []
-    keys = [(k if context else -1, max(map(len, column))) for k, (column, context) in enumerate(zip(columns, after, strict=True))]
-    for _, together in groupby(range(len(columns)), key=keys.__getitem__):
+    keys = [(context is None, max(map(len, column))) for column, context in zip(columns, after, strict=True)]
+    for (fresh, _), together in groupby(range(len(columns)), key=keys.__getitem__):
         block = list(together)
-        contexts.append(read_prompts(model, [row for k in block for row in columns[k]], after[block[0]]))
+        rows = [row for k in block for row in columns[k]]
+        if fresh:
+            contexts.append(read_prompts(model, rows))
+        else:
+            each = [place for place, k in enumerate(block) for _ in columns[k]]
+            contexts.append(read(model, rows, join([after[k] for k in block]).select(each)).context)
     return contexts
 
 

@@ -164,7 +164,7 @@ class Asker:
 
     def read(self, examples: Sequence[Sequence[Window]]) -> list[Context]:
         """What questions with the same examples share, read once: a context for each prompt."""
-        return [self.llm.read(self._examples(some)) for some in examples]
+        return [self.llm.read(self._examples(some)) for some in [*examples, *self._none()]]
 
     def read_each(self, examples: Sequence[Sequence[Sequence[Window]]]) -> Iterator[list[Context]]:
         """For questions with examples of their own, whose given tokens are not known yet: their contexts, in order, read in one pass.
@@ -173,8 +173,9 @@ class Asker:
             examples: for every question, one set for each prompt.
         """
         together = [self.llm.read_all([self._examples(one) for one in column]) for column in zip(*examples, strict=True)]
+        without = [self.llm.read(self._examples(none)) for none in self._none()]
         for number in range(len(examples)):
-            yield [context.select([number]) for context in together]
+            yield [*(context.select([number]) for context in together), *without]
 
     def ask(self, questions: Sequence[Question], seed: int = 0, shared: Sequence[Context] | None = None) -> list[Told]:
         """Questions that do not depend on each other, answered in batches.
@@ -198,7 +199,7 @@ class Asker:
             ends=False,
             batch_size=len(groups[0]) * max(1, settings.batch_tokens // tokens),
         )
-        after = [*(shared or [None] * settings.prompts), *([None] if settings.contrast else [])]
+        after = shared or [None] * len(settings.weights)
         allowed = [Places(question.allowed) for question in questions]
         answers = self.llm.generate_mixed(groups, settings.weights, config, after, allowed)
         return [Told(question.cells, question.given, new.ids, new.loglikelihood) for question, new in zip(questions, answers, strict=True)]
@@ -206,8 +207,13 @@ class Asker:
     def prompts(self, question: Question, shared: bool = False) -> list[Prompt]:
         """The prompts that answer one question together: one for each draw, and the one without examples when there is contrast."""
         query = denoise_query(question.given, self.settings.prompt)
-        told = [query] * self.settings.prompts if shared else [self._examples(some) + query for some in question.examples]
-        return [*told, *([self._examples(()) + query] if self.settings.contrast else [])]
+        if shared:
+            return [query] * len(self.settings.weights)
+        return [self._examples(some) + query for some in (*question.examples, *self._none())]
+
+    def _none(self) -> list[tuple[Window, ...]]:
+        """The empty set of examples that contrast asks for."""
+        return [()] if self.settings.contrast else []
 
     def _examples(self, examples: Sequence[Window]) -> Prompt:
         return denoise_examples(examples, self.settings.n_predict, self.settings.prompt)
