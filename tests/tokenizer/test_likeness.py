@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_stack import tiny_stack
 
-from v2l.tokenizer.likeness import entries_of, expected, sources
+from v2l.tokenizer.likeness import entries_of, expected, restored, sources
 
 TOKENIZER = tiny_stack().tokenizer
 CODES = TOKENIZER.local_codebook.token_ids
@@ -50,3 +50,15 @@ def test_where_things_went_is_told_from_one_pair(shape: tuple[int, int], turns: 
     noise = 0.3 * torch.randn(*damaged.shape, 5, generator=torch.Generator().manual_seed(1))
     found = sources(entries[numbers], entries[damaged] + noise)
     assert damaged.flatten()[found].tolist() == numbers.flatten().tolist()
+
+
+def test_a_damage_that_trades_words_is_undone() -> None:
+    """Six words, each damaged to the one before it: what pairs of other grids show is told of a new one."""
+    words = CODES[:6]
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randint(6, (40, 6, 6), generator=generator)
+    damaged = (clean - 1) % 6
+    found = restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 3)
+    assert [len(set(tokens)) for tokens in found] == [3] * 36
+    right = sum(tokens[0] == int(words[index]) for tokens, index in zip(found, clean[0].flatten().tolist(), strict=True))
+    assert right > 30

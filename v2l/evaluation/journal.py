@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -79,10 +80,20 @@ def _read(path: Path) -> tuple[Record | None, list[Record]]:
 
 
 def _check_facts(path: Path, old: Record, new: Record) -> None:
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
+    before, now = dict(_leaves(old)), dict(_leaves(new))
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
             raise V2LError(
-                f"{path} was begun with {key} = {old.get(key)!r}, and this run has {new.get(key)!r}",
+                f"{path} was begun with {name} = {before.get(name)!r}, and this run has {now.get(name)!r}",
                 "the same settings, images and models when an evaluation goes on",
                 "another --log, or the settings of the first run",
             )
+
+
+def _leaves(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no object, with the path of its name."""
+    if not isinstance(facts, dict):
+        yield name, facts
+        return
+    for key, value in facts.items():
+        yield from _leaves(value, f"{name}.{key}" if name else key)

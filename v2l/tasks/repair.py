@@ -22,7 +22,7 @@ from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSetting
 from v2l.tasks.inpaint import filled, whole_at_model_size
 from v2l.tasks.stack import Stack
 from v2l.tasks.windows import View, hidden_windows
-from v2l.tokenizer.likeness import entries_of, sources
+from v2l.tokenizer.likeness import entries_of, restored, sources
 from v2l.tokens import ImageTokens
 
 ASKED = 32  # windows that are asked in one call
@@ -45,7 +45,7 @@ class Repaired:
             nothing the damaged image itself with what the decoder paints otherwise for the told tokens than for the damaged ones.
         tokens: the tokens that were told, B = 1.
         log: one entry per window.
-        choices: cell ──► the tokens that may stand there, the most alike example's first.
+        choices: cell ──► the tokens that may stand there, by what the examples let expect: the first is the answer without an LLM.
         moved: (h, w) int64, the damaged tokens where their content belongs.
         paint: (1, h, w) token ids ──► their image, as `image` was made.
     """
@@ -142,15 +142,8 @@ class Mender:
         self.asker = Asker(stack.llm, settings)
         self.likeness = Likeness(stack, damaged, [pair.damaged for pair in pairs])
         self.codebook = stack.tokenizer.local_codebook.token_ids
-        places = [self.likeness.nearest(window, max(settings.n_examples * settings.draws, settings.palette, 1)) for window in self.windows]
-        self.places = dict(zip(map(tuple, self.windows), places, strict=True))
-        self.choices = {cell: self.choice(window, number) for window in self.windows for number, cell in enumerate(window)}
-
-    def choice(self, window: Sequence[int], number: int) -> list[int]:
-        """What may stand at one cell of a window: the clean tokens of the most alike examples, and its own if any of these kept theirs."""
-        alike = [(self.pairs[image], start + number) for image, start in self.places[tuple(window)][: max(1, self.asker.settings.palette)]]
-        kept = any(pair.clean[cell] == pair.damaged[cell] for pair, cell in alike)
-        return list(dict.fromkeys([*(pair.clean[cell] for pair, cell in alike), *([self.damaged[window[number]]] if kept else [])]))
+        clean, seen, own = (torch.tensor(ids).view(-1, len(damaged) // width, width) for ids in (*zip(*pairs, strict=True), damaged))
+        self.choices = dict(enumerate(restored(stack.tokenizer, clean, seen, own[0], max(1, settings.palette))))
 
     def tell(self, progress: Progress | None = None) -> list[Told]:
         """Tell every window, many in one batch."""
@@ -171,7 +164,7 @@ class Mender:
             return tuple(ids[cell] for cell in [*self.view.cells(everywhere, cells), *cells])
 
         examples = []
-        for number, start in reversed(self.places[tuple(window)][: settings.n_examples * settings.draws]):  # the most alike comes last
+        for number, start in reversed(self.likeness.nearest(window, settings.n_examples * settings.draws)):  # the most alike comes last
             cells = range(start, start + len(window))
             pair = self.pairs[number]
             examples.append(Window(shown(pair.damaged, cells), tuple(pair.clean[cell] for cell in cells)))

@@ -10,11 +10,13 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad, unfold
 
 from v2l.tokenizer.model import V2LTokenizer
 
 POWER = 6  # of the distance by which a visible cell loses weight
 AMONG = 16  # visible cells, the nearest ones, that tell what stands in a hidden one
+RIDGE = 1.0  # weight of the squared coefficients
 
 
 def entries_of(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
@@ -71,3 +73,33 @@ def sources(clean: Tensor, damaged: Tensor) -> list[int]:
             if distance < best:
                 best, found = distance, cells.roll(shift, dims=(1, 2))
     return found.flatten().tolist()
+
+
+def restored(tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tensor, count: int) -> list[list[int]]:
+    """Tokens of the codebook for every cell of a damaged grid: those most alike to what pairs of other images let expect.
+
+    What they let expect is linear in the 3 × 3 damaged entries around a cell, by ridge regression (Hoerl and Kennard, 1970).
+
+    Args:
+        tokenizer: gives the entries.
+        clean: (n, h, w) int64 ids of other images.
+        damaged: (n, h, w) int64 ids of the same images, damaged alike, their content where it belongs.
+        own: (h, w) int64 ids of the damaged grid, in the same way.
+        count: how many for each cell.
+
+    Returns:
+        for the cells in raster order different token ids, the most alike first.
+    """
+    seen, wanted = around(entries_of(tokenizer, damaged)), entries_of(tokenizer, clean).flatten(0, 2)
+    weights = torch.linalg.solve(seen.T @ seen + RIDGE * torch.eye(seen.shape[1]), seen.T @ wanted)
+    with torch.inference_mode():
+        entries = tokenizer.quantizer.entries().float().cpu()
+    distances = torch.cdist(around(entries_of(tokenizer, own[None])) @ weights, entries)
+    return tokenizer.local_codebook.token_ids[distances.topk(count, largest=False).indices.cpu()].tolist()
+
+
+def around(entries: Tensor) -> Tensor:
+    """Entries (n, h, w, d) ──► those of the 3 × 3 cells around each, and a one: (n · h · w, 9 · d + 1); edges are repeated."""
+    padded = pad(entries.movedim(-1, 1), (1, 1, 1, 1), mode="replicate")
+    patches = unfold(padded, 3).transpose(1, 2).flatten(0, 1)
+    return torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
