@@ -54,7 +54,7 @@ def evaluate_restoration(
     """Measure what the frozen LLM restores: hidden pixels, blur, shift and rotation.
 
     Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region, with 95 % intervals,
-    beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea and the tokenizer's own reconstruction.
+    beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a choice without the LLM, and all tokens right.
     """
     from v2l.evaluation.reconstruction import Judges
     from v2l.evaluation.restoration import Restoration, RestorationPlan

@@ -62,3 +62,4 @@ def test_a_damage_that_trades_words_is_undone() -> None:
     assert [len(set(tokens)) for tokens in found] == [3] * 36
     right = sum(tokens[0] == int(words[index]) for tokens, index in zip(found, clean[0].flatten().tolist(), strict=True))
     assert right > 30
+    assert all(len(tokens) == len(CODES) for tokens in restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 10**6))

@@ -17,7 +17,7 @@ from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_dire
 from v2l.errors import V2LError
 from v2l.llm.frozen import FrozenLLM
 
-KIND, SCHEMA = "adapter", 1
+KIND, SCHEMA = "adapter", 2  # 1 was tuned to prompts of whole maps, which are asked no more
 WEIGHTS = "adapter.safetensors"
 
 

@@ -88,14 +88,14 @@ def restored(tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tenso
         count: how many for each cell.
 
     Returns:
-        for the cells in raster order different token ids, the most alike first.
+        for the cells in raster order different token ids, the most alike first; no more than the codebook has.
     """
     seen, wanted = around(entries_of(tokenizer, damaged)), entries_of(tokenizer, clean).flatten(0, 2)
     weights = torch.linalg.solve(seen.T @ seen + RIDGE * torch.eye(seen.shape[1]), seen.T @ wanted)
     with torch.inference_mode():
         entries = tokenizer.quantizer.entries().float().cpu()
     distances = torch.cdist(around(entries_of(tokenizer, own[None])) @ weights, entries)
-    return tokenizer.local_codebook.token_ids[distances.topk(count, largest=False).indices.cpu()].tolist()
+    return tokenizer.local_codebook.token_ids[distances.topk(min(count, len(entries)), largest=False).indices.cpu()].tolist()
 
 
 def around(entries: Tensor) -> Tensor:

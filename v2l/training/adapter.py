@@ -33,7 +33,7 @@ from v2l.tokenizer.likeness import entries_of
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 
-KIND, SCHEMA = "adapter-training", 1
+KIND, SCHEMA = "adapter-training", 2  # 1 had lessons of whole maps
 KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
 SOFTNESS = 0.8  # squared distance of entries at which a token is e times less wanted than the right one
