@@ -38,6 +38,7 @@ from v2l.evaluation.scenes import (
 from v2l.images import load_image
 from v2l.sources import ImageFile, find_images
 from v2l.tasks import RestorationSettings, Stack
+from v2l.tokenizer.likeness import Likely
 
 ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
@@ -205,7 +206,7 @@ def test_token_fillings_take_what_is_near() -> None:
     ids, hidden = torch.arange(25).view(5, 5), torch.zeros(5, 5, dtype=torch.bool)
     hidden[2, 1:5] = True
     assert nearest_token_fill(ids, hidden)[2].tolist() == [10, 6, 7, 8, 9]
-    choices = {11: [10, 6], 14: [24]}
+    choices = {11: Likely([10, 6], [0.0, -1.0]), 14: Likely([24], [0.0])}
     assert choice_fill(ids, choices)[2].tolist() == [10, 10, 12, 13, 24]
     drawn = [choice_fill(ids, choices, Random(seed)) for seed in range(20)]
     assert {int(fill[2, 1]) for fill in drawn} == {10, 6}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.llm.constraints import Constraint, PlaceMask, Places, Trie
+from v2l.llm.constraints import Constraint, PlaceMask, Places, Trie, Weighted
 
 END = 99
 SEQUENCES = st.sets(st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
@@ -41,7 +41,7 @@ def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> 
 def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: set[tuple[int, ...]]) -> None:
     mask = PlaceMask(sequences)
     places = [{sequence[place] for sequence in sequences if len(sequence) > place} for place in range(max(map(len, sequences)))]
-    assert [set(mask((7,) * place).tolist()) for place in range(len(places) + 1)] == [*places, set()]
+    assert [set(mask((7,) * place).ids.tolist()) for place in range(len(places) + 1)] == [*places, set()]
 
 
 @pytest.mark.parametrize("sequences", [[], [()], [(1,), ()]])
@@ -63,6 +63,12 @@ def test_logits_of_allowed_ids_stay_and_others_vanish() -> None:
     assert torch.equal(Constraint(None).apply(logits, ()), logits)
 
 
+def test_weights_are_added_to_what_the_llm_says() -> None:
+    logits, none = torch.arange(4.0), -torch.inf
+    places = Places([Weighted(torch.tensor([3, 0]), torch.tensor([-2.0, 5.0]))])
+    assert Constraint(places).apply(logits, ()).tolist() == [5.0, none, none, 1.0]
+
+
 def test_places_hold_each_place_to_its_own_set_and_end_with_the_last() -> None:
     places = Places([{3, 1}, {2}])
-    assert [places(generated).tolist() for generated in [(), (9,), (9, 9)]] == [[1, 3], [2], []]
+    assert [places(generated).ids.tolist() for generated in [(), (9,), (9, 9)]] == [[1, 3], [2], []]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_the_restored_image_has_the_clean_images_size(stack: Stack, photographs:
     assert done.image.shape == image.shape
     assert 0 <= done.image.min() <= done.image.max() <= 1
     assert sorted(cell for told in done.log for cell in told.cells) == list(range(done.tokens.local_ids.numel()))
-    assert all(set(told.ids) <= {token for cell in told.cells for token in done.choices[cell]} for told in done.log)
+    assert all(set(told.ids) <= {token for cell in told.cells for token in done.choices[cell].ids} for told in done.log)
     assert torch.equal(done.paint(done.tokens.local_ids), done.image)
 
 
@@ -39,6 +40,13 @@ def test_equal_seeds_give_equal_pictures(stack: Stack, photographs: list[Tensor]
     first, second = (repair(stack, image, Blur(5), others, SETTINGS) for _ in range(2))
     assert torch.equal(first.image, second.image)
     assert first.log == second.log
+
+
+def test_trust_without_end_tells_what_is_expected(stack: Stack, photographs: list[Tensor]) -> None:
+    image, *others = photographs
+    told = {trust: repair(stack, image, Blur(5), others, replace(SETTINGS, palette=4, trust=trust)) for trust in (0.0, 1e6)}
+    firsts = [likely.ids[0] for likely in told[1e6].choices.values()]
+    assert told[1e6].tokens.local_ids.flatten().tolist() == firsts != told[0.0].tokens.local_ids.flatten().tolist()
 
 
 def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(stack: Stack) -> None:

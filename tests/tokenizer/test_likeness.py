@@ -30,7 +30,8 @@ def test_hidden_tokens_are_not_looked_at() -> None:
     first = expected(TOKENIZER, ids, hidden, 3)
     assert first == expected(TOKENIZER, torch.where(hidden, grid(9), ids), hidden, 3)
     assert len(first) == 9
-    assert all(set(tokens) <= set(ids[~hidden].tolist()) and len(set(tokens)) == len(tokens) == 3 for tokens in first)
+    assert all(set(told.ids) <= set(ids[~hidden].tolist()) and len(set(told.ids)) == len(told.ids) == 3 for told in first)
+    assert all(told.logprobs == sorted(told.logprobs, reverse=True) and max(told.logprobs) <= 0 for told in first)
 
 
 def test_between_equal_tokens_the_same_is_expected() -> None:
@@ -38,8 +39,8 @@ def test_between_equal_tokens_the_same_is_expected() -> None:
     ids[:, 3:] = CODES[8]
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[2, 1] = hidden[2, 4] = True
-    assert [tokens[0] for tokens in expected(TOKENIZER, ids, hidden, 2)] == [int(CODES[3]), int(CODES[8])]
-    assert expected(TOKENIZER, ids, ids == CODES[8], 5) == [[int(CODES[3])]] * 18
+    assert [told.ids[0] for told in expected(TOKENIZER, ids, hidden, 2)] == [int(CODES[3]), int(CODES[8])]
+    assert [told.ids for told in expected(TOKENIZER, ids, ids == CODES[8], 5)] == [[int(CODES[3])]] * 18
 
 
 @pytest.mark.parametrize(("shape", "turns", "shift"), [((6, 6), 0, (2, 5)), ((6, 6), 1, (0, 0)), ((4, 6), 3, (1, 0)), ((6, 6), 0, (0, 0))])
@@ -59,7 +60,8 @@ def test_a_damage_that_trades_words_is_undone() -> None:
     clean = torch.randint(6, (40, 6, 6), generator=generator)
     damaged = (clean - 1) % 6
     found = restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 3)
-    assert [len(set(tokens)) for tokens in found] == [3] * 36
-    right = sum(tokens[0] == int(words[index]) for tokens, index in zip(found, clean[0].flatten().tolist(), strict=True))
+    assert [len(set(told.ids)) for told in found] == [3] * 36
+    right = sum(told.ids[0] == int(words[index]) for told, index in zip(found, clean[0].flatten().tolist(), strict=True))
     assert right > 30
-    assert all(len(tokens) == len(CODES) for tokens in restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 10**6))
+    assert all(told.logprobs == sorted(told.logprobs, reverse=True) for told in found)
+    assert all(len(told.ids) == len(CODES) for told in restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 10**6))

@@ -15,11 +15,12 @@ from v2l.errors import V2LError
 from v2l.images import centre_mask, load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapt
+from v2l.llm.constraints import Weighted
 from v2l.llm.lora import Exercise, LoraTuner, Schedule
 from v2l.sources import ImageFile, find_images
 from v2l.tasks import Stack, inpaint
 from v2l.tasks.asking import BLIND
-from v2l.training.adapter import KINDS, LoraSettings, Teacher, masked_cells, train_adapter
+from v2l.training.adapter import KINDS, LoraSettings, Subject, Teacher, masked_cells, train_adapter
 
 
 class StoppedError(Exception):
@@ -61,7 +62,7 @@ def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights() -> None:
 
 
 def lesson_of(*exercises: tuple[list[int], list[int], list[float]]) -> list[Exercise]:
-    return [Exercise(prompt, choices, torch.tensor(wanted)) for prompt, choices, wanted in exercises]
+    return [Exercise(prompt, Weighted(torch.tensor(choices)), torch.tensor(wanted)) for prompt, choices, wanted in exercises]
 
 
 def test_the_loss_is_the_divergence_of_the_choice_from_what_is_wanted() -> None:
@@ -89,9 +90,9 @@ def test_exercises_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: St
     nearest = set()
     for exercise in lesson:
         assert stack_.llm.decode(exercise.prompt).count(" ->") in range(2, BLIND.n_examples + 2)
-        assert 1 <= len(exercise.choices) <= BLIND.palette + 1
+        assert 1 <= len(exercise.choices.ids) <= BLIND.palette + 1
         assert exercise.wanted.sum().item() == pytest.approx(1.0)
-        best = entries[row_of[exercise.choices[int(exercise.wanted.argmax())]]]
+        best = entries[row_of[int(exercise.choices.ids[int(exercise.wanted.argmax())])]]
         distances = {clean: (entries[row_of[clean]] - best).square().sum().item() for clean in clean_ids(stack_, first)}
         nearest.add(min(distances.values()))
     assert len(nearest) > 1 or nearest == {0.0}
@@ -102,13 +103,14 @@ def test_exercises_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: St
 def test_hidden_pixels_do_not_reach_a_prompt(stack_: Stack, photographs: list[torch.Tensor]) -> None:
     teacher = teacher_of(stack_)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    mask = masked_cells((8, 8), torch.Generator().manual_seed(4)).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    hidden = masked_cells((8, 8), torch.Generator().manual_seed(4))
+    mask = hidden.repeat_interleave(8, 0).repeat_interleave(8, 1)
     noise = torch.where(mask, torch.rand(1, 3, 64, 64), image)
     firsts = []
     for pixels in (image, noise):
-        answer = stack_.tokenizer.encode_local(pixels)[0]
-        questions = teacher.hidden(pixels, answer, photographs, BLIND, "mask", torch.Generator().manual_seed(4))
-        firsts.append(next(iter(questions))[0])  # those behind it see what was wanted before
+        subject = Subject(pixels, stack_.tokenizer.encode_local(pixels)[0], photographs)
+        question = next(iter(teacher.hidden(subject, BLIND, hidden)))[0]  # those behind it see what was wanted before
+        firsts.append((question.cells, question.given, question.examples, [likely.ids.tolist() for likely in question.allowed]))
     assert firsts[0] == firsts[1]
 
 

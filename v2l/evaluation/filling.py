@@ -59,6 +59,6 @@ def choice_fill(ids: Tensor, choices: Choices, random: Random | None = None) -> 
         random: the choice; None takes the first.
     """
     filled = ids.flatten().clone()
-    for cell, tokens in choices.items():
-        filled[cell] = tokens[0] if random is None else random.choice(tokens)
+    for cell, likely in choices.items():
+        filled[cell] = likely.ids[0] if random is None else random.choice(likely.ids)
     return filled.view(ids.shape)

@@ -6,11 +6,30 @@ The codebook of an image, or a trie of labels: whatever stands here, the LLM cho
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Rule = Callable[[tuple[int, ...]], Collection[int] | Tensor]
+
+class Weighted(NamedTuple):
+    """Ids that may come next, some rather than others.
+
+    Attributes:
+        ids: (n,) int64, different ones.
+        logprobs: (n,) float32, added to what the LLM says of each; a number is the same for all.
+    """
+
+    ids: Tensor
+    logprobs: Tensor | float = 0.0
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logits (V,) ──► (n,) of these ids, weighted."""
+        return logits[self.ids.to(logits.device)] + torch.as_tensor(self.logprobs, dtype=logits.dtype, device=logits.device)
+
+
+Ids = Collection[int] | Tensor | Weighted
+Rule = Callable[[tuple[int, ...]], Ids]
 Allowed = Collection[int] | Rule | None
 
 
@@ -44,13 +63,13 @@ class Places:
         places: the sets; nothing may follow behind the last.
     """
 
-    def __init__(self, places: Iterable[Collection[int]]) -> None:
-        self.places = [index(ids) for ids in places]
+    def __init__(self, places: Iterable[Ids]) -> None:
+        self.places = [weighted(ids) for ids in places]
 
-    def __call__(self, generated: tuple[int, ...]) -> Tensor:
+    def __call__(self, generated: tuple[int, ...]) -> Weighted:
         """The ids that may follow."""
         place = len(generated)
-        return self.places[place] if place < len(self.places) else torch.empty(0, dtype=torch.long)
+        return self.places[place] if place < len(self.places) else weighted(())
 
 
 class PlaceMask(Places):
@@ -72,8 +91,8 @@ class Constraint:
 
     def __init__(self, allowed: Allowed) -> None:
         self.rule = allowed if callable(allowed) else None
-        self.fixed = None if allowed is None or self.rule else index(allowed)
-        if self.fixed is not None and not len(self.fixed):
+        self.fixed = None if allowed is None or self.rule else weighted(allowed)
+        if self.fixed is not None and not len(self.fixed.ids):
             raise ValueError("an allowed set of token ids holds at least one")
 
     def apply(self, logits: Tensor, generated: tuple[int, ...]) -> Tensor:
@@ -85,10 +104,12 @@ class Constraint:
         """
         if self.rule is None and self.fixed is None:
             return logits
-        allowed = (index(self.rule(generated)) if self.rule else self.fixed).to(logits.device)
-        return torch.full_like(logits, -torch.inf).index_copy(0, allowed, logits[allowed])
+        allowed = weighted(self.rule(generated)) if self.rule else self.fixed
+        return torch.full_like(logits, -torch.inf).index_copy(0, allowed.ids.to(logits.device), allowed.scores(logits))
 
 
-def index(ids: Collection[int] | Tensor) -> Tensor:
-    """Ids as a sorted index without doubles; an index is one already."""
-    return ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long)
+def weighted(ids: Ids) -> Weighted:
+    """Ids of equal weight, sorted and without doubles; those of a tensor are so already."""
+    if isinstance(ids, Weighted):
+        return ids
+    return Weighted(ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long))

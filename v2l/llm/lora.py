@@ -17,6 +17,7 @@ from torch.optim import AdamW
 
 from v2l.errors import V2LError
 from v2l.llm.adapters import LoraShape, with_adapter
+from v2l.llm.constraints import Weighted
 from v2l.llm.context import read
 from v2l.llm.frozen import FrozenLLM
 
@@ -25,7 +26,7 @@ class Exercise(NamedTuple):
     """One choice of a next token."""
 
     prompt: list[int]  # token ids
-    choices: list[int]  # n token ids
+    choices: Weighted  # n token ids, and what is added to what the LLM says of each
     wanted: Tensor  # (n,) float32, how likely each of them is to be; the sum is 1
 
 
@@ -110,6 +111,6 @@ class LoraTuner:
         logits = read(self.model, [exercise.prompt for exercise in lesson]).context.logits
         losses = []
         for row, exercise in zip(logits, lesson, strict=True):
-            told = row[torch.tensor(exercise.choices, device=row.device)].log_softmax(dim=0)
+            told = exercise.choices.scores(row).log_softmax(dim=0)
             losses.append(functional.kl_div(told, exercise.wanted.to(row.device), reduction="sum"))
         return torch.stack(losses).mean()

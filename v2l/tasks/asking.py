@@ -8,22 +8,25 @@ arXiv 2104.08315, and Li et al., arXiv 2210.15097.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.llm import Context, FrozenLLM, GenerationConfig, Places
+from v2l.llm import Context, FrozenLLM, GenerationConfig, Places, Weighted
+from v2l.llm.constraints import Ids
 from v2l.prompts.denoise import Window, denoise_examples, denoise_query
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.wording import check_wording
+from v2l.tokenizer.likeness import Likely
 
 ORDERS = ("raster", "centre-out")
 LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, hidden and blind for a user's photograph
     "plain": {"palette": 0},
-    "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4},
-    "hidden": {"n_context": 4, "n_predict": 1, "n_examples": 8, "palette": 4, "contrast": 1.0},
+    "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 3.0},
+    "hidden": {"n_context": 4, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 1.0, "contrast": 1.0},
     "fast": {"n_context": 4, "n_before": 0, "n_examples": 6},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }
@@ -40,6 +43,7 @@ LEAST = {
     "temperature": 0,
     "top_k": 0,
     "palette": 0,
+    "trust": 0,
     "batch_tokens": 1,
 }
 
@@ -63,9 +67,11 @@ class RestorationSettings:
         temperature: 0 is greedy.
         top_k: sample among so many likeliest tokens; 0 is all.
         prompt: wording, paper, official or tuned.
-        palette: the LLM chooses among so many tokens: what the surroundings of a hidden cell let expect, what stands in the most alike
-            examples of a damaged one, all that stands in its examples by the paper's protocol; 0 is the whole local codebook, in which a
-            small LLM takes words of like meaning for one another.
+        palette: the LLM chooses among so many tokens, those most alike to what is expected of a cell (`v2l.tokenizer.likeness`); by the
+            paper's protocol among all that stand in its examples. 0 is the whole local codebook, in which a small LLM takes words of like
+            meaning for one another.
+        trust: so many times the log-density of what is expected of a cell is added to the LLM's log-probabilities; 0 leaves the choice
+            among the palette to the LLM alone. Nothing is expected by the paper's protocol.
         batch_tokens: windows that do not depend on each other are run together, so many prompt tokens at a time.
     """
 
@@ -84,6 +90,7 @@ class RestorationSettings:
     top_k: int = 0
     prompt: str = "tuned"
     palette: int = 32
+    trust: float = 0.0
     batch_tokens: int = 2048
 
     def __post_init__(self) -> None:
@@ -107,12 +114,18 @@ class RestorationSettings:
         """Of the prompts: those with examples share one, and the one without any counts against them."""
         return (1 / self.prompts,) * self.prompts + ((-self.contrast,) if self.contrast else ())
 
+    def allowed(self, likely: Likely, codebook: Tensor) -> Weighted:
+        """What may be told of a cell, of what may stand there and of all ids (V,) that there are: `palette` and `trust` at work."""
+        if not self.palette:
+            return Weighted(codebook)
+        return Weighted(torch.tensor(likely.ids), self.trust * torch.tensor(likely.logprobs))
+
     def deal(self, draws: Sequence[Sequence[Window]]) -> tuple[tuple[Window, ...], ...]:
         """Each draw of examples, dealt out to its prompts in turn: the first to the first, the second to the second, and round again."""
         return tuple(tuple(draw[split :: self.splits]) for draw in draws for split in range(self.splits))
 
 
-Choices = Mapping[int, Sequence[int]]  # cell ──► tokens that may stand there, the best without an LLM first
+Choices = Mapping[int, Likely]  # cell ──► tokens that may stand there, the best without an LLM first
 BLIND, HIDDEN = RestorationSettings(**LEVERS["blind"]), RestorationSettings(**LEVERS["hidden"])
 
 
@@ -129,7 +142,7 @@ class Question:
 
     cells: tuple[int, ...]
     given: tuple[int, ...]
-    allowed: tuple[Collection[int] | Tensor, ...]
+    allowed: tuple[Ids, ...]
     examples: tuple[tuple[Window, ...], ...] = ()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
-from v2l.llm import Context
+from v2l.llm import Context, Weighted
 from v2l.tasks.asking import HIDDEN, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.stack import Stack
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
@@ -195,6 +195,6 @@ class Teller:
             row[cell] = token_id
             self.known[cell] = True
 
-    def allowed(self, window: Sequence[int]) -> tuple[Sequence[int] | Tensor, ...]:
+    def allowed(self, window: Sequence[int]) -> tuple[Weighted, ...]:
         """The tokens that may stand at each cell."""
-        return tuple(self.choices[cell] if self.settings.palette else self.codebook for cell in window)
+        return tuple(self.settings.allowed(self.choices[cell], self.codebook) for cell in window)

@@ -169,7 +169,7 @@ class Mender:
             pair = self.pairs[number]
             examples.append(Window(shown(pair.damaged, cells), tuple(pair.clean[cell] for cell in cells)))
         draws = [examples[draw :: settings.draws] for draw in range(settings.draws)]
-        allowed = tuple(self.choices[cell] if settings.palette else self.codebook for cell in window)
+        allowed = tuple(settings.allowed(self.choices[cell], self.codebook) for cell in window)
         return Question(tuple(window), shown(self.damaged, window), allowed, settings.deal(draws))
 
 

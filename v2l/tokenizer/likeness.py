@@ -7,6 +7,7 @@ out limits what the LLM may choose from, or is what it starts from.
 from __future__ import annotations
 
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,18 @@ AMONG = 16  # visible cells, the nearest ones, that tell what stands in a hidden
 RIDGE = 1.0  # weight of the squared coefficients
 
 
+class Likely(NamedTuple):
+    """Tokens that may stand in a cell.
+
+    Attributes:
+        ids: different token ids, the most alike to what is expected first.
+        logprobs: as many: log-density of their entries around it, up to a constant.
+    """
+
+    ids: list[int]
+    logprobs: list[float]
+
+
 def entries_of(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
     """Token ids (…) int64 of the local codebook ──► their entries (…, d) float32 on the CPU."""
     row_of = tokenizer.local_codebook.row_of_token
@@ -27,7 +40,7 @@ def entries_of(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
         return tokenizer.quantizer.entries()[rows].float().cpu().view(*ids.shape, -1)
 
 
-def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[list[int]]:
+def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[Likely]:
     """Tokens for every hidden cell: of the nearest visible cells those that are most alike to what all these let expect.
 
     What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries.
@@ -39,7 +52,8 @@ def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -
         count: how many for each cell.
 
     Returns:
-        for the hidden cells in raster order different token ids, the most alike first; fewer than `count` where fewer are near.
+        for the hidden cells in raster order; fewer than `count` tokens where fewer are near. Density: a normal one as wide as the near
+        entries lie around the blend.
     """
     visible = ids[~hidden]
     distances = torch.cdist(hidden.nonzero().float(), (~hidden).nonzero().float())  # (hidden, visible)
@@ -47,9 +61,13 @@ def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -
     entries = entries_of(tokenizer, visible)[near.indices]  # (hidden, near, d)
     weights = near.values.pow(-POWER)[..., None]
     blend = (weights * entries).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)
-    order = (entries - blend).square().sum(dim=2).sort(dim=1, stable=True).indices
-    told = visible[near.indices.gather(1, order)].tolist()
-    return [list(dict.fromkeys(tokens))[:count] for tokens in told]
+    apart = (entries - blend).square().sum(dim=2)  # (hidden, near)
+    densities = -0.5 * entries.shape[-1] * apart / apart.mean(dim=1, keepdim=True).clamp_min(1e-6)
+    told = []
+    for tokens, logprobs in zip(visible[near.indices].tolist(), densities.tolist(), strict=True):
+        ranked = sorted(dict(zip(tokens, logprobs, strict=True)).items(), key=lambda pair: -pair[1])[:count]
+        told.append(Likely(*(list(column) for column in zip(*ranked, strict=True))))
+    return told
 
 
 def sources(clean: Tensor, damaged: Tensor) -> list[int]:
@@ -75,10 +93,11 @@ def sources(clean: Tensor, damaged: Tensor) -> list[int]:
     return found.flatten().tolist()
 
 
-def restored(tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tensor, count: int) -> list[list[int]]:
+def restored(tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tensor, count: int) -> list[Likely]:
     """Tokens of the codebook for every cell of a damaged grid: those most alike to what pairs of other images let expect.
 
-    What they let expect is linear in the 3 × 3 damaged entries around a cell, by ridge regression (Hoerl and Kennard, 1970).
+    What they let expect is linear in the 3 × 3 damaged entries around a cell, by ridge regression (Hoerl and Kennard, 1970), spread as wide
+    as clean entries are: a regression's own answers are drawn to the mean, which is smooth.
 
     Args:
         tokenizer: gives the entries.
@@ -88,14 +107,19 @@ def restored(tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tenso
         count: how many for each cell.
 
     Returns:
-        for the cells in raster order different token ids, the most alike first; no more than the codebook has.
+        for the cells in raster order; no more tokens than the codebook has. Density: a normal one as wide as the regression errs.
     """
     seen, wanted = around(entries_of(tokenizer, damaged)), entries_of(tokenizer, clean).flatten(0, 2)
     weights = torch.linalg.solve(seen.T @ seen + RIDGE * torch.eye(seen.shape[1]), seen.T @ wanted)
+    fitted = seen @ weights
+    mean, spread = wanted.mean(dim=0), wanted.std(dim=0) / fitted.std(dim=0).clamp_min(1e-6)
+    answers = mean + (around(entries_of(tokenizer, own[None])) @ weights - mean) * spread
     with torch.inference_mode():
         entries = tokenizer.quantizer.entries().float().cpu()
-    distances = torch.cdist(around(entries_of(tokenizer, own[None])) @ weights, entries)
-    return tokenizer.local_codebook.token_ids[distances.topk(min(count, len(entries)), largest=False).indices.cpu()].tolist()
+    apart, rows = torch.cdist(answers, entries).topk(min(count, len(entries)), largest=False)
+    densities = -0.5 * apart.square() / (wanted - fitted).square().mean().clamp_min(1e-6)
+    ids = tokenizer.local_codebook.token_ids.cpu()[rows]
+    return [Likely(*both) for both in zip(ids.tolist(), densities.tolist(), strict=True)]
 
 
 def around(entries: Tensor) -> Tensor:

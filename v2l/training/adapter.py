@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
-from v2l.corruptions import draw_corruption, lower_cells
+from v2l.corruptions import Corruption, draw_corruption, lower_cells
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
@@ -70,6 +70,14 @@ class LoraSettings:
             raise V2LError(f"got {self.lessons} lessons a step, saved every {self.save_every} steps", "1 and more")
 
 
+class Subject(NamedTuple):
+    """What a lesson is about."""
+
+    clean: Tensor  # (1, 3, S, S) in [0, 1]
+    answer: Tensor  # (h, w) int64, its local tokens
+    others: Sequence[Tensor]  # photographs (3, H, W) that serve as examples
+
+
 @dataclass(frozen=True)
 class Teacher:
     """What makes lessons of photographs.
@@ -107,37 +115,34 @@ class Teacher:
         """A photograph (3, H, W), damaged, beside others that serve as examples ──► some of the questions that the LLM would be asked."""
         tokenizer = self.stack.tokenizer
         clean = tokenizer.square(photograph[None])
-        answer = tokenizer.encode_local(clean)[0].cpu()
+        subject = Subject(clean, tokenizer.encode_local(clean)[0].cpu(), others)
         asking = replace(self.asking, seed=int(torch.randint(2**31, (), generator=generator)))
-        ask = self.hidden if kind == "mask" else self.damaged
-        questions = list(ask(clean, answer, others, asking, kind, generator))
+        if kind == "mask":
+            questions = list(self.hidden(subject, asking, masked_cells((subject.answer.shape[0], subject.answer.shape[1]), generator)))
+        else:
+            questions = list(self.damaged(subject, asking, draw_corruption(kind, generator)))
         picked = Random(asking.seed).sample(questions, min(self.exercises, len(questions)))
         return [exercise for question, wanted in picked for exercise in self.exercise(question, wanted)]
 
-    def hidden(
-        self, clean: Tensor, answer: Tensor, others: Sequence[Tensor], asking: RestorationSettings, kind: str, generator: torch.Generator
-    ) -> Iterator[tuple[Question, list[Tensor]]]:
-        """Every window of a masked photograph, with what is wanted; as if all before it had been told as is wanted."""
+    def hidden(self, subject: Subject, asking: RestorationSettings, hidden: Tensor) -> Iterator[tuple[Question, list[Tensor]]]:
+        """Every window of a photograph with hidden cells, (h, w) bool, and what is wanted; as if all before had been told as is wanted."""
         tokenizer = self.stack.tokenizer
-        hidden = masked_cells((answer.shape[0], answer.shape[1]), generator)
         mask = hidden.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
-        seen = tokenizer.encode_local(torch.where(mask, MID_GREY, clean))[0].cpu()
+        seen = tokenizer.encode_local(torch.where(mask, MID_GREY, subject.clean))[0].cpu()
         choices = choices_of(self.stack, seen, hidden, asking)
-        teller = Teller(self.stack, seen, hidden, asking, choices, [token_map(other, self.stack) for other in others])
+        teller = Teller(self.stack, seen, hidden, asking, choices, [token_map(other, self.stack) for other in subject.others])
         for window in teller.windows:
             question = replace(teller.question(window, teller.rows[0]), examples=teller.examples)
-            wanted = self.wanted(question, answer)
+            wanted = self.wanted(question, subject.answer)
             yield question, wanted
-            told = [int(allowed[int(want.argmax())]) for allowed, want in zip(question.allowed, wanted, strict=True)]
+            told = [int(allowed.ids[int(want.argmax())]) for allowed, want in zip(question.allowed, wanted, strict=True)]
             teller.keep(window, told, teller.rows[0])
 
-    def damaged(
-        self, clean: Tensor, answer: Tensor, others: Sequence[Tensor], asking: RestorationSettings, kind: str, generator: torch.Generator
-    ) -> Iterator[tuple[Question, list[Tensor]]]:
+    def damaged(self, subject: Subject, asking: RestorationSettings, corruption: Corruption) -> Iterator[tuple[Question, list[Tensor]]]:
         """Every window of a damaged photograph, with what is wanted."""
-        corruption = draw_corruption(kind, generator)
+        clean, answer = subject.clean, subject.answer
         seen = self.stack.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
-        pairs = [token_pair(self.stack, other, corruption, (clean.shape[-2], clean.shape[-1])) for other in others]
+        pairs = [token_pair(self.stack, other, corruption, (clean.shape[-2], clean.shape[-1])) for other in subject.others]
         source = came_from(self.stack, pairs, (answer.shape[0], answer.shape[1]), (seen.shape[0], seen.shape[1]))
         moved = tuple(seen.flatten()[source].tolist())
         mender = Mender(self.stack, moved, answer.shape[1], moved_back(pairs, source), asking)
@@ -149,7 +154,7 @@ class Teacher:
         """How likely each of a cell's choices is to be, by how alike it is to the clean token (answer: (h, w)); for each cell."""
         tokenizer, wanted = self.stack.tokenizer, []
         for cell, allowed in zip(question.cells, question.allowed, strict=True):
-            distances = entries_of(tokenizer, torch.as_tensor(allowed)) - entries_of(tokenizer, answer.flatten()[cell])
+            distances = entries_of(tokenizer, allowed.ids) - entries_of(tokenizer, answer.flatten()[cell])
             wanted.append((-distances.square().sum(dim=1) / SOFTNESS).softmax(dim=0))
         return wanted
 
@@ -159,9 +164,8 @@ class Teacher:
         for prompt in asker.prompts(question)[: self.asking.prompts]:
             ids = self.stack.llm.encode(prompt)
             for allowed, want in zip(question.allowed, wanted, strict=True):
-                choices = torch.as_tensor(allowed).tolist()
-                yield Exercise(list(ids), choices, want)
-                ids.append(choices[int(want.argmax())])
+                yield Exercise(list(ids), allowed, want)
+                ids.append(int(allowed.ids[int(want.argmax())]))
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
