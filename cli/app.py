@@ -91,10 +91,10 @@ def print_version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Precision of the frozen models: auto, float32, bfloat16, float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision of the frozen LLM: auto, float32, bfloat16, float16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
     offline: Annotated[bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")] = False,
-    config: Annotated[str | None, typer.Option(help="Preset (small, paper) or YAML file.", metavar="NAME|FILE")] = None,
+    config: Annotated[str | None, typer.Option(help="Preset (small, paper, official) or YAML file.", metavar="NAME|FILE")] = None,
     show_version: Annotated[bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Images as words of a frozen large language model."""

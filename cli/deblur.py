@@ -31,7 +31,8 @@ from v2l.cli.stack import load_stack
 
 Target = Annotated[Path, typer.Option("--output", "-o", help="Where to write the picture; the suffix chooses the format.")]
 Kernel = Annotated[
-    int | None, typer.Option(help="Pixels a side of the blur at the model's size: 5, 7, 9, 11; by default told from the photograph.")
+    int | None,
+    typer.Option(help="Pixels a side of the blur at the model's size, odd (5, 7, 9, 11); by default told from the photograph."),
 ]
 
 
@@ -64,9 +65,9 @@ def deblur(
         files.check()
         photograph, shown = load_image(image), example_images(examples) or sample_images()
         chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, **named_levers(None, prompt, "blind")}
-        asked = Asked(asking(chosen, levers), shown, tiles)
+        asked, told = Asked(asking(chosen, levers), shown, tiles), None if kernel is None else Blur(kernel)
         stack = load_stack(given, checkpoint, llm, adapter)
-        corruption = Blur(kernel) if kernel else estimate_blur(photograph, shown, stack.tokenizer.config.model.image_size)
+        corruption = told or estimate_blur(photograph, shown, stack.tokenizer.config.model.image_size)
         with progress() as tell:
             restored = mend(stack, photograph, corruption, asked, tell)
         write(out, files, restored, asked.settings, stack)

@@ -102,7 +102,7 @@ def device(given: Options) -> Iterator[Check]:
 
     chosen = choose_device(given.device)
     dtype = str(choose_dtype(given.dtype, chosen)).removeprefix("torch.")
-    yield Check("device", str(chosen), True, True, f"frozen models in {dtype}")
+    yield Check("device", str(chosen), True, True, f"frozen LLM in {dtype}")
 
 
 def paper_stack() -> Iterator[Check]:

@@ -21,7 +21,11 @@ Checkpoint = Annotated[
     str | None, typer.Option(help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR")
 ]
 Llm = Annotated[
-    str | None, typer.Option("--llm", help="Frozen LLM: smollm2 (embedded), a local folder or a hub name; by default the codebook's.")
+    str | None,
+    typer.Option(
+        "--llm",
+        help="Frozen LLM: smollm2 (embedded), a folder, a .gguf file or a hub name; by default --config's, else the codebook's.",
+    ),
 ]
 Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image file that Pillow reads.")]
 
@@ -32,7 +36,7 @@ class Options:
 
     Attributes:
         device: auto, cpu, cuda, cuda:0, mps.
-        dtype: precision of the frozen models: auto, float32, bfloat16, float16.
+        dtype: precision of the frozen LLM: auto, float32, bfloat16, float16.
         seed: of everything that is drawn.
         config: a preset's name or a YAML file; None takes each verb's default.
     """

@@ -21,7 +21,7 @@ Candidates = Annotated[
 ]
 Protocol = Annotated[str, typer.Option(help="blind: what a user has. The paper's needs the clean image: v2l evaluate restoration.")]
 Examples = Annotated[
-    list[str] | None, typer.Option("--examples", help="Photographs that serve as examples: folders or files.", metavar="PLACE")
+    list[str] | None, typer.Option("--examples", help="Photographs that serve as examples, the first 16 of them.", metavar="PLACE")
 ]
 Order = Annotated[str, typer.Option(help="Of the windows: raster, or centre-out.")]
 Named = Annotated[

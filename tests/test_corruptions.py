@@ -8,6 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2l.corruptions import KERNELS, REGIONS, SHIFTS, TASKS, Blur, Rotation, Shift, corner_crop, draw_corruption
+from v2l.errors import V2LError
+
+
+@pytest.mark.parametrize("kernel", [6, 0, -3])
+def test_a_blur_has_an_odd_side(kernel: int) -> None:
+    with pytest.raises(V2LError, match=f"blur of {kernel} pixels"):
+        Blur(kernel)
 
 
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.integers(1, 30), st.integers(1, 30))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from v2l.errors import V2LError
+
 KERNELS = (5, 7, 9, 11)  # of the official code
 SHIFTS = (1 / 16, 1 / 4)  # least and most, as a share of a side
 
@@ -38,6 +40,10 @@ class Blur:
     """
 
     kernel: int = 9
+
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise V2LError(f"got a blur of {self.kernel} pixels a side", "an odd number", "--kernel 9")
 
     def damage(self, images: Tensor) -> Tensor:
         return gaussian_blur(images, [self.kernel, self.kernel])

@@ -1,6 +1,6 @@
 """this machine ──► device and dtype, chosen at run time.
 
-Training and the quantizer stay in float32; only the frozen models follow `choose_dtype`.
+Training, the quantizer and the joint encoder stay in float32; only the frozen LLM follows `choose_dtype`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
-    """The dtype of frozen models: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on the CPU.
+    """The dtype of the frozen LLM: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on the CPU.
 
     A CPU without bfloat16 units runs bfloat16 several times slower than float32, hence never by default.
 

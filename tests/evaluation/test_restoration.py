@@ -173,6 +173,18 @@ def test_a_blind_scene_shows_nobody_what_is_hidden(stack: Stack, photographs: tu
         assert torch.equal(first.pictures[LLM][:, ~scene.mask], scene.clean[:, ~scene.mask])
 
 
+@pytest.mark.parametrize("task", ["deblur", "unshift", "unrotate"])
+def test_a_damaged_scene_shows_nobody_the_clean_image(
+    stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
+) -> None:
+    contestants = Contestants(stack, SceneSettings("blind", ASKING), photographs)
+    scene = set_scene(stack, load_image(files[0]), task, seed=3)
+    first, second = (contestants.restore(replace(scene, clean=clean), 3) for clean in (scene.clean, torch.rand(scene.clean.shape)))
+    rows = set(first.pictures) - {CEILING}
+    assert {LLM, FIRST, RANDOM, NOTHING} <= rows
+    assert all(torch.equal(first.pictures[row], second.pictures[row]) for row in rows)
+
+
 def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(stack: Stack, samples: Path) -> None:
     photograph = load_image(samples / "pants" / "tartan.jpg")
     first, second, other = (set_scene(stack, photograph, "unshift", seed) for seed in (1, 1, 2))

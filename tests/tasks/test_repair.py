@@ -49,6 +49,11 @@ def test_trust_without_end_tells_what_is_expected(stack: Stack, photographs: lis
     assert told[1e6].tokens.local_ids.flatten().tolist() == firsts != told[0.0].tokens.local_ids.flatten().tolist()
 
 
+def test_candidates_of_a_damaged_image_are_refused(stack: Stack, photographs: list[Tensor]) -> None:
+    with pytest.raises(V2LError, match="3 candidates"):
+        repair(stack, photographs[0], Blur(5), photographs[1:], replace(SETTINGS, candidates=3, temperature=1.0))
+
+
 def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(stack: Stack) -> None:
     codes = stack.tokenizer.local_codebook.token_ids
     generator = torch.Generator().manual_seed(0)

@@ -72,7 +72,7 @@ class Codebook:
 
     Attributes:
         entries: the words, in row order.
-        embeddings: (V, D) float16 or float32, unit length.
+        embeddings: (V, D) float16 or float32, unit length unless `codebook.renormalize` is off.
         source: the LLM and the encoder it belongs to.
         facts: counts and settings of its making, for people and reports.
     """
@@ -125,7 +125,7 @@ class Codebook:
         return tuple(family(entry.word) for entry in self.entries)
 
     def nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest words of each feature by cosine, in bounded memory.
+        """The nearest words of each feature by inner product, which is the cosine for rows of unit length, in bounded memory.
 
         Args:
             features: (N, D), unit length, D as the codebook's.

@@ -1,9 +1,9 @@
 """windows of missing tokens, each with its examples ──► the tokens that the frozen LLM puts there.
 
 The levers that make a small frozen LLM stronger work here and are settings: the wording, several draws of examples averaged in log
-space, contrast against what the LLM would say without examples. What is told comes from the LLM's log-probabilities alone; none of this
-counts or copies the examples' tokens. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.3; contrast as in Holtzman et al.,
-arXiv 2104.08315, and Li et al., arXiv 2210.15097.
+space, contrast against what the LLM would say without examples. None of this counts or copies the examples' tokens: what is told comes
+from the LLM's log-probabilities alone, unless `trust` adds the density of what is expected. Sources: V2L Tokenizer, arXiv 2403.07874,
+section 4.3; contrast as in Holtzman et al., arXiv 2104.08315, and Li et al., arXiv 2210.15097.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RestorationSettings:
         draws: the examples are drawn so many times, and all that is told after them is averaged too.
         contrast: how much of the log-probability without examples is taken away.
         order: of windows that build on each other, raster or centre-out.
-        candidates: so many answers are sampled, and the likeliest one is kept.
+        candidates: so many answers are sampled, and the likeliest one is kept; by the blind protocol, where cells are hidden.
         seed: of the examples, and of sampling.
         temperature: 0 is greedy.
         top_k: sample among so many likeliest tokens; 0 is all.
@@ -71,7 +71,7 @@ class RestorationSettings:
             paper's protocol among all that stand in its examples. 0 is the whole local codebook, in which a small LLM takes words of like
             meaning for one another.
         trust: so many times the log-density of what is expected of a cell is added to the LLM's log-probabilities; 0 leaves the choice
-            among the palette to the LLM alone. Nothing is expected by the paper's protocol.
+            among the palette to the LLM alone. Without a palette, and by the paper's protocol, nothing is expected.
         batch_tokens: windows that do not depend on each other are run together, so many prompt tokens at a time.
     """
 

@@ -77,11 +77,13 @@ def repair(
         progress: told (windows done, windows in all).
 
     Raises:
-        V2LError: there are no examples, or the prompt is longer than the LLM's context.
+        V2LError: there are no examples, more than one candidate is asked for, or the prompt is longer than the LLM's context.
     """
     settings = settings or BLIND
     if not examples:
         raise V2LError("got no example images", "clean photographs to learn the damage from", "--examples FOLDER")
+    if settings.candidates > 1:
+        raise V2LError(f"got {settings.candidates} candidates of a damaged image", "1; only what is hidden has more", "--set candidates=1")
     damaged = whole_at_model_size(image, stack)
     tokens = stack.tokenizer.encode(damaged[None], crop=False)
     turned = corruption.damage(torch.zeros(1, *damaged.shape[-2:])).shape[-2:]  # of a clean image that would be damaged to this shape

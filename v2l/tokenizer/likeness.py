@@ -1,7 +1,7 @@
 """token grids ──► what likely stands where a token is missing, and where tokens of a damaged grid belong: told by the codebook alone.
 
 Tokens are alike when their entries are near each other: an entry holds colour and texture of its patch. No LLM is asked here; what comes
-out limits what the LLM may choose from, or is what it starts from.
+out limits and weighs what the LLM may choose among, or is what it starts from.
 """
 
 from __future__ import annotations
