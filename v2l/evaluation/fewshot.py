@@ -284,7 +284,8 @@ def page(table: FewShotTable) -> str:
 def told(cell: Cell) -> str:
     """A cell in words."""
     description = "description" if cell.induction else "no description"
-    return f"{cell.n_ways}-way {cell.k_shots}-shot, {cell.repeats} repeats, {description}, {cell.n_words} words"
+    repeats, words = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in ((cell.repeats, "repeat"), (cell.n_words, "word")))
+    return f"{cell.n_ways}-way {cell.k_shots}-shot, {repeats}, {description}, {words}"
 
 
 def percent(share: Proportion) -> str:

@@ -188,8 +188,7 @@ class Contestants:
             NEAREST: nearest_token_fill(seen, scene.hidden),
             CEILING: torch.where(scene.hidden, clean, seen),
         }
-        decoded = {row: self._decoded(done.tokens.with_local_ids(of_row[None])) for row, of_row in ids.items()}
-        return ids, {row: torch.where(scene.mask, picture, scene.damaged) for row, picture in decoded.items()}
+        return ids, {row: in_8_bits(done.paint(of_row[None])) for row, of_row in ids.items()}
 
     def _blind_damaged(self, scene: Scene, clean: Tensor, asking: RestorationSettings, progress: Progress | None) -> tuple[dict, dict]:
         done = repair(self.stack, scene.damaged, scene.corruption, self.examples, asking, progress)

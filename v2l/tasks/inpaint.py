@@ -12,17 +12,20 @@ from random import Random
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context, Weighted
 from v2l.tasks.asking import HIDDEN, Asker, Choices, Question, RestorationSettings, Told
+from v2l.tasks.seam import seamless
 from v2l.tasks.stack import Stack
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
 from v2l.tokenizer.likeness import expected
 from v2l.tokens import ImageTokens
 
 MID_GREY = 0.5
+REACH = 2  # pixels around each, at the smaller size, of a bicubic resize
 LEAST_SIDE = 16  # pixels: a window of two tokens at the tokenizer's own scale
 Progress = Callable[[int, int], None]
 
@@ -32,12 +35,13 @@ class Inpainted:
     """What comes out.
 
     Attributes:
-        image: (3, H, W) in [0, 1]: the image itself outside the mask, bit by bit, and the decoder's picture inside.
+        image: (3, H, W) in [0, 1]: the image itself outside the mask, bit by bit, and the decoder's picture inside, without a seam.
         tokens: the tokens that were decoded, B = 1.
         hidden: (h, w) bool, the cells that the LLM told.
         log: one entry per window, in the order told.
         choices: cell ──► the tokens that its surroundings let expect, the most alike first: the first is the answer without an LLM.
         candidates: log-likelihood of every candidate; the likeliest is what came out.
+        paint: (1, h, w) token ids ──► their image, as `image` was made.
     """
 
     image: Tensor
@@ -46,6 +50,7 @@ class Inpainted:
     log: tuple[Told, ...]
     choices: Choices
     candidates: tuple[float, ...]
+    paint: Callable[[Tensor], Tensor]
 
 
 def inpaint(
@@ -73,7 +78,8 @@ def inpaint(
     settings = settings or HIDDEN
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
-    tokens = stack.tokenizer.encode(whole_at_model_size(grey, stack)[None], crop=False)
+    small = whole_at_model_size(grey, stack)
+    tokens = stack.tokenizer.encode(small[None], crop=False)
     ids, hidden = tokens.local_ids[0].cpu(), hidden_cells(mask, tuple(tokens.local_ids.shape[-2:]))
     if hidden.all():
         raise V2LError(
@@ -81,10 +87,21 @@ def inpaint(
         )
     choices = choices_of(stack, ids, hidden, settings)
     logs = Teller(stack, ids, hidden, settings, choices, [token_map(example, stack) for example in examples]).tell(progress)
-    best = likeliest(logs)
-    told = tokens.with_local_ids(filled(tokens.local_ids.cpu(), best))
-    painted = resize(stack.tokenizer.decode(told)[0].cpu(), tuple(image.shape[-2:]))
-    return Inpainted(torch.where(mask, painted, image), told, hidden, tuple(best), choices, tuple(map(likelihood, logs)))
+    best, hole = likeliest(logs), hole_at_size(mask, (small.shape[-2], small.shape[-1]))
+
+    def paint(local_ids: Tensor) -> Tensor:
+        picture = stack.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu()
+        return torch.where(mask, resize(seamless(small, picture, hole), (image.shape[-2], image.shape[-1])), image)
+
+    told = filled(tokens.local_ids.cpu(), best)
+    return Inpainted(paint(told), tokens.with_local_ids(told), hidden, tuple(best), choices, tuple(map(likelihood, logs)), paint)
+
+
+def hole_at_size(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The pixels that a mask (H, W) reaches at another size (h, w), by a resize that looks some pixels around: (h, w) bool."""
+    if tuple(mask.shape) == size:
+        return mask
+    return max_pool2d(hidden_cells(mask, size)[None].float(), 2 * REACH + 1, stride=1, padding=REACH)[0] > 0
 
 
 def choices_of(stack: Stack, ids: Tensor, hidden: Tensor, settings: RestorationSettings) -> Choices:
