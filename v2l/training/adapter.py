@@ -205,7 +205,8 @@ def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraS
     """
     llm, codebook = teacher.stack.llm, teacher.stack.codebook_fingerprint
     bound = belongs_to(llm, codebook)
-    facts = bound | {"settings": told_settings(settings), "photographs": listed(images)}
+    lesson = {"asking": asdict(teacher.asking), "exercises": teacher.exercises, "examples": teacher.examples}
+    facts = bound | {"settings": told_settings(settings), "lesson": lesson, "photographs": listed(images)}
     tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed)
     state = settings.run / "state"
     done = load_state(tuner, state, facts) if state.is_dir() else 0
