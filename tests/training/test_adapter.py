@@ -90,7 +90,7 @@ def test_exercises_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: St
     nearest = set()
     for exercise in lesson:
         assert stack_.llm.decode(exercise.prompt).count(" ->") in range(2, BLIND.n_examples + 2)
-        assert 1 <= len(exercise.choices.ids) <= BLIND.palette + 1
+        assert 1 <= len(exercise.choices.ids) <= BLIND.palette
         assert exercise.wanted.sum().item() == pytest.approx(1.0)
         best = entries[row_of[int(exercise.choices.ids[int(exercise.wanted.argmax())])]]
         distances = {clean: (entries[row_of[clean]] - best).square().sum().item() for clean in clean_ids(stack_, first)}
