@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_stack import tiny_stack
 
-from v2l.tokenizer.likeness import entries_of, expected, restored, sources
+from v2l.tokenizer.likeness import MirrorImage, entries_of, expected, mirror_images, restored, sources
 
 TOKENIZER = tiny_stack().tokenizer
 CODES = TOKENIZER.local_codebook.token_ids
@@ -41,6 +41,31 @@ def test_between_equal_tokens_the_same_is_expected() -> None:
     hidden[2, 1] = hidden[2, 4] = True
     assert [told.ids[0] for told in expected(TOKENIZER, ids, hidden, 2)] == [int(CODES[3]), int(CODES[8])]
     assert [told.ids for told in expected(TOKENIZER, ids, ids == CODES[8], 5)] == [[int(CODES[3])]] * 18
+
+
+def test_mirror_images_lie_as_far_behind_the_edge_and_turn_back_at_the_end_of_what_is_seen() -> None:
+    visible = torch.ones(6, 6, dtype=torch.bool)
+    visible[2:5, 1:5] = False
+    assert mirror_images(visible, (3, 2)) == [MirrorImage(2, 0, 2), MirrorImage(2, 3, 0), MirrorImage(2, 5, 2), MirrorImage(3, 3, 5)]
+    lower = torch.zeros(6, 3, dtype=torch.bool)
+    lower[:2] = True
+    assert [mirror_images(lower, (row, 1)) for row in range(2, 6)] == [
+        [MirrorImage(row - 1, image, 1)] for row, image in zip(range(2, 6), (1, 0, 0, 1), strict=True)
+    ]
+
+
+def test_a_cell_that_sees_no_edge_has_the_nearest_cell_for_its_image() -> None:
+    visible = torch.zeros(6, 6, dtype=torch.bool)
+    visible[:2, :3] = True
+    assert mirror_images(visible, (4, 5)) == [MirrorImage(6, 1, 2)]
+
+
+def test_a_texture_goes_on_below_in_reverse() -> None:
+    ids = CODES[torch.arange(36)].view(6, 6)
+    hidden = torch.zeros(6, 6, dtype=torch.bool)
+    hidden[3:] = True
+    first = torch.tensor([told.ids[0] for told in expected(TOKENIZER, ids, hidden, 4)]).view(3, 6)
+    assert torch.equal(first, ids[:3].flip(0))
 
 
 @pytest.mark.parametrize(("shape", "turns", "shift"), [((6, 6), 0, (2, 5)), ((6, 6), 1, (0, 0)), ((4, 6), 3, (1, 0)), ((6, 6), 0, (0, 0))])

@@ -15,8 +15,7 @@ from torch.nn.functional import pad, unfold
 
 from v2l.tokenizer.model import V2LTokenizer
 
-POWER = 6  # of the distance by which a visible cell loses weight
-AMONG = 16  # visible cells, the nearest ones, that tell what stands in a hidden one
+POWER = 6  # of the distance by which a mirror image loses weight
 RIDGE = 1.0  # weight of the squared coefficients
 
 
@@ -41,9 +40,10 @@ def entries_of(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
 
 
 def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[Likely]:
-    """Tokens for every hidden cell: of the nearest visible cells those that are most alike to what all these let expect.
+    """Tokens for every hidden cell: those around its mirror images in the visible part that are most alike to what these let expect.
 
-    What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries.
+    What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries. A mirror goes on with textures where the
+    nearest cell, taken again and again, makes stripes.
 
     Args:
         tokenizer: gives the entries.
@@ -55,19 +55,56 @@ def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -
         for the hidden cells in raster order; fewer than `count` tokens where fewer are near. Density: a normal one as wide as the near
         entries lie around the blend.
     """
-    visible = ids[~hidden]
-    distances = torch.cdist(hidden.nonzero().float(), (~hidden).nonzero().float())  # (hidden, visible)
-    near = distances.topk(min(AMONG, len(visible)), largest=False)
-    entries = entries_of(tokenizer, visible)[near.indices]  # (hidden, near, d)
-    weights = near.values.pow(-POWER)[..., None]
-    blend = (weights * entries).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)
-    apart = (entries - blend).square().sum(dim=2)  # (hidden, near)
-    densities = -0.5 * entries.shape[-1] * apart / apart.mean(dim=1, keepdim=True).clamp_min(1e-6)
+    visible = ~hidden
+    entries = entries_of(tokenizer, torch.where(hidden, ids[visible][0], ids))  # (h, w, d)
     told = []
-    for tokens, logprobs in zip(visible[near.indices].tolist(), densities.tolist(), strict=True):
-        ranked = sorted(dict(zip(tokens, logprobs, strict=True)).items(), key=lambda pair: -pair[1])[:count]
+    for row, column in hidden.nonzero().tolist():
+        images = mirror_images(visible, (row, column))
+        weights = torch.tensor([float(image.distance) for image in images]).pow(-POWER)
+        seen = torch.stack([entries[image.row, image.column] for image in images])
+        blend = (weights[:, None] * seen).sum(dim=0) / weights.sum()
+        near = torch.zeros_like(hidden)
+        for image in images:
+            near[max(0, image.row - 1) : image.row + 2, max(0, image.column - 1) : image.column + 2] = True
+        near &= visible
+        apart = (entries[near] - blend).square().sum(dim=1)  # (near,)
+        densities = -0.5 * entries.shape[-1] * apart / apart.mean().clamp_min(1e-6)
+        ranked = sorted(dict(zip(ids[near].tolist(), densities.tolist(), strict=True)).items(), key=lambda pair: -pair[1])[:count]
         told.append(Likely(*(list(column) for column in zip(*ranked, strict=True))))
     return told
+
+
+class MirrorImage(NamedTuple):
+    """A visible cell that lies as far behind the edge of a hole as a hidden one lies before it."""
+
+    distance: int  # from the hidden cell to the edge, at least 1
+    row: int
+    column: int
+
+
+def mirror_images(visible: Tensor, cell: tuple[int, int]) -> list[MirrorImage]:
+    """The mirror images of a hidden cell above, left, below and right; the nearest visible cell where no line of sight meets any.
+
+    Args:
+        visible: (h, w) bool, not none.
+        cell: row and column of a hidden cell.
+    """
+    row, column = cell
+    above, below = visible[:row, column].flip(0).tolist(), visible[row + 1 :, column].tolist()
+    left, right = visible[row, :column].flip(0).tolist(), visible[row, column + 1 :].tolist()
+    images = []
+    for line, (down, across) in ((above, (-1, 0)), (left, (0, -1)), (below, (1, 0)), (right, (0, 1))):
+        if True in line:
+            edge = line.index(True)
+            run = (line[edge:] + [False]).index(False)  # visible cells in a row behind the edge
+            turn = edge % (2 * run)
+            steps = 1 + edge + (turn if turn < run else 2 * run - 1 - turn)  # to and fro in the run
+            images.append(MirrorImage(1 + edge, row + down * steps, column + across * steps))
+    if images:
+        return images
+    places = visible.nonzero()
+    distances = (places - torch.tensor(cell)).abs().sum(dim=1)
+    return [MirrorImage(int(distances.min()), *places[distances.argmin()].tolist())]
 
 
 def sources(clean: Tensor, damaged: Tensor) -> list[int]:
