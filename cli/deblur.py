@@ -64,7 +64,8 @@ def deblur(
         blind_only(protocol)
         files.check()
         photograph, shown = load_image(image), example_images(examples) or sample_images()
-        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, **named_levers(None, prompt, "blind")}
+        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt}
+        chosen |= named_levers(None, prompt, "adapter" if adapter else "blind")
         asked, told = Asked(asking(chosen, levers), shown, tiles), None if kernel is None else Blur(kernel)
         stack = load_stack(given, checkpoint, llm, adapter)
         corruption = told or estimate_blur(photograph, shown, stack.tokenizer.config.model.image_size)

@@ -73,7 +73,7 @@ def evaluate_restoration(
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
         blind = protocol == "blind"
-        best = named_levers(named, prompt, "blind" if blind else "strong")
+        best = named_levers(named, prompt, "adapter" if adapter else "blind" if blind else "strong")
         hidden = named_levers(named, prompt, "hidden") if blind and adapter is None else best
         scenes = SceneSettings(protocol, asking(best | chosen, levers), asking(hidden | chosen, levers), windows or None)
         plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)

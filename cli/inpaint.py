@@ -72,7 +72,7 @@ def inpaint(
         photograph = load_image(image)
         where = chosen_mask((photograph.shape[-2], photograph.shape[-1]), mask, box, centre)
         chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, "candidates": candidates, "order": order}
-        chosen |= named_levers(None, prompt, "blind" if adapter else "hidden")
+        chosen |= named_levers(None, prompt, "adapter" if adapter else "hidden")
         asked = Asked(asking(chosen, levers), example_images(examples), tiles)
         stack = load_stack(given, checkpoint, llm, adapter)
         with progress() as tell:

@@ -67,7 +67,7 @@ def outpaint(
         files.check()
         canvas, mask = on_canvas(load_image(image), Border(left, top, right, bottom))
         chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, "candidates": candidates, "order": order}
-        chosen |= named_levers(None, prompt, "blind" if adapter else "hidden")
+        chosen |= named_levers(None, prompt, "adapter" if adapter else "hidden")
         asked = Asked(asking(chosen, levers), example_images(examples), tiles)
         stack = load_stack(given, checkpoint, llm, adapter)
         with progress() as tell:

@@ -28,7 +28,7 @@ Named = Annotated[
     str | None,
     typer.Option(
         "--levers",
-        help="Settings by name: plain, blind, hidden, fast, strong; by default the task's best for the tuned prompt, else plain.",
+        help="Settings by name: plain, blind, hidden, adapter, fast, strong; by default the task's best for the tuned prompt, else plain.",
         metavar="NAME",
     ),
 ]

@@ -65,7 +65,8 @@ def unshift(
         blind_only(protocol)
         files.check()
         photograph, shown = load_image(image), example_images(examples) or sample_images()
-        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, **named_levers(None, prompt, "blind")}
+        chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt}
+        chosen |= named_levers(None, prompt, "adapter" if adapter else "blind")
         asked = Asked(asking(chosen, levers), shown)
         stack = load_stack(given, checkpoint, llm, adapter)
         corruption = given_shift(by, photograph) if by else estimate_shift(photograph)

@@ -11,16 +11,19 @@ import torch
 from tiny_llm import byte_level_tokenizer, tiny_model
 from tiny_stack import tiny_stack
 
+from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
 from v2l.images import centre_mask, load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapt
 from v2l.llm.constraints import Weighted
-from v2l.llm.lora import Exercise, LoraTuner, Schedule
+from v2l.llm.lora import Lesson, LoraTuner, Schedule
 from v2l.sources import ImageFile, find_images
 from v2l.tasks import Stack, inpaint
-from v2l.tasks.asking import BLIND
-from v2l.training.adapter import KINDS, LoraSettings, Subject, Teacher, masked_cells, train_adapter
+from v2l.tasks.asking import ADAPTER
+from v2l.tasks.whole_map import tell_map
+from v2l.tokenizer.likeness import looks
+from v2l.training.adapter import KINDS, LoraSettings, Teacher, masked_cells, train_adapter
 
 
 class StoppedError(Exception):
@@ -50,30 +53,55 @@ def adapter_bytes(settings: LoraSettings) -> bytes:
     return (settings.run / "adapter" / "adapter.safetensors").read_bytes()
 
 
-def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights() -> None:
+def sight_of(stack: Stack) -> torch.Tensor:
+    return looks(stack.tokenizer, stack.llm.model.get_input_embeddings().num_embeddings)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights(tied: bool) -> None:
     stack = tiny_stack()
+    if tied:
+        stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight
     before = {name: weight.clone() for name, weight in stack.llm.model.state_dict().items()}
-    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 60, 1))
-    lesson = lesson_of((list(range(30, 60)), [70, 71, 72, 73], [0.0, 0.0, 1.0, 0.0]))
+    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 60, 1), looks=sight_of(stack))
+    lesson = Lesson(list(range(30, 60)), [29], [Weighted(torch.tensor([70, 71, 72, 73]))], [torch.tensor([0.0, 0.0, 1.0, 0.0])])
     losses = [tuner.step(number, [lesson]) for number in range(60)]
     assert losses[-1] < losses[0] / 2
     after = {name.replace(".base_layer", "").removeprefix("base_model.model."): weight for name, weight in tuner.model.state_dict().items()}
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def lesson_of(*exercises: tuple[list[int], list[int], list[float]]) -> list[Exercise]:
-    return [Exercise(prompt, Weighted(torch.tensor(choices)), torch.tensor(wanted)) for prompt, choices, wanted in exercises]
-
-
 def test_the_loss_is_the_divergence_of_the_choice_from_what_is_wanted() -> None:
     stack = tiny_stack()
     with torch.inference_mode():
         logits = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50]])).logits[0]
-    short, long = logits[2, [60, 61, 62]].log_softmax(dim=0), logits[3, [70, 71]].log_softmax(dim=0)
-    tuner = LoraTuner(stack.llm, LoraShape(), Schedule())
-    lesson = lesson_of(([40, 41, 42], [60, 61, 62], [0.0, 1.0, 0.0]), ([40, 41, 42, 50], [70, 71], [0.5, 0.5]))
-    expected = (-short[1] + (-long.mean() - math.log(2))) / 2
+    early, late = (logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0])).log_softmax(dim=0), logits[3, [70, 71]].log_softmax(dim=0)
+    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(), looks=sight_of(stack))
+    choices = [Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])), Weighted(torch.tensor([70, 71]))]
+    lesson = Lesson([40, 41, 42, 50], [2, 3], choices, [torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.5, 0.5])])
+    expected = (-early[1] + (-late.mean() - math.log(2))) / 2
     assert tuner.loss(lesson).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_what_one_token_learns_is_shared_by_those_that_look_alike() -> None:
+    stack = tiny_stack()
+    sight = sight_of(stack)
+    codes = stack.tokenizer.local_codebook.token_ids
+    assert sight[codes].mean(dim=0).abs().max() < 1e-4
+    assert not sight[[token for token in range(len(sight)) if token not in set(codes.tolist())]].any()
+    taught = int(codes[0])
+    alike = int(codes[1:][(sight[codes[1:]] - sight[taught]).square().sum(dim=1).argmin()])
+    unlike = int(codes[(sight[codes] - sight[taught]).square().sum(dim=1).argmax()])
+    tuner = LoraTuner(stack.llm, LoraShape(rank=1), Schedule(1e-2, 20, 1), looks=sight)
+    ids = [40, 41, 42]
+    with torch.no_grad():
+        before = tuner.model(input_ids=torch.tensor([ids])).logits[0, -1]
+    for number in range(20):
+        tuner.step(number, [Lesson(ids, [2], [Weighted(codes)], [(codes == taught).float()])])
+    with torch.no_grad():
+        gained = tuner.model(input_ids=torch.tensor([ids])).logits[0, -1] - before
+    assert gained[taught] > gained[unlike]
+    assert gained[alike] > gained[unlike]
 
 
 def clean_ids(stack: Stack, photograph: torch.Tensor) -> list[int]:
@@ -81,37 +109,54 @@ def clean_ids(stack: Stack, photograph: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exercises_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: Stack, photographs: list[torch.Tensor], kind: str) -> None:
+def test_lessons_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: Stack, photographs: list[torch.Tensor], kind: str) -> None:
     first, *others = photographs
     teacher = teacher_of(stack_)
     lesson = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
-    assert len(lesson) == teacher.exercises
+    grid = len(clean_ids(stack_, first))
+    cells = [place for place in range(grid) if kind != "mask" or masked_cells((8, 8), torch.Generator().manual_seed(1)).flatten()[place]]
+    assert len(lesson.places) == len(lesson.choices) == len(lesson.wanted) == len(cells)
+    unseen = (len(stack_.llm.encode_pieces(" ?")) - 1) * len(cells) if kind == "mask" else 0
+    assert len(lesson.prompt) == grid + len(cells) + 8 + unseen  # every cell, what is expected of those to be told, a mark a row
     entries, row_of = stack_.tokenizer.quantizer.entries(), stack_.tokenizer.local_codebook.row_of_token
-    nearest = set()
-    for exercise in lesson:
-        assert stack_.llm.decode(exercise.prompt).count(" ->") in range(2, BLIND.n_examples + 2)
-        assert 1 <= len(exercise.choices.ids) <= BLIND.palette
-        assert exercise.wanted.sum().item() == pytest.approx(1.0)
-        best = entries[row_of[int(exercise.choices.ids[int(exercise.wanted.argmax())])]]
-        distances = {clean: (entries[row_of[clean]] - best).square().sum().item() for clean in clean_ids(stack_, first)}
-        nearest.add(min(distances.values()))
-    assert len(nearest) > 1 or nearest == {0.0}
+    clean = clean_ids(stack_, first)
+    for cell, place, choices, wanted in zip(cells, lesson.places, lesson.choices, lesson.wanted, strict=True):
+        assert 1 <= len(choices.ids) <= ADAPTER.palette
+        assert lesson.prompt[place] == int(choices.ids[0])
+        assert wanted.sum().item() == pytest.approx(1.0)
+        distances = [(entries[row_of[token]] - entries[row_of[clean[cell]]]).square().sum().item() for token in choices.ids.tolist()]
+        assert distances[int(wanted.argmax())] == min(distances)
     again = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
-    assert [exercise.prompt for exercise in again] == [exercise.prompt for exercise in lesson]
+    assert (again.prompt, again.places) == (lesson.prompt, lesson.places)
 
 
-def test_hidden_pixels_do_not_reach_a_prompt(stack_: Stack, photographs: list[torch.Tensor]) -> None:
+def test_hidden_pixels_do_not_reach_a_prompt(stack_: Stack) -> None:
     teacher = teacher_of(stack_)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     hidden = masked_cells((8, 8), torch.Generator().manual_seed(4))
     mask = hidden.repeat_interleave(8, 0).repeat_interleave(8, 1)
     noise = torch.where(mask, torch.rand(1, 3, 64, 64), image)
-    firsts = []
-    for pixels in (image, noise):
-        subject = Subject(pixels, stack_.tokenizer.encode_local(pixels)[0], photographs)
-        question = next(iter(teacher.hidden(subject, BLIND, hidden)))[0]  # those behind it see what was wanted before
-        firsts.append((question.cells, question.given, question.examples, [likely.ids.tolist() for likely in question.allowed]))
-    assert firsts[0] == firsts[1]
+    first, second = (teacher.hidden(pixels, hidden) for pixels in (image, noise))
+    assert (first.prompt, first.cells, first.given) == (second.prompt, second.cells, second.given)
+    assert all(torch.equal(one.ids, two.ids) for one, two in zip(first.allowed, second.allowed, strict=True))
+
+
+def test_a_saved_adapter_tells_what_the_trained_one_told(files: list[ImageFile], settings: LoraSettings) -> None:
+    stack = tiny_stack()
+    stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight  # tied, as the embedded LLM's
+    teacher = teacher_of(stack)
+    question = teacher.hidden(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), masked_cells((8, 8), torch.Generator()))
+    frozen = tell_map(stack, question, ADAPTER)
+    train_adapter(teacher, files, settings)
+    trained = tell_map(stack, question, ADAPTER)
+    fresh = tiny_stack().llm
+    fresh.model.lm_head.weight = fresh.model.model.embed_tokens.weight
+    loaded = tell_map(Stack(stack.tokenizer, fresh, adapter=settings.run / "adapter"), question, ADAPTER)
+    likelihoods = [[window.loglikelihood for window in told] for told in (frozen, trained, loaded)]
+    names = load_tensors(settings.run / "adapter" / "adapter.safetensors").keys()
+    assert all("lora_" in name for name in names)  # none of the LLM's own weights
+    assert likelihoods[2] == pytest.approx(likelihoods[1], abs=0.05)  # half precision
+    assert likelihoods[2] != pytest.approx(likelihoods[0], abs=0.05)
 
 
 @pytest.fixture(scope="module", name="stack_")

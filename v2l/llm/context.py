@@ -125,6 +125,13 @@ def read(model: PreTrainedModel, rows: Sequence[Row], after: Context | None = No
     return Reading(Context(cache, real, last), logits if every else None)
 
 
+def logits_at(model: PreTrainedModel, ids: Row, places: Sequence[int]) -> Tensor:
+    """Logits (n, V) float32 of the tokens behind n places of one row of ids; nothing is kept to go on from."""
+    device = model.device
+    kept = torch.tensor(places, device=device)
+    return model(input_ids=torch.tensor([list(ids)], device=device), use_cache=False, logits_to_keep=kept).logits[0].float()
+
+
 def read_prompts(model: PreTrainedModel, rows: Sequence[Row], after: Context | None = None) -> Context:
     """The context of B prompts; the ids that they all begin with are read once.
 

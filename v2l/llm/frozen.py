@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from v2l.errors import V2LError
-from v2l.llm.constraints import Allowed
-from v2l.llm.context import Context, Row, read, read_prompts
+from v2l.llm.constraints import Allowed, Weighted
+from v2l.llm.context import Context, Row, logits_at, read, read_prompts
 from v2l.llm.following import likeliest_to_follow
-from v2l.llm.generation import Generation, GenerationConfig, Writer
+from v2l.llm.generation import Generation, GenerationConfig, Writer, choose_within
 from v2l.llm.scoring import Score, ScoringRequest, score_requests
 from v2l.prompts.prompt import Prompt
 
@@ -108,16 +109,22 @@ class FrozenLLM:
 
     def encode_pieces(self, prompt: Prompt | str) -> list[int]:
         """The ids of a prompt that stands after others, piece by piece; a tuple's ids are taken as they are."""
+        return [token_id for piece in self._each_piece(prompt) for token_id in piece]
+
+    def _each_piece(self, prompt: Prompt | str) -> Iterator[Sequence[int]]:
         prompt = Prompt((prompt,)) if isinstance(prompt, str) else prompt
         space = " " if prompt.own_spaces and self._takes_space else ""
-        ids: list[int] = []
         for piece in prompt.pieces:
             if isinstance(piece, str):
                 text = space + piece if piece.startswith(" ") else piece
-                ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
+                yield self.tokenizer(text, add_special_tokens=False)["input_ids"]
             else:
-                ids += piece
-        return ids
+                yield piece
+
+    def places(self, prompt: Prompt, pieces: Sequence[int]) -> list[int]:
+        """Where some pieces of a whole prompt end: places in the ids of `encode`."""
+        ends = list(accumulate((len(ids) for ids in self._each_piece(prompt)), initial=len(self.start_ids)))
+        return [ends[number + 1] - 1 for number in pieces]
 
     @cached_property
     def _takes_space(self) -> bool:
@@ -223,6 +230,25 @@ class FrozenLLM:
         for k, context in enumerate(after):
             self._check_length([group[k] for group in rows], config.max_new_tokens, context)
         return Writer(self.model, self.decode, self.end_ids, config).write_mixed(rows, weights, after, allowed)
+
+    @torch.inference_mode()
+    def answer(self, prompt: Prompt, pieces: Sequence[int], allowed: Sequence[Weighted], config: GenerationConfig) -> list[Generation]:
+        """One token behind each of some pieces of a prompt that is read once, whatever stands there in the prompt itself.
+
+        Args:
+            prompt: the whole prompt.
+            pieces: numbers of the pieces that are answered.
+            allowed: what may be the answer to each.
+            config: how it is chosen; the i-th answer draws with seed + i.
+
+        Raises:
+            V2LError: the prompt is longer than the LLM's context.
+        """
+        ids = self.encode(prompt)
+        self._check_length([ids], 0, None)
+        logprobs = logits_at(self.model, ids, self.places(prompt, pieces)).log_softmax(dim=-1)
+        answers = (choose_within(row, one, config, number) for number, (row, one) in enumerate(zip(logprobs, allowed, strict=True)))
+        return [Generation((token,), self.decode([token]), loglikelihood) for token, loglikelihood in answers]
 
     @torch.inference_mode()
     def next_tokens(self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from v2l.llm.batches import batches
-from v2l.llm.constraints import Allowed, Constraint
+from v2l.llm.constraints import Allowed, Constraint, Ids
 from v2l.llm.context import Context, Row, common_prefix, join, read, read_prefix, read_prompts
 
 
@@ -207,3 +207,17 @@ def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generato
         kept = scaled.topk(config.top_k)
         scaled = torch.full_like(scaled, -torch.inf).scatter(0, kept.indices, kept.values)
     return int(torch.multinomial(scaled.softmax(dim=0), 1, generator=generator))
+
+
+def choose_within(logprobs: Tensor, allowed: Ids, config: GenerationConfig, number: int) -> tuple[int, float]:
+    """One token by itself: the token id that is allowed and chosen, and its log-probability among all.
+
+    Args:
+        logprobs: (V,) float32.
+        allowed: what may be chosen.
+        config: temperature, top_k and seed.
+        number: of the choice, added to the seed.
+    """
+    generator = torch.Generator().manual_seed(config.seed + number)
+    token = choose(Constraint(allowed).apply(logprobs, ()), config, generator)
+    return token, logprobs[token].item()

@@ -1,4 +1,4 @@
-"""prompts and their answers ──► a LoRA adapter, step by step; the LLM's own weights stay as they are (peft's door).
+"""prompts and what is wanted in them ──► a LoRA adapter, step by step; the LLM's own weights stay as they are (peft's door).
 
 Source: LoRA, arXiv 2106.09685; V2L Tokenizer, arXiv 2403.07874, section 4.3, tunes LLaMA-2 so, with rank 4 and alpha 32.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -16,18 +16,19 @@ from torch.nn import functional
 from torch.optim import AdamW
 
 from v2l.errors import V2LError
-from v2l.llm.adapters import LoraShape, with_adapter
+from v2l.llm.adapters import LoraShape, give_sight, with_adapter
 from v2l.llm.constraints import Weighted
-from v2l.llm.context import read
+from v2l.llm.context import logits_at
 from v2l.llm.frozen import FrozenLLM
 
 
-class Exercise(NamedTuple):
-    """One choice of a next token."""
+class Lesson(NamedTuple):
+    """One prompt, and what is wanted behind some of its places."""
 
     prompt: list[int]  # token ids
-    choices: Weighted  # n token ids, and what is added to what the LLM says of each
-    wanted: Tensor  # (n,) float32, how likely each of them is to be; the sum is 1
+    places: list[int]  # n places in it
+    choices: list[Weighted]  # for each, the token ids to choose among, and what is added to what the LLM says of them
+    wanted: list[Tensor]  # for each, float32, how likely each of its choices is to be; the sum is 1
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,20 @@ class LoraTuner:
         shape: of the adapter.
         schedule: of AdamW's learning rate.
         seed: of its first weights.
+        looks: (V, sight) float32, how tokens look to the eye, which the LLM is shown (`give_sight`); None leaves it blind.
     """
 
-    def __init__(self, llm: FrozenLLM, shape: LoraShape, schedule: Schedule, seed: int = 0) -> None:
+    def __init__(self, llm: FrozenLLM, shape: LoraShape, schedule: Schedule, seed: int = 0, looks: Tensor | None = None) -> None:
         torch.manual_seed(seed)
-        self.llm, self.shape = llm, shape
-        self.model = with_adapter(llm, shape)
+        self.llm, self.shape = llm, shape if looks is None else replace(shape, sight=looks.shape[1])
+        self.model = with_adapter(llm, self.shape)
+        if looks is not None:
+            give_sight(self.model, looks)
         self.weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         self.optimizer = AdamW(list(self.weights.values()), lr=schedule.rate, weight_decay=0.0)
         self.schedule = schedule
 
-    def step(self, number: int, lessons: Sequence[Sequence[Exercise]]) -> float:
+    def step(self, number: int, lessons: Sequence[Lesson]) -> float:
         """Learn from some lessons, one pass each; returns the mean of their losses.
 
         Args:
@@ -83,7 +87,7 @@ class LoraTuner:
             lessons: what to learn from.
 
         Raises:
-            V2LError: an exercise is longer than the LLM's context, or the loss is not finite.
+            V2LError: a lesson is longer than the LLM's context, or the loss is not finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.at(number)
@@ -98,19 +102,16 @@ class LoraTuner:
         self.optimizer.step()
         return total
 
-    def loss(self, lesson: Sequence[Exercise]) -> Tensor:
+    def loss(self, lesson: Lesson) -> Tensor:
         """Mean Kullback–Leibler divergence, in nats, of the LLM's choices among what is allowed from what is wanted.
 
         Raises:
-            V2LError: an exercise is longer than the LLM's context.
+            V2LError: the lesson is longer than the LLM's context.
         """
-        longest = max(len(exercise.prompt) for exercise in lesson)
-        if longest > self.llm.context:
-            got = f"got an exercise of {longest} tokens, more than the LLM {self.llm.name!r} reads at once"
-            raise V2LError(got, f"{self.llm.context} tokens", "fewer examples")
-        logits = read(self.model, [exercise.prompt for exercise in lesson]).context.logits
-        losses = []
-        for row, exercise in zip(logits, lesson, strict=True):
-            told = exercise.choices.scores(row).log_softmax(dim=0)
-            losses.append(functional.kl_div(told, exercise.wanted.to(row.device), reduction="sum"))
-        return torch.stack(losses).mean()
+        if len(lesson.prompt) > self.llm.context:
+            got = f"got a lesson of {len(lesson.prompt)} tokens, more than the LLM {self.llm.name!r} reads at once"
+            raise V2LError(got, f"{self.llm.context} tokens", "a checkpoint of fewer tokens an image")
+        rows = logits_at(self.model, lesson.prompt, lesson.places)
+        told = (choices.scores(row).log_softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
+        pairs = zip(told, lesson.wanted, strict=True)
+        return torch.stack([functional.kl_div(said, wanted.to(said.device), reduction="sum") for said, wanted in pairs]).mean()

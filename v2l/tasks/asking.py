@@ -23,9 +23,11 @@ from v2l.prompts.wording import check_wording
 from v2l.tokenizer.likeness import Likely
 
 ORDERS = ("raster", "centre-out")
+READINGS = ("windows", "map")
 LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, hidden and blind for a user's photograph
     "plain": {"palette": 0},
     "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 3.0},
+    "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 1.0},
     "hidden": {"n_context": 4, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 1.0, "contrast": 1.0},
     "fast": {"n_context": 4, "n_before": 0, "n_examples": 6},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
@@ -72,6 +74,8 @@ class RestorationSettings:
             meaning for one another.
         trust: so many times the log-density of what is expected of a cell is added to the LLM's log-probabilities; 0 leaves the choice
             among the palette to the LLM alone. Without a palette, and by the paper's protocol, nothing is expected.
+        reading: windows, each behind its examples; or the whole map in one pass, which only an LLM with an adapter can read
+            (`v2l.tasks.whole_map`): palette, trust, candidates and sampling work there, the other settings do not.
         batch_tokens: windows that do not depend on each other are run together, so many prompt tokens at a time.
     """
 
@@ -91,6 +95,7 @@ class RestorationSettings:
     prompt: str = "tuned"
     palette: int = 32
     trust: float = 0.0
+    reading: str = "windows"
     batch_tokens: int = 2048
 
     def __post_init__(self) -> None:
@@ -100,6 +105,8 @@ class RestorationSettings:
                 raise V2LError(f"got {name} = {getattr(self, name)}", f"{least} and more")
         if self.order not in ORDERS:
             raise V2LError(f"got the order {self.order!r}", ", ".join(ORDERS), "--order raster")
+        if self.reading not in READINGS:
+            raise V2LError(f"got the reading {self.reading!r}", ", ".join(READINGS), "--set reading=windows")
         if self.candidates > 1 and self.temperature == 0:
             got = f"got {self.candidates} candidates at temperature 0, which would all be equal"
             raise V2LError(got, "a temperature above 0", "--temperature 1")
@@ -126,7 +133,7 @@ class RestorationSettings:
 
 
 Choices = Mapping[int, Likely]  # cell ──► tokens that may stand there, the best without an LLM first
-BLIND, HIDDEN = RestorationSettings(**LEVERS["blind"]), RestorationSettings(**LEVERS["hidden"])
+BLIND, HIDDEN, ADAPTER = (RestorationSettings(**LEVERS[name]) for name in ("blind", "hidden", "adapter"))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from torch.nn.functional import max_pool2d
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context, Weighted
-from v2l.tasks.asking import HIDDEN, Asker, Choices, Question, RestorationSettings, Told
+from v2l.tasks.asking import ADAPTER, HIDDEN, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.seam import seamless
 from v2l.tasks.stack import Stack
+from v2l.tasks.whole_map import MapQuestion, map_question, tell_map
 from v2l.tasks.windows import TokenMap, View, centre_out, hidden_cells, hidden_windows, visible_examples
 from v2l.tokenizer.likeness import expected
 from v2l.tokens import ImageTokens
@@ -67,7 +68,7 @@ def inpaint(
         stack: tokenizer and LLM.
         image: (3, H, W) float32 in [0, 1]; the pixels under the mask are never used.
         mask: (H, W) bool, True where to paint.
-        settings: how the LLM is asked.
+        settings: how the LLM is asked; None is what suits it, with or without an adapter.
         progress: told (windows done, windows in all) after each window.
         examples: other images (3, H, W), which may serve as examples beside the visible part.
 
@@ -75,7 +76,7 @@ def inpaint(
         V2LError: the mask does not fit, is empty or full, or touches every token; the image is smaller than one window; or the prompt is
             longer than the LLM's context.
     """
-    settings = settings or HIDDEN
+    settings = settings or (ADAPTER if stack.adapter else HIDDEN)
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
     small = whole_at_model_size(grey, stack)
@@ -172,6 +173,7 @@ class Teller:
         self, stack: Stack, ids: Tensor, hidden: Tensor, settings: RestorationSettings, choices: Choices, others: Sequence[TokenMap] = ()
     ) -> None:
         own = TokenMap(ids.flatten().tolist(), hidden.flatten().tolist(), hidden.shape[1])
+        self.stack = stack
         self.rows = [list(own.ids) for _ in range(settings.candidates)]
         self.settings, self.choices = settings, choices
         self.known = (~hidden).flatten().tolist()
@@ -186,6 +188,8 @@ class Teller:
 
     def tell(self, progress: Progress | None = None) -> list[list[Told]]:
         """Tell every window of every candidate; the examples are read once. Returns the candidates' logs."""
+        if self.settings.reading == "map":
+            return [tell_map(self.stack, self.whole(), self.settings, number) for number in range(self.settings.candidates)]
         shared = self.asker.read(self.examples)
         steps = []
         for number, window in enumerate(self.windows):
@@ -193,6 +197,11 @@ class Teller:
             if progress:
                 progress(number + 1, len(self.windows))
         return [list(log) for log in zip(*steps, strict=True)]
+
+    def whole(self) -> MapQuestion:
+        """All hidden cells at once."""
+        seen = [None if cell in self.choices else token_id for cell, token_id in enumerate(self.rows[0])]
+        return map_question(self.stack, seen, self.view.width, self.choices, self.settings)
 
     def tell_window(self, number: int, window: list[int], shared: list[Context]) -> list[Told]:
         """Predict the tokens of one window, once for each candidate, and keep them."""

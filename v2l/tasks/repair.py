@@ -18,9 +18,10 @@ from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.prompts.denoise import Window
-from v2l.tasks.asking import BLIND, Asker, Choices, Question, RestorationSettings, Told
+from v2l.tasks.asking import ADAPTER, BLIND, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.inpaint import filled, whole_at_model_size
 from v2l.tasks.stack import Stack
+from v2l.tasks.whole_map import MapQuestion, map_question, tell_map
 from v2l.tasks.windows import View, hidden_windows
 from v2l.tokenizer.likeness import entries_of, restored, sources
 from v2l.tokens import ImageTokens
@@ -73,13 +74,13 @@ def repair(
         image: (3, H, W) float32 in [0, 1].
         corruption: what the image is thought to have gone through; it damages the examples in the same way, and the LLM is not told.
         examples: clean images (3, H, W) of any size.
-        settings: how the LLM is asked.
+        settings: how the LLM is asked; None is what suits it, with or without an adapter.
         progress: told (windows done, windows in all).
 
     Raises:
         V2LError: there are no examples, more than one candidate is asked for, or the prompt is longer than the LLM's context.
     """
-    settings = settings or BLIND
+    settings = settings or (ADAPTER if stack.adapter else BLIND)
     if not examples:
         raise V2LError("got no example images", "clean photographs to learn the damage from", "--examples FOLDER")
     if settings.candidates > 1:
@@ -138,7 +139,7 @@ class Mender:
     """
 
     def __init__(self, stack: Stack, damaged: tuple[int, ...], width: int, pairs: Sequence[Pair], settings: RestorationSettings) -> None:
-        self.damaged, self.pairs = damaged, pairs
+        self.stack, self.damaged, self.pairs = stack, damaged, pairs
         self.view = View(width, settings.n_before, settings.n_predict, settings.above)
         self.windows = hidden_windows([True] * len(damaged), settings.n_predict)
         self.asker = Asker(stack.llm, settings)
@@ -148,7 +149,9 @@ class Mender:
         self.choices = dict(enumerate(restored(stack.tokenizer, clean, seen, own[0], max(1, settings.palette))))
 
     def tell(self, progress: Progress | None = None) -> list[Told]:
-        """Tell every window, many in one batch."""
+        """Tell every window, many in one batch; or the whole map at once."""
+        if self.asker.settings.reading == "map":
+            return tell_map(self.stack, self.whole(), self.asker.settings)
         log: list[Told] = []
         for size in sorted({len(window) for window in self.windows}, reverse=True):
             equal = [window for window in self.windows if len(window) == size]
@@ -157,6 +160,10 @@ class Mender:
                 if progress:
                     progress(len(log), len(self.windows))
         return log
+
+    def whole(self) -> MapQuestion:
+        """All cells at once."""
+        return map_question(self.stack, self.damaged, self.view.width, self.choices, self.asker.settings)
 
     def question(self, window: list[int]) -> Question:
         """One window: its own damaged tokens and those before them, after examples that were damaged most alike."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import check_mask
-from v2l.tasks.asking import BLIND, RestorationSettings, Told
+from v2l.tasks.asking import ADAPTER, BLIND, RestorationSettings, Told
 from v2l.tasks.inpaint import Inpainted, inpaint
 from v2l.tasks.repair import repair
 from v2l.tasks.stack import Stack
@@ -158,7 +158,7 @@ def repair_tiles(
         V2LError: there are no examples, or the prompt is longer than the LLM's context.
     """
     side = tile_side(stack, image)
-    settings = settings or BLIND
+    settings = settings or (ADAPTER if stack.adapter else BLIND)
     total, count = torch.zeros_like(image), torch.zeros(image.shape[-2:])
     places, log = tiles((image.shape[-2], image.shape[-1]), side, side * 3 // 4), []
     for number, tile in enumerate(places):

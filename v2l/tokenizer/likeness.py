@@ -39,6 +39,24 @@ def entries_of(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
         return tokenizer.quantizer.entries()[rows].float().cpu().view(*ids.shape, -1)
 
 
+def looks(tokenizer: V2LTokenizer, size: int) -> Tensor:
+    """How the tokens of an LLM look: entries and their squared length, each with mean 0 and deviation 1; 0 for what is no local word.
+
+    Args:
+        tokenizer: gives the entries.
+        size: rows of the LLM's word embedding.
+
+    Returns:
+        (size, d + 1) float32. With the squared length a linear function of it can be the distance from any point.
+    """
+    codes = tokenizer.local_codebook.token_ids.cpu()
+    entries = entries_of(tokenizer, codes)
+    told = torch.cat([entries, entries.square().sum(dim=1, keepdim=True)], dim=1)
+    found = torch.zeros(size, told.shape[1])
+    found[codes] = (told - told.mean(dim=0)) / told.std(dim=0)
+    return found
+
+
 def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[Likely]:
     """Tokens for every hidden cell: those around its mirror images in the visible part that are most alike to what these let expect.
 
@@ -96,7 +114,7 @@ def mirror_images(visible: Tensor, cell: tuple[int, int]) -> list[MirrorImage]:
     for line, (down, across) in ((above, (-1, 0)), (left, (0, -1)), (below, (1, 0)), (right, (0, 1))):
         if True in line:
             edge = line.index(True)
-            run = (line[edge:] + [False]).index(False)  # visible cells in a row behind the edge
+            run = [*line[edge:], False].index(False)  # visible cells in a row behind the edge
             turn = edge % (2 * run)
             steps = 1 + edge + (turn if turn < run else 2 * run - 1 - turn)  # to and fro in the run
             images.append(MirrorImage(1 + edge, row + down * steps, column + across * steps))

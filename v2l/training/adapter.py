@@ -1,6 +1,6 @@
-"""photographs + tokenizer + LLM ──► a LoRA adapter that chooses better among the tokens that may stand where one is missing or damaged.
+"""photographs + tokenizer + LLM ──► a LoRA adapter that chooses among the tokens that may stand where one is missing or damaged.
 
-Every exercise is a prompt of the blind protocol, as in use: pixels are hidden or damaged before the tokenizer sees them, and the tokens to
+Every lesson is a whole map by the blind protocol, as in use: pixels are hidden or damaged before the tokenizer sees them, and the tokens to
 choose among are those that the LLM would be given. Wanted is the one most alike to the clean image's. Which photographs a lesson sees, and
 what happens to them, is a function of seed and number alone: that is what makes resuming exact.
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration; the recipe is ours, since the paper's is not published.
@@ -9,11 +9,11 @@ Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration; the re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,20 +23,21 @@ from v2l.corruptions import Corruption, draw_corruption, lower_cells
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
-from v2l.llm.lora import Exercise, LoraTuner, Schedule
+from v2l.llm.lora import Lesson, LoraTuner, Schedule
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.asking import BLIND, Asker, Question, RestorationSettings
-from v2l.tasks.inpaint import MID_GREY, Teller, choices_of, token_map
+from v2l.tasks.asking import ADAPTER, RestorationSettings
+from v2l.tasks.inpaint import MID_GREY, Teller, choices_of
 from v2l.tasks.repair import Mender, came_from, moved_back, token_pair
 from v2l.tasks.stack import Stack
-from v2l.tokenizer.likeness import entries_of
+from v2l.tasks.whole_map import MapQuestion
+from v2l.tokenizer.likeness import entries_of, looks
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 
-KIND, SCHEMA = "adapter-training", 2  # 1 had lessons of whole maps
+KIND, SCHEMA = "adapter-training", 3  # 1 and 2 had other lessons
 KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
-SOFTNESS = 0.8  # squared distance of entries at which a token is e times less wanted than the right one
+SOFTNESS = 0.3  # squared distance of entries at which a token is e times less wanted than the right one
 OnStep = Callable[[int, float], None]
 
 
@@ -70,14 +71,6 @@ class LoraSettings:
             raise V2LError(f"got {self.lessons} lessons a step, saved every {self.save_every} steps", "1 and more")
 
 
-class Subject(NamedTuple):
-    """What a lesson is about."""
-
-    clean: Tensor  # (1, 3, S, S) in [0, 1]
-    answer: Tensor  # (h, w) int64, its local tokens
-    others: Sequence[Tensor]  # photographs (3, H, W) that serve as examples
-
-
 @dataclass(frozen=True)
 class Teacher:
     """What makes lessons of photographs.
@@ -86,19 +79,17 @@ class Teacher:
         stack: tokenizer and LLM.
         kinds: what the lessons are about.
         asking: how the LLM is asked, as it will be in use.
-        exercises: in a lesson, all of one photograph.
-        examples: other photographs that serve as examples.
+        examples: other photographs that show what a damage does.
         seed: of the order and of what happens to the photographs.
     """
 
     stack: Stack
     kinds: tuple[str, ...] = KINDS
-    asking: RestorationSettings = BLIND
-    exercises: int = 8
+    asking: RestorationSettings = ADAPTER
     examples: int = 8
     seed: int = 0
 
-    def lesson(self, images: Sequence[ImageFile], number: int) -> list[Exercise]:
+    def lesson(self, images: Sequence[ImageFile], number: int) -> Lesson:
         """The lesson of one number, from 0, of all that there will ever be.
 
         Raises:
@@ -106,66 +97,46 @@ class Teacher:
         """
         epoch, place = divmod(number, len(images))
         order = Random(self.seed * 1_000_003 + epoch).sample(range(len(images)), len(images))
-        chosen = [order[(place + step) % len(images)] for step in range(1 + min(self.examples, len(images) - 1))]
-        photograph, *others = (load_image(images[index]) for index in chosen)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        return self.teach(photograph, others, self.kinds[number % len(self.kinds)], generator)
+        kind = self.kinds[number % len(self.kinds)]
+        others = 0 if kind == "mask" else min(self.examples, len(images) - 1)
+        chosen = [order[(place + step) % len(images)] for step in range(1 + others)]
+        photograph, *shown = (load_image(images[index]) for index in chosen)
+        return self.teach(photograph, shown, kind, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
 
-    def teach(self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator) -> list[Exercise]:
-        """A photograph (3, H, W), damaged, beside others that serve as examples ──► some of the questions that the LLM would be asked."""
-        tokenizer = self.stack.tokenizer
+    def teach(self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator) -> Lesson:
+        """A photograph (3, H, W), with hidden cells or damaged as others are ──► what the LLM would be asked, and what is wanted."""
+        tokenizer, llm = self.stack.tokenizer, self.stack.llm
         clean = tokenizer.square(photograph[None])
-        subject = Subject(clean, tokenizer.encode_local(clean)[0].cpu(), others)
-        asking = replace(self.asking, seed=int(torch.randint(2**31, (), generator=generator)))
+        answer = tokenizer.encode_local(clean)[0].cpu()
         if kind == "mask":
-            questions = list(self.hidden(subject, asking, masked_cells((subject.answer.shape[0], subject.answer.shape[1]), generator)))
+            question = self.hidden(clean, masked_cells((answer.shape[0], answer.shape[1]), generator))
         else:
-            questions = list(self.damaged(subject, asking, draw_corruption(kind, generator)))
-        picked = Random(asking.seed).sample(questions, min(self.exercises, len(questions)))
-        return [exercise for question, wanted in picked for exercise in self.exercise(question, wanted)]
+            question = self.damaged(clean, draw_corruption(kind, generator), others)
+        prompt = question.prompt
+        wanted = [self.wanted(allowed.ids, answer.flatten()[cell]) for cell, allowed in zip(question.cells, question.allowed, strict=True)]
+        return Lesson(llm.encode(prompt.prompt), llm.places(prompt.prompt, prompt.answers), list(question.allowed), wanted)
 
-    def hidden(self, subject: Subject, asking: RestorationSettings, hidden: Tensor) -> Iterator[tuple[Question, list[Tensor]]]:
-        """Every window of a photograph with hidden cells, (h, w) bool, and what is wanted; as if all before had been told as is wanted."""
+    def hidden(self, clean: Tensor, hidden: Tensor) -> MapQuestion:
+        """A photograph (1, 3, S, S) of which some cells, (h, w) bool, are hidden."""
         tokenizer = self.stack.tokenizer
         mask = hidden.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
-        seen = tokenizer.encode_local(torch.where(mask, MID_GREY, subject.clean))[0].cpu()
-        choices = choices_of(self.stack, seen, hidden, asking)
-        teller = Teller(self.stack, seen, hidden, asking, choices, [token_map(other, self.stack) for other in subject.others])
-        for window in teller.windows:
-            question = replace(teller.question(window, teller.rows[0]), examples=teller.examples)
-            wanted = self.wanted(question, subject.answer)
-            yield question, wanted
-            told = [int(allowed.ids[int(want.argmax())]) for allowed, want in zip(question.allowed, wanted, strict=True)]
-            teller.keep(window, told, teller.rows[0])
+        seen = tokenizer.encode_local(torch.where(mask, MID_GREY, clean))[0].cpu()
+        return Teller(self.stack, seen, hidden, self.asking, choices_of(self.stack, seen, hidden, self.asking)).whole()
 
-    def damaged(self, subject: Subject, asking: RestorationSettings, corruption: Corruption) -> Iterator[tuple[Question, list[Tensor]]]:
-        """Every window of a damaged photograph, with what is wanted."""
-        clean, answer = subject.clean, subject.answer
+    def damaged(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
+        """A photograph (1, 3, S, S), damaged, beside other ones (3, H, W) that are damaged alike."""
+        size, factor = (clean.shape[-2], clean.shape[-1]), self.stack.tokenizer.factor
         seen = self.stack.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
-        pairs = [token_pair(self.stack, other, corruption, (clean.shape[-2], clean.shape[-1])) for other in subject.others]
-        source = came_from(self.stack, pairs, (answer.shape[0], answer.shape[1]), (seen.shape[0], seen.shape[1]))
+        pairs = [token_pair(self.stack, other, corruption, size) for other in others]
+        source = came_from(self.stack, pairs, (size[0] // factor, size[1] // factor), (seen.shape[0], seen.shape[1]))
         moved = tuple(seen.flatten()[source].tolist())
-        mender = Mender(self.stack, moved, answer.shape[1], moved_back(pairs, source), asking)
-        for window in mender.windows:
-            question = mender.question(window)
-            yield question, self.wanted(question, answer)
+        return Mender(self.stack, moved, size[1] // factor, moved_back(pairs, source), self.asking).whole()
 
-    def wanted(self, question: Question, answer: Tensor) -> list[Tensor]:
-        """How likely each of a cell's choices is to be, by how alike it is to the clean token (answer: (h, w)); for each cell."""
-        tokenizer, wanted = self.stack.tokenizer, []
-        for cell, allowed in zip(question.cells, question.allowed, strict=True):
-            distances = entries_of(tokenizer, allowed.ids) - entries_of(tokenizer, answer.flatten()[cell])
-            wanted.append((-distances.square().sum(dim=1) / SOFTNESS).softmax(dim=0))
-        return wanted
-
-    def exercise(self, question: Question, wanted: Sequence[Tensor]) -> Iterator[Exercise]:
-        """One exercise for each cell of a question and each of its prompts with examples."""
-        asker = Asker(self.stack.llm, self.asking)
-        for prompt in asker.prompts(question)[: self.asking.prompts]:
-            ids = self.stack.llm.encode(prompt)
-            for allowed, want in zip(question.allowed, wanted, strict=True):
-                yield Exercise(list(ids), allowed, want)
-                ids.append(int(allowed.ids[int(want.argmax())]))
+    def wanted(self, ids: Tensor, answer: Tensor) -> Tensor:
+        """How likely each of n tokens is to be, by how alike it is to the clean one: (n,) float32."""
+        tokenizer = self.stack.tokenizer
+        distances = (entries_of(tokenizer, ids) - entries_of(tokenizer, answer)).square().sum(dim=1)
+        return (-distances / SOFTNESS).softmax(dim=0)
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -205,9 +176,10 @@ def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraS
     """
     llm, codebook = teacher.stack.llm, teacher.stack.codebook_fingerprint
     bound = belongs_to(llm, codebook)
-    lesson = {"asking": asdict(teacher.asking), "exercises": teacher.exercises, "examples": teacher.examples}
+    lesson = {"asking": asdict(teacher.asking), "examples": teacher.examples}
     facts = bound | {"settings": told_settings(settings), "lesson": lesson, "photographs": listed(images)}
-    tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed)
+    sight = looks(teacher.stack.tokenizer, llm.model.get_input_embeddings().num_embeddings)
+    tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed, sight)
     state = settings.run / "state"
     done = load_state(tuner, state, facts) if state.is_dir() else 0
     with StopRequest() as stop:
@@ -220,7 +192,7 @@ def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraS
             if done % settings.save_every == 0 or done == settings.schedule.steps or stop.requested:
                 save_state(tuner, state, done, facts)
     trained = {"llm": llm.name, "steps": done, **told_settings(settings), **bound}
-    save_adapter(tuner.model, settings.run / "adapter", settings.shape, trained)
+    save_adapter(tuner.model, settings.run / "adapter", tuner.shape, trained)
     return done
 
 
