@@ -21,9 +21,9 @@ from v2l.cli.restoration_options import (
     Tokens,
     Wording,
     asking,
+    blind_levers,
     blind_only,
     example_images,
-    named_levers,
     sample_images,
 )
 from v2l.cli.restored import Asked, Files, mend, write
@@ -65,7 +65,7 @@ def deblur(
         files.check()
         photograph, shown = load_image(image), example_images(examples) or sample_images()
         chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt}
-        chosen |= named_levers(None, prompt, "adapter" if adapter else "blind")
+        chosen |= blind_levers(prompt, adapter)
         asked, told = Asked(asking(chosen, levers), shown, tiles), None if kernel is None else Blur(kernel)
         stack = load_stack(given, checkpoint, llm, adapter)
         corruption = told or estimate_blur(photograph, shown, stack.tokenizer.config.model.image_size)

@@ -72,10 +72,8 @@ def evaluate_restoration(
         prompt = prompt or ("official" if protocol == "official" else "tuned")
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
-        blind = protocol == "blind"
-        best = named_levers(named, prompt, "adapter" if adapter else "blind" if blind else "strong")
-        hidden = named_levers(named, prompt, "hidden") if blind and adapter is None else best
-        scenes = SceneSettings(protocol, asking(best | chosen, levers), asking(hidden | chosen, levers), windows or None)
+        best = named_levers(named, prompt, "adapter" if adapter else "blind" if protocol == "blind" else "strong")
+        scenes = SceneSettings(protocol, asking(best | chosen, levers), windows or None)
         plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
         if adapter is not None and not scenes.blind:
             raise V2LError(f"got --adapter with the protocol {protocol}", "blind, which an adapter is tuned for", "--protocol blind")

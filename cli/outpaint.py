@@ -23,9 +23,9 @@ from v2l.cli.restoration_options import (
     Tokens,
     Wording,
     asking,
+    blind_levers,
     blind_only,
     example_images,
-    named_levers,
 )
 from v2l.cli.restored import Asked, Files, paint, write
 from v2l.cli.stack import load_stack
@@ -67,7 +67,7 @@ def outpaint(
         files.check()
         canvas, mask = on_canvas(load_image(image), Border(left, top, right, bottom))
         chosen = {"seed": given.seed, "temperature": temperature, "prompt": prompt, "candidates": candidates, "order": order}
-        chosen |= named_levers(None, prompt, "adapter" if adapter else "hidden")
+        chosen |= blind_levers(prompt, adapter)
         asked = Asked(asking(chosen, levers), example_images(examples), tiles)
         stack = load_stack(given, checkpoint, llm, adapter)
         with progress() as tell:

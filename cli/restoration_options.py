@@ -28,7 +28,7 @@ Named = Annotated[
     str | None,
     typer.Option(
         "--levers",
-        help="Settings by name: plain, blind, hidden, adapter, fast, strong; by default the task's best for the tuned prompt, else plain.",
+        help="Settings by name: plain, blind, adapter, fast, strong; by default the task's best for the tuned prompt, else plain.",
         metavar="NAME",
     ),
 ]
@@ -88,6 +88,11 @@ def named_levers(name: str | None, prompt: str, best: str) -> dict[str, Any]:
     if name not in LEVERS:
         raise V2LError(f"got --levers {name}", ", ".join(LEVERS), f"--levers {best}")
     return dict(LEVERS[name])
+
+
+def blind_levers(prompt: str, adapter: str | None) -> dict[str, Any]:
+    """The settings of a user's photograph, with or without an adapter."""
+    return named_levers(None, prompt, "adapter" if adapter else "blind")
 
 
 def example_images(places: list[str] | None) -> list[Tensor]:

@@ -46,18 +46,23 @@ def test_between_equal_tokens_the_same_is_expected() -> None:
 def test_mirror_images_lie_as_far_behind_the_edge_and_turn_back_at_the_end_of_what_is_seen() -> None:
     visible = torch.ones(6, 6, dtype=torch.bool)
     visible[2:5, 1:5] = False
-    assert mirror_images(visible, (3, 2)) == [MirrorImage(2, 0, 2), MirrorImage(2, 3, 0), MirrorImage(2, 5, 2), MirrorImage(3, 3, 5)]
+    assert mirror_images(visible, (3, 2)) == [
+        MirrorImage(2, (1, 2), (0, 2)),
+        MirrorImage(2, (3, 0), (3, 0)),
+        MirrorImage(2, (5, 2), (5, 2)),
+        MirrorImage(3, (3, 5), (3, 5)),
+    ]
     lower = torch.zeros(6, 3, dtype=torch.bool)
     lower[:2] = True
     assert [mirror_images(lower, (row, 1)) for row in range(2, 6)] == [
-        [MirrorImage(row - 1, image, 1)] for row, image in zip(range(2, 6), (1, 0, 0, 1), strict=True)
+        [MirrorImage(row - 1, (1, 1), (image, 1))] for row, image in zip(range(2, 6), (1, 0, 0, 1), strict=True)
     ]
 
 
 def test_a_cell_that_sees_no_edge_has_the_nearest_cell_for_its_image() -> None:
     visible = torch.zeros(6, 6, dtype=torch.bool)
     visible[:2, :3] = True
-    assert mirror_images(visible, (4, 5)) == [MirrorImage(6, 1, 2)]
+    assert mirror_images(visible, (4, 5)) == [MirrorImage(6, (1, 2), (1, 2))]
 
 
 def test_a_texture_goes_on_below_in_reverse() -> None:
@@ -66,6 +71,16 @@ def test_a_texture_goes_on_below_in_reverse() -> None:
     hidden[3:] = True
     first = torch.tensor([told.ids[0] for told in expected(TOKENIZER, ids, hidden, 4)]).view(3, 6)
     assert torch.equal(first, ids[:3].flip(0))
+
+
+def test_of_two_images_the_one_that_is_like_the_edges_counts() -> None:
+    """Between two walls of one word: behind the left one stands the same, behind the right one another word."""
+    wall, other = (int(CODES[number]) for number in (3, 8))
+    ids = torch.full((1, 8), wall)
+    ids[0, 6:] = other
+    hidden = torch.zeros(1, 8, dtype=torch.bool)
+    hidden[0, 2:5] = True
+    assert [told.ids[0] for told in expected(TOKENIZER, ids, hidden, 2)] == [wall] * 3
 
 
 @pytest.mark.parametrize(("shape", "turns", "shift"), [((6, 6), 0, (2, 5)), ((6, 6), 1, (0, 0)), ((4, 6), 3, (1, 0)), ((6, 6), 0, (0, 0))])

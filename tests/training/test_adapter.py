@@ -17,7 +17,7 @@ from v2l.images import centre_mask, load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapt
 from v2l.llm.constraints import Weighted
-from v2l.llm.lora import Lesson, LoraTuner, Schedule
+from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
 from v2l.sources import ImageFile, find_images
 from v2l.tasks import Stack, inpaint
 from v2l.tasks.asking import ADAPTER
@@ -63,9 +63,9 @@ def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights(tied: bool)
     if tied:
         stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight
     before = {name: weight.clone() for name, weight in stack.llm.model.state_dict().items()}
-    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 60, 1), looks=sight_of(stack))
+    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 90, 1), looks=sight_of(stack))
     lesson = Lesson(list(range(30, 60)), [29], [Weighted(torch.tensor([70, 71, 72, 73]))], [torch.tensor([0.0, 0.0, 1.0, 0.0])])
-    losses = [tuner.step(number, [lesson]) for number in range(60)]
+    losses = [tuner.step(number, [lesson]) for number in range(90)]
     assert losses[-1] < losses[0] / 2
     after = {name.replace(".base_layer", "").removeprefix("base_model.model."): weight for name, weight in tuner.model.state_dict().items()}
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
@@ -75,7 +75,8 @@ def test_the_loss_is_the_divergence_of_the_choice_from_what_is_wanted() -> None:
     stack = tiny_stack()
     with torch.inference_mode():
         logits = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50]])).logits[0]
-    early, late = (logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0])).log_softmax(dim=0), logits[3, [70, 71]].log_softmax(dim=0)
+    scores = (logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0]), logits[3, [70, 71]])
+    early, late = ((row / CALM).log_softmax(dim=0) for row in scores)
     tuner = LoraTuner(stack.llm, LoraShape(), Schedule(), looks=sight_of(stack))
     choices = [Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])), Weighted(torch.tensor([70, 71]))]
     lesson = Lesson([40, 41, 42, 50], [2, 3], choices, [torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.5, 0.5])])

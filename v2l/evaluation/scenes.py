@@ -78,13 +78,11 @@ class SceneSettings:
     Attributes:
         protocol: paper, official or blind.
         asking: how the LLM is asked.
-        hiding: how it is asked where pixels are hidden, by the blind protocol; None asks in the same way.
         windows: at most so many windows of a scene, except by the blind protocol; None is all.
     """
 
     protocol: str = "paper"
     asking: RestorationSettings = field(default_factory=RestorationSettings)
-    hiding: RestorationSettings | None = None
     windows: int | None = None
 
     def __post_init__(self) -> None:
@@ -173,8 +171,7 @@ class Contestants:
 
     def _blindly(self, scene: Scene, clean: ImageTokens, seed: int, progress: Progress | None) -> Restored:
         rows = self._blind_hidden if scene.hides else self._blind_damaged
-        asking = (self.settings.hiding or self.settings.asking) if scene.hides else self.settings.asking
-        ids, pictures = rows(scene, clean.local_ids[0], replace(asking, seed=seed), progress)
+        ids, pictures = rows(scene, clean.local_ids[0], replace(self.settings.asking, seed=seed), progress)
         told = scene.hidden.flatten().nonzero().flatten()
         return Restored(ids, told, pictures | pixel_rows(scene))
 

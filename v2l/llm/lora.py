@@ -21,6 +21,8 @@ from v2l.llm.constraints import Weighted
 from v2l.llm.context import logits_at
 from v2l.llm.frozen import FrozenLLM
 
+CALM = 4.0  # all scores are divided by it in training: what the LLM thinks of words at first is then little beside what is expected
+
 
 class Lesson(NamedTuple):
     """One prompt, and what is wanted behind some of its places."""
@@ -103,7 +105,7 @@ class LoraTuner:
         return total
 
     def loss(self, lesson: Lesson) -> Tensor:
-        """Mean Kullback–Leibler divergence, in nats, of the LLM's choices among what is allowed from what is wanted.
+        """Mean Kullback–Leibler divergence, in nats, of the LLM's choices among what is allowed from what is wanted, at temperature `CALM`.
 
         Raises:
             V2LError: the lesson is longer than the LLM's context.
@@ -112,6 +114,6 @@ class LoraTuner:
             got = f"got a lesson of {len(lesson.prompt)} tokens, more than the LLM {self.llm.name!r} reads at once"
             raise V2LError(got, f"{self.llm.context} tokens", "a checkpoint of fewer tokens an image")
         rows = logits_at(self.model, lesson.prompt, lesson.places)
-        told = (choices.scores(row).log_softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
+        told = ((choices.scores(row) / CALM).log_softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
         pairs = zip(told, lesson.wanted, strict=True)
         return torch.stack([functional.kl_div(said, wanted.to(said.device), reduction="sum") for said, wanted in pairs]).mean()

@@ -24,11 +24,10 @@ from v2l.tokenizer.likeness import Likely
 
 ORDERS = ("raster", "centre-out")
 READINGS = ("windows", "map")
-LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, hidden and blind for a user's photograph
+LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind and adapter for a user's
     "plain": {"palette": 0},
     "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 3.0},
-    "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 1.0},
-    "hidden": {"n_context": 4, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 1.0, "contrast": 1.0},
+    "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 4.0},
     "fast": {"n_context": 4, "n_before": 0, "n_examples": 6},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }
@@ -133,7 +132,7 @@ class RestorationSettings:
 
 
 Choices = Mapping[int, Likely]  # cell ──► tokens that may stand there, the best without an LLM first
-BLIND, HIDDEN, ADAPTER = (RestorationSettings(**LEVERS[name]) for name in ("blind", "hidden", "adapter"))
+BLIND, ADAPTER = RestorationSettings(**LEVERS["blind"]), RestorationSettings(**LEVERS["adapter"])
 
 
 @dataclass(frozen=True)

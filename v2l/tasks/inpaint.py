@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool2d
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context, Weighted
-from v2l.tasks.asking import ADAPTER, HIDDEN, Asker, Choices, Question, RestorationSettings, Told
+from v2l.tasks.asking import ADAPTER, BLIND, Asker, Choices, Question, RestorationSettings, Told
 from v2l.tasks.seam import seamless
 from v2l.tasks.stack import Stack
 from v2l.tasks.whole_map import MapQuestion, map_question, tell_map
@@ -76,7 +76,7 @@ def inpaint(
         V2LError: the mask does not fit, is empty or full, or touches every token; the image is smaller than one window; or the prompt is
             longer than the LLM's context.
     """
-    settings = settings or (ADAPTER if stack.adapter else HIDDEN)
+    settings = settings or (ADAPTER if stack.adapter else BLIND)
     check_mask(mask, tuple(image.shape[-2:]))
     grey = torch.where(mask, MID_GREY, image)
     small = whole_at_model_size(grey, stack)

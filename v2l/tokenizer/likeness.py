@@ -6,6 +6,7 @@ out limits and weighs what the LLM may choose among, or is what it starts from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch.nn.functional import pad, unfold
 from v2l.tokenizer.model import V2LTokenizer
 
 POWER = 6  # of the distance by which a mirror image loses weight
+DOUBT = 3.0  # of a mirror image that is not like what the edges let expect
 RIDGE = 1.0  # weight of the squared coefficients
 
 
@@ -60,8 +62,9 @@ def looks(tokenizer: V2LTokenizer, size: int) -> Tensor:
 def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[Likely]:
     """Tokens for every hidden cell: those around its mirror images in the visible part that are most alike to what these let expect.
 
-    What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries. A mirror goes on with textures where the
-    nearest cell, taken again and again, makes stripes.
+    What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries, in which an image counts the less the more
+    it differs from the blend of the hole's edges. A mirror goes on with textures where the nearest cell, taken again and again, makes
+    stripes; the edges keep what lies far behind them out of the hole's middle.
 
     Args:
         tokenizer: gives the entries.
@@ -76,16 +79,10 @@ def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -
     visible = ~hidden
     entries = entries_of(tokenizer, torch.where(hidden, ids[visible][0], ids))  # (h, w, d)
     told = []
-    for row, column in hidden.nonzero().tolist():
-        images = mirror_images(visible, (row, column))
-        weights = torch.tensor([float(image.distance) for image in images]).pow(-POWER)
-        seen = torch.stack([entries[image.row, image.column] for image in images])
-        blend = (weights[:, None] * seen).sum(dim=0) / weights.sum()
-        near = torch.zeros_like(hidden)
-        for image in images:
-            near[max(0, image.row - 1) : image.row + 2, max(0, image.column - 1) : image.column + 2] = True
-        near &= visible
-        apart = (entries[near] - blend).square().sum(dim=1)  # (near,)
+    for cell in hidden.nonzero().tolist():
+        images = mirror_images(visible, (cell[0], cell[1]))
+        near = surroundings(images, visible)
+        apart = (entries[near] - expectation(entries, images)).square().sum(dim=1)  # (near,)
         densities = -0.5 * entries.shape[-1] * apart / apart.mean().clamp_min(1e-6)
         ranked = sorted(dict(zip(ids[near].tolist(), densities.tolist(), strict=True)).items(), key=lambda pair: -pair[1])[:count]
         told.append(Likely(*(list(column) for column in zip(*ranked, strict=True))))
@@ -96,8 +93,8 @@ class MirrorImage(NamedTuple):
     """A visible cell that lies as far behind the edge of a hole as a hidden one lies before it."""
 
     distance: int  # from the hidden cell to the edge, at least 1
-    row: int
-    column: int
+    edge: tuple[int, int]  # row and column of the first visible cell
+    place: tuple[int, int]  # and of the image
 
 
 def mirror_images(visible: Tensor, cell: tuple[int, int]) -> list[MirrorImage]:
@@ -117,12 +114,35 @@ def mirror_images(visible: Tensor, cell: tuple[int, int]) -> list[MirrorImage]:
             run = [*line[edge:], False].index(False)  # visible cells in a row behind the edge
             turn = edge % (2 * run)
             steps = 1 + edge + (turn if turn < run else 2 * run - 1 - turn)  # to and fro in the run
-            images.append(MirrorImage(1 + edge, row + down * steps, column + across * steps))
+            first, place = ((row + down * step, column + across * step) for step in (1 + edge, steps))
+            images.append(MirrorImage(1 + edge, first, place))
     if images:
         return images
     places = visible.nonzero()
     distances = (places - torch.tensor(cell)).abs().sum(dim=1)
-    return [MirrorImage(int(distances.min()), *places[distances.argmin()].tolist())]
+    nearest = tuple(places[distances.argmin()].tolist())
+    return [MirrorImage(int(distances.min()), nearest, nearest)]
+
+
+def expectation(entries: Tensor, images: Sequence[MirrorImage]) -> Tensor:
+    """What mirror images let expect: (h, w, d) entries ──► (d,). Entries of hidden cells are not looked at."""
+    edges, seen = (torch.stack([entries[place] for place in places]) for places in zip(*(image[1:] for image in images), strict=True))
+    nearness = torch.tensor([float(image.distance) for image in images]).pow(-POWER)
+    unlike = (seen - blended(edges, nearness)).square().sum(dim=1)
+    return blended(seen, nearness * (-DOUBT * unlike / unlike.mean().clamp_min(1e-6)).exp())
+
+
+def blended(rows: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of rows (n, d)."""
+    return (weights[:, None] * rows).sum(dim=0) / weights.sum()
+
+
+def surroundings(images: Sequence[MirrorImage], visible: Tensor) -> Tensor:
+    """The visible cells (h, w) bool among the 3 × 3 around each image."""
+    near = torch.zeros_like(visible)
+    for _, _, (row, column) in images:
+        near[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
+    return near & visible
 
 
 def sources(clean: Tensor, damaged: Tensor) -> list[int]:
