@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,23 +63,23 @@ def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights(tied: bool)
         stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight
     before = {name: weight.clone() for name, weight in stack.llm.model.state_dict().items()}
     tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 90, 1), looks=sight_of(stack))
-    lesson = Lesson(list(range(30, 60)), [29], [Weighted(torch.tensor([70, 71, 72, 73]))], [torch.tensor([0.0, 0.0, 1.0, 0.0])])
+    lesson = Lesson(list(range(30, 60)), [29], [Weighted(torch.tensor([70, 71, 72, 73]))], [torch.tensor([1.0, 1.0, 0.0, 1.0])])
     losses = [tuner.step(number, [lesson]) for number in range(90)]
     assert losses[-1] < losses[0] / 2
     after = {name.replace(".base_layer", "").removeprefix("base_model.model."): weight for name, weight in tuner.model.state_dict().items()}
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_the_loss_is_the_divergence_of_the_choice_from_what_is_wanted() -> None:
+def test_the_loss_is_what_choices_cost_on_average() -> None:
     stack = tiny_stack()
     with torch.inference_mode():
         logits = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50]])).logits[0]
-    scores = (logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0]), logits[3, [70, 71]])
-    early, late = ((row / CALM).log_softmax(dim=0) for row in scores)
+    early = ((logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0])) / CALM).softmax(dim=0)
+    late = (logits[3, [70, 71]] / CALM).softmax(dim=0)
     tuner = LoraTuner(stack.llm, LoraShape(), Schedule(), looks=sight_of(stack))
     choices = [Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])), Weighted(torch.tensor([70, 71]))]
-    lesson = Lesson([40, 41, 42, 50], [2, 3], choices, [torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.5, 0.5])])
-    expected = (-early[1] + (-late.mean() - math.log(2))) / 2
+    lesson = Lesson([40, 41, 42, 50], [2, 3], choices, [torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, 2.0])])
+    expected = (3 * early[0] + early[2] + 2 * late[1]) / 2
     assert tuner.loss(lesson).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -98,7 +97,7 @@ def test_what_one_token_learns_is_shared_by_those_that_look_alike() -> None:
     with torch.no_grad():
         before = tuner.model(input_ids=torch.tensor([ids])).logits[0, -1]
     for number in range(20):
-        tuner.step(number, [Lesson(ids, [2], [Weighted(codes)], [(codes == taught).float()])])
+        tuner.step(number, [Lesson(ids, [2], [Weighted(codes)], [(codes != taught).float()])])
     with torch.no_grad():
         gained = tuner.model(input_ids=torch.tensor([ids])).logits[0, -1] - before
     assert gained[taught] > gained[unlike]
@@ -110,23 +109,22 @@ def clean_ids(stack: Stack, photograph: torch.Tensor) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lessons_are_the_prompts_of_use_and_want_what_is_most_alike(stack_: Stack, photographs: list[torch.Tensor], kind: str) -> None:
+def test_lessons_are_prompts_of_use_and_what_is_most_alike_costs_nothing(stack_: Stack, photographs: list[torch.Tensor], kind: str) -> None:
     first, *others = photographs
     teacher = teacher_of(stack_)
     lesson = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
     grid = len(clean_ids(stack_, first))
     cells = [place for place in range(grid) if kind != "mask" or masked_cells((8, 8), torch.Generator().manual_seed(1)).flatten()[place]]
-    assert len(lesson.places) == len(lesson.choices) == len(lesson.wanted) == len(cells)
+    assert len(lesson.places) == len(lesson.choices) == len(lesson.costs) == len(cells)
     unseen = (len(stack_.llm.encode_pieces(" ?")) - 1) * len(cells) if kind == "mask" else 0
     assert len(lesson.prompt) == grid + len(cells) + 8 + unseen  # every cell, what is expected of those to be told, a mark a row
     entries, row_of = stack_.tokenizer.quantizer.entries(), stack_.tokenizer.local_codebook.row_of_token
     clean = clean_ids(stack_, first)
-    for cell, place, choices, wanted in zip(cells, lesson.places, lesson.choices, lesson.wanted, strict=True):
+    for cell, place, choices, costs in zip(cells, lesson.places, lesson.choices, lesson.costs, strict=True):
         assert 1 <= len(choices.ids) <= ADAPTER.palette
         assert lesson.prompt[place] == int(choices.ids[0])
-        assert wanted.sum().item() == pytest.approx(1.0)
         distances = [(entries[row_of[token]] - entries[row_of[clean[cell]]]).square().sum().item() for token in choices.ids.tolist()]
-        assert distances[int(wanted.argmax())] == min(distances)
+        assert costs.tolist() == pytest.approx([distance - min(distances) for distance in distances], abs=1e-4)
     again = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
     assert (again.prompt, again.places) == (lesson.prompt, lesson.places)
 

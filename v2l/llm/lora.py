@@ -1,6 +1,7 @@
-"""prompts and what is wanted in them ──► a LoRA adapter, step by step; the LLM's own weights stay as they are (peft's door).
+"""prompts and what their answers cost ──► a LoRA adapter, step by step; the LLM's own weights stay as they are (peft's door).
 
-Source: LoRA, arXiv 2106.09685; V2L Tokenizer, arXiv 2403.07874, section 4.3, tunes LLaMA-2 so, with rank 4 and alpha 32.
+Sources: LoRA, arXiv 2106.09685; minimum risk training, arXiv 1512.02433; V2L Tokenizer, arXiv 2403.07874, section 4.3, tunes LLaMA-2 so,
+with rank 4 and alpha 32.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim import AdamW
 
 from v2l.errors import V2LError
@@ -25,12 +25,12 @@ CALM = 4.0  # all scores are divided by it in training: what the LLM thinks of w
 
 
 class Lesson(NamedTuple):
-    """One prompt, and what is wanted behind some of its places."""
+    """One prompt, and what the answers behind some of its places cost."""
 
     prompt: list[int]  # token ids
     places: list[int]  # n places in it
     choices: list[Weighted]  # for each, the token ids to choose among, and what is added to what the LLM says of them
-    wanted: list[Tensor]  # for each, float32, how likely each of its choices is to be; the sum is 1
+    costs: list[Tensor]  # for each, float32, what each of its choices costs
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class LoraTuner:
         return total
 
     def loss(self, lesson: Lesson) -> Tensor:
-        """Mean Kullback–Leibler divergence, in nats, of the LLM's choices among what is allowed from what is wanted, at temperature `CALM`.
+        """What the LLM's choices among what is allowed cost on average, drawn at temperature `CALM`.
 
         Raises:
             V2LError: the lesson is longer than the LLM's context.
@@ -114,6 +114,5 @@ class LoraTuner:
             got = f"got a lesson of {len(lesson.prompt)} tokens, more than the LLM {self.llm.name!r} reads at once"
             raise V2LError(got, f"{self.llm.context} tokens", "a checkpoint of fewer tokens an image")
         rows = logits_at(self.model, lesson.prompt, lesson.places)
-        told = ((choices.scores(row) / CALM).log_softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
-        pairs = zip(told, lesson.wanted, strict=True)
-        return torch.stack([functional.kl_div(said, wanted.to(said.device), reduction="sum") for said, wanted in pairs]).mean()
+        shares = ((choices.scores(row) / CALM).softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
+        return torch.stack([share @ cost.to(share.device) for share, cost in zip(shares, lesson.costs, strict=True)]).mean()

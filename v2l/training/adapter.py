@@ -1,8 +1,8 @@
 """photographs + tokenizer + LLM ──► a LoRA adapter that chooses among the tokens that may stand where one is missing or damaged.
 
 Every lesson is a whole map by the blind protocol, as in use: pixels are hidden or damaged before the tokenizer sees them, and the tokens to
-choose among are those that the LLM would be given. Wanted is the one most alike to the clean image's. Which photographs a lesson sees, and
-what happens to them, is a function of seed and number alone: that is what makes resuming exact.
+choose among are those that the LLM would be given. A choice costs the squared distance of its entry from the clean image's. Which
+photographs a lesson sees, and what happens to them, is a function of seed and number alone: that is what makes resuming exact.
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration; the recipe is ours, since the paper's is not published.
 """
 
@@ -37,7 +37,6 @@ from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 KIND, SCHEMA = "adapter-training", 3  # 1 and 2 had other lessons
 KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
-SOFTNESS = 0.3  # squared distance of entries at which a token is e times less wanted than the right one
 OnStep = Callable[[int, float], None]
 
 
@@ -104,7 +103,7 @@ class Teacher:
         return self.teach(photograph, shown, kind, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
 
     def teach(self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator) -> Lesson:
-        """A photograph (3, H, W), with hidden cells or damaged as others are ──► what the LLM would be asked, and what is wanted."""
+        """A photograph (3, H, W), with hidden cells or damaged as others are ──► what the LLM would be asked, and what answers cost."""
         tokenizer, llm = self.stack.tokenizer, self.stack.llm
         clean = tokenizer.square(photograph[None])
         answer = tokenizer.encode_local(clean)[0].cpu()
@@ -113,8 +112,8 @@ class Teacher:
         else:
             question = self.damaged(clean, draw_corruption(kind, generator), others)
         prompt = question.prompt
-        wanted = [self.wanted(allowed.ids, answer.flatten()[cell]) for cell, allowed in zip(question.cells, question.allowed, strict=True)]
-        return Lesson(llm.encode(prompt.prompt), llm.places(prompt.prompt, prompt.answers), list(question.allowed), wanted)
+        costs = [self.costs(allowed.ids, answer.flatten()[cell]) for cell, allowed in zip(question.cells, question.allowed, strict=True)]
+        return Lesson(llm.encode(prompt.prompt), llm.places(prompt.prompt, prompt.answers), list(question.allowed), costs)
 
     def hidden(self, clean: Tensor, hidden: Tensor) -> MapQuestion:
         """A photograph (1, 3, S, S) of which some cells, (h, w) bool, are hidden."""
@@ -132,11 +131,11 @@ class Teacher:
         moved = tuple(seen.flatten()[source].tolist())
         return Mender(self.stack, moved, size[1] // factor, moved_back(pairs, source), self.asking).whole()
 
-    def wanted(self, ids: Tensor, answer: Tensor) -> Tensor:
-        """How likely each of n tokens is to be, by how alike it is to the clean one: (n,) float32."""
+    def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
+        """How much farther each of n tokens lies from the clean one than the nearest of them does: (n,) float32, squared distances."""
         tokenizer = self.stack.tokenizer
         distances = (entries_of(tokenizer, ids) - entries_of(tokenizer, answer)).square().sum(dim=1)
-        return (-distances / SOFTNESS).softmax(dim=0)
+        return distances - distances.min()
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
