@@ -31,7 +31,7 @@ def main() -> None:
     for task in dict.fromkeys(task for _, task in both):
         scenes = [scene for scene in both if scene[1] == task]
         pairs = [(first[scene]["tokens"], second[scene]["tokens"]) for scene in scenes]
-        shares = [one[given.row] - other[given.other] for other, one in pairs if given.row in one]
+        shares = [one[given.row] - other[given.other] for other, one in pairs if given.row in one and given.other in other]
         print(f"{task}, right tokens: {difference(shares)} (n = {len(shares)})" if shares else task)
         for area in second[scenes[0]]["figures"]:
             for name in FIGURES:

@@ -150,7 +150,7 @@ def test_a_photograph_is_no_mask(samples: Path, small: Path, tmp_path: Path) -> 
         (("-o", "page.png"), "--windows 0"),
         (("-o", "page.xyz", "--windows", 0), ".xyz"),
         (("--set", "n_examples=-1"), "0 and more"),
-        (("--levers", "golden"), "plain, blind, hidden, fast, strong"),
+        (("--levers", "golden"), "plain, blind, adapter, fast, strong"),
         (("--adapter", "runs/adapter"), "--protocol blind"),
         (("--protocol", "official", "--adapter", "runs/adapter"), "--protocol blind"),
         (("--protocol", "blind", "--examples", "data/samples/hat"), "both measured and examples"),

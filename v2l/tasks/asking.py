@@ -27,7 +27,7 @@ READINGS = ("windows", "map")
 LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind and adapter for a user's
     "plain": {"palette": 0},
     "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 3.0},
-    "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 4.0},
+    "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 16.0},
     "fast": {"n_context": 4, "n_before": 0, "n_examples": 6},
     "strong": {"n_context": 4, "n_before": 0, "contrast": 0.4, "n_examples": 6, "draws": 5},
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +23,7 @@ from v2l.corruptions import Corruption, draw_corruption, lower_cells
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
-from v2l.llm.lora import Lesson, LoraTuner, Schedule
+from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
 from v2l.sources import ImageFile, image_size
 from v2l.tasks.asking import ADAPTER, RestorationSettings
 from v2l.tasks.inpaint import MID_GREY, Teller, choices_of
@@ -37,6 +37,7 @@ from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 KIND, SCHEMA = "adapter-training", 3  # 1 and 2 had other lessons
 KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
+LESSON = replace(ADAPTER, trust=CALM)  # training divides all scores by it: what is expected then counts once
 OnStep = Callable[[int, float], None]
 
 
@@ -77,14 +78,14 @@ class Teacher:
     Attributes:
         stack: tokenizer and LLM.
         kinds: what the lessons are about.
-        asking: how the LLM is asked, as it will be in use.
+        asking: how the LLM is asked, as it will be in use, with a trust of its own.
         examples: other photographs that show what a damage does.
         seed: of the order and of what happens to the photographs.
     """
 
     stack: Stack
     kinds: tuple[str, ...] = KINDS
-    asking: RestorationSettings = ADAPTER
+    asking: RestorationSettings = LESSON
     examples: int = 8
     seed: int = 0
 
