@@ -24,7 +24,7 @@ from v2l.tokenizer.likeness import Likely
 
 ORDERS = ("raster", "centre-out")
 READINGS = ("windows", "map")
-LEVERS = {  # settings by name, for the tuned prompt: fast and strong for the paper's protocol, blind and adapter for a user's
+LEVERS = {  # settings by name, for the tuned prompt: fast and strong by the paper's protocol, blind and adapter by the blind one
     "plain": {"palette": 0},
     "blind": {"n_context": 4, "n_before": 0, "n_predict": 1, "n_examples": 8, "palette": 4, "trust": 3.0},
     "adapter": {"reading": "map", "n_predict": 1, "palette": 16, "trust": 16.0},
