@@ -20,7 +20,7 @@ from torch import nn
 from v2l.codebook.codebook import Codebook
 from v2l.codebook.embedding import WordEmbedder
 from v2l.encoders.openclip import IMAGENET_TEMPLATES, OpenCLIP
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 32, "patch_size": 32}  # not used here
 
@@ -28,7 +28,13 @@ VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 32, "patch_s
 def text_tower(width: int, layers: int) -> OpenCLIP:
     """A CLIP with random weights and a small image half."""
     torch.manual_seed(0)
-    text = {"context_length": 77, "vocab_size": 49408, "width": width, "heads": max(1, width // 64), "layers": layers}
+    text = {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": width,
+        "heads": max(1, width // 64),
+        "layers": layers,
+    }
     model = open_clip.CLIP(embed_dim=width, vision_cfg=VISION, text_cfg=text, quick_gelu=True)
     set_model_preprocess_cfg(model, {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3})
     return OpenCLIP(model, open_clip.SimpleTokenizer(), f"random text tower, width {width}, {layers} layers")
@@ -76,10 +82,18 @@ def main() -> None:
     plain, plain_seconds = timed(lambda: embed_plainly(encoder, fewer, templates))
     scale = len(words) / len(fewer)
     distance = float((ours[: len(fewer)] - plain).abs().max())
-    print(f"{encoder.name}; {len(words)} words x {len(templates)} templates; largest difference {distance:.1e}")
-    print(f"plain {len(words) / (scale * plain_seconds):8.2f} words/s   timed on {len(fewer)} words, each padded to 77 tokens")
-    print(f"v2l   {len(words) / our_seconds:8.2f} words/s   and once {check_seconds:.1f} s to check that texts may be cut")
-    print(f"ratio {scale * plain_seconds / our_seconds:8.1f}   of token positions {scale * positions.take() / our_positions:.1f}")
+    print(
+        f"{encoder.name}; {len(words)} words x {len(templates)} templates; largest difference {distance:.1e}"
+    )
+    print(
+        f"plain {len(words) / (scale * plain_seconds):8.2f} words/s   timed on {len(fewer)} words, each padded to 77 tokens"
+    )
+    print(
+        f"v2l   {len(words) / our_seconds:8.2f} words/s   and once {check_seconds:.1f} s to check that texts may be cut"
+    )
+    print(
+        f"ratio {scale * plain_seconds / our_seconds:8.1f}   of token positions {scale * positions.take() / our_positions:.1f}"
+    )
 
 
 if __name__ == "__main__":

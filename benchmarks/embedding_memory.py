@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 
 TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "the {}", "{}")
-TOLD = 2**20 if sys.platform == "darwin" else 2**10  # what the system counts peak memory in, by its units to a MB
+TOLD = (
+    2**20 if sys.platform == "darwin" else 2**10
+)  # what the system counts peak memory in, by its units to a MB
 
 
 def peak(candidates: int) -> float:
@@ -24,7 +26,7 @@ def peak(candidates: int) -> float:
     from embedding import text_tower
 
     from v2l.codebook.embedding import WordEmbedder, embed_words
-    from v2l.codebook.shards import Shards
+    from v2l.shards import Shards
 
     words = [f"word {number}" for number in range(candidates)]
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +45,10 @@ def main() -> None:
         print(json.dumps(peak(given.candidates[0])))
         return
     command = [sys.executable, __file__, "--alone", "--candidates"]
-    peaks = [json.loads(subprocess.run([*command, str(size)], check=True, capture_output=True).stdout) for size in given.candidates]
+    peaks = [
+        json.loads(subprocess.run([*command, str(size)], check=True, capture_output=True).stdout)
+        for size in given.candidates
+    ]
     for size, megabytes in zip(given.candidates, peaks, strict=True):
         print(f"{size:8,} candidates {megabytes:8.0f} MB at most")
     print(f"ratio {peaks[-1] / peaks[0]:8.2f}")

@@ -20,7 +20,9 @@ def expand_in_batches(llm: FrozenLLM, words: list[Gram]) -> list[Gram]:
     """All bigrams, then all trigrams, as a build makes them."""
     grams, longest = [], words
     for _ in range(2):
-        longest, _ = expand(longest, llm, llm.next_tokens([opening_prompt(gram, "a photo of {}") for gram in longest]))
+        longest, _ = expand(
+            longest, llm, llm.next_tokens([opening_prompt(gram, "a photo of {}") for gram in longest])
+        )
         grams += longest
     return grams
 
@@ -31,13 +33,17 @@ def main() -> None:
     parser.add_argument("--llm", default="smollm2")
     given = parser.parse_args()
     llm = load_llm(given.llm, "cpu")
-    usable = [Gram((i,), llm.surface(i)) for i in range(llm.vocabulary_size) if reason_to_drop(llm, i) is None]
+    usable = [
+        Gram((i,), llm.surface(i)) for i in range(llm.vocabulary_size) if reason_to_drop(llm, i) is None
+    ]
     words = random.Random(0).sample([gram for gram in usable if gram.surface.startswith(" ")], given.words)
     expand_in_batches(llm, words[:4])  # what only the first call pays
     ours, our_seconds = timed(lambda: expand_in_batches(llm, words))
     plain, plain_seconds = timed(lambda: expand_plainly(llm, words))
     same = len({gram.ids for gram in ours} & {gram.ids for gram in plain})
-    print(f"{given.llm}, {len(words)} words to bigrams and trigrams; {same} of {len(plain)} strings are the same")
+    print(
+        f"{given.llm}, {len(words)} words to bigrams and trigrams; {same} of {len(plain)} strings are the same"
+    )
     print(f"plain {len(words) / plain_seconds:8.1f} words/s   one prompt a call, read from its first token")
     print(f"v2l   {len(words) / our_seconds:8.1f} words/s   in batches, the shared beginning read once")
     print(f"ratio {plain_seconds / our_seconds:8.1f}")

@@ -17,15 +17,17 @@ from pathlib import Path
 from plain.clock import timed
 from plain.fewshot import OneByOne
 
-from v2l.tasks.fewshot import FewShotSettings, Method, classify, find_episodes
-from v2l.tasks.reading import read_images
-from v2l.tasks.stack import Stack
+from v2l.pipeline.image_words import read_image_words
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.classification.fewshot import FewShotSettings, Method, classify, find_episodes
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=SAMPLES)
     parser.add_argument("--part", default="all")
     parser.add_argument("--ways", type=int, default=4)
@@ -36,20 +38,36 @@ def main() -> None:
     parser.add_argument("--rule", default=Method().rule)
     given = parser.parse_args()
     method = replace(Method(), rule=given.rule, words=replace(Method().words, count=given.words))
-    stack = Stack.load(device="cpu")
-    episodes = find_episodes(given.folder, FewShotSettings(given.ways, given.shots, given.episodes, part=given.part, method=method))
-    images = read_images(stack.tokenizer, [image.path for asked in episodes for image in (*asked.support, asked.query)], method.words)
-    plain_llm = OneByOne(stack.llm.model, stack.llm.tokenizer, stack.llm.name)
-    classify(stack.llm, episodes[0], images, method)  # what only the first call pays
-    ours, seconds = timed(lambda: [classify(stack.llm, episode, images, method) for episode in episodes])
+    pipeline = Pipeline.load(device="cpu")
+    episodes = find_episodes(
+        given.folder, FewShotSettings(given.ways, given.shots, given.episodes, part=given.part, method=method)
+    )
+    images = read_image_words(
+        pipeline.tokenizer,
+        [image.path for asked in episodes for image in (*asked.support, asked.query)],
+        method.words,
+    )
+    plain_llm = OneByOne(pipeline.llm.model, pipeline.llm.tokenizer, pipeline.llm.name)
+    classify(pipeline.llm, episodes[0], images, method)  # what only the first call pays
+    ours, seconds = timed(lambda: [classify(pipeline.llm, episode, images, method) for episode in episodes])
     few = episodes[: given.plain_episodes]
     plain, plain_seconds = timed(lambda: [classify(plain_llm, episode, images, method) for episode in few])
-    apart = max(abs(one.scores[label] - two.scores[label]) for one, two in zip(ours, plain, strict=False) for label in one.scores)
+    apart = max(
+        abs(one.scores[label] - two.scores[label])
+        for one, two in zip(ours, plain, strict=False)
+        for label in one.scores
+    )
     same = sum(one.label == two.label for one, two in zip(ours, plain, strict=False))
-    print(f"{stack.llm.name}, {given.ways}-way {given.shots}-shot, {given.words} words an image, rule {given.rule}")
+    print(
+        f"{pipeline.llm.name}, {given.ways}-way {given.shots}-shot, {given.words} words an image, rule {given.rule}"
+    )
     print(f"{same} of {len(few)} answers are the same, scores at most {apart:.1e} apart")
-    print(f"plain {len(few) / plain_seconds:8.3f} episodes/s   {len(few)} episodes, every continuation with the whole of its prompt")
-    print(f"v2l   {len(episodes) / seconds:8.3f} episodes/s   {len(episodes)} episodes, batches of {method.batch_size}")
+    print(
+        f"plain {len(few) / plain_seconds:8.3f} episodes/s   {len(few)} episodes, every continuation with the whole of its prompt"
+    )
+    print(
+        f"v2l   {len(episodes) / seconds:8.3f} episodes/s   {len(episodes)} episodes, batches of {method.batch_size}"
+    )
     print(f"ratio {plain_seconds / len(few) * len(episodes) / seconds:8.1f}")
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 

@@ -19,14 +19,20 @@ from v2l.evaluation.fewshot import percent
 from v2l.evaluation.journal import Journal
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Proportion
-from v2l.tasks.fewshot import PROTOCOLS, Method, classify
-from v2l.tasks.reading import read_images
-from v2l.tasks.stack import Stack
+from v2l.pipeline.image_words import read_image_words
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.classification.fewshot import PROTOCOLS, Method, classify
 
 DEFAULT = PROTOCOLS["default"]
 
 
-def changed(method: Method, how: str | None = None, count: int | None = None, format: dict[str, Any] | None = None, **rest: Any) -> Method:
+def changed(
+    method: Method,
+    how: str | None = None,
+    count: int | None = None,
+    format: dict[str, Any] | None = None,
+    **rest: Any,
+) -> Method:
     """A method with single things changed."""
     words = replace(method.words, how=how or method.words.how, count=count or method.words.count)
     return replace(method, words=words, format=replace(method.format, **(format or {})), **rest)
@@ -74,7 +80,7 @@ TOGETHER = {
     "with a description": {"format": {"induction": True}},
     "with the paper's marks": {"format": {"wording": "paper"}},
 }
-LEVERS = {
+PRESETS = {
     "paper's protocol": PROTOCOLS["paper"],
     "paper's protocol, constrained": replace(PROTOCOLS["paper"], rule="constrained"),
     **{f"alone: {name}": changed(PLAIN, **change) for name, change in ALONE.items()},
@@ -89,7 +95,9 @@ def half(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--part", default="all")
     parser.add_argument("--half", choices=("a", "b", "all"), default="a")
@@ -104,27 +112,34 @@ def main() -> None:
     folder = ClassFolder.load(given.folder, given.part)
     folder = folder.only(name for name in folder.classes if given.half in ("all", half(name)))
     episodes = draw_episodes(folder, given.ways, given.shots, given.episodes, given.seed)
-    stack = Stack.load(given.checkpoint)
+    pipeline = Pipeline.load(given.checkpoint)
     asked = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
-    journal = Journal.open(given.log, {"asked": asked, "stack": stack.describe()})
+    journal = Journal.open(given.log, {"asked": asked, "stack": pipeline.describe()})
     done = {(record["lever"], record["method"]): record for record in journal.records}
     paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
     rows = []
-    for name, method in LEVERS.items():
+    for name, method in PRESETS.items():
         if given.only and not any(text in name for text in given.only):
             continue
         key = (name, str(asdict(method)))
         if key not in done:
-            images = read_images(stack.tokenizer, paths, method.words)
-            answers = [classify(stack.llm, episode, images, method) for episode in episodes]
+            images = read_image_words(pipeline.tokenizer, paths, method.words)
+            answers = [classify(pipeline.llm, episode, images, method) for episode in episodes]
             right = {of: sum(answer.baselines[of] == answer.truth for answer in answers) for of in BASELINES}
-            done[key] = {"lever": name, "method": key[1], "right": sum(bool(answer.right) for answer in answers), **right}
+            done[key] = {
+                "lever": name,
+                "method": key[1],
+                "right": sum(bool(answer.right) for answer in answers),
+                **right,
+            }
             journal.append(done[key])
         counts = [done[key][of] for of in ("right", *BASELINES)]
         rows.append([name, *(percent(Proportion(count, given.episodes)) for count in counts)])
         print(f"{name}: {rows[-1][1]}", flush=True)
     shape = f"{given.ways}-way {given.shots}-shot, {given.episodes} episodes, seed {given.seed}"
-    print(f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {stack.llm.name}; per cent with 95 % intervals\n")
+    print(
+        f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {pipeline.llm.name}; per cent with 95 % intervals\n"
+    )
     print(markdown_table(["lever", "right", *BASELINES], rows))
 
 

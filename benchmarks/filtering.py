@@ -14,11 +14,11 @@ from plain.clock import timed
 from plain.filtering import vote_plainly
 
 from v2l.codebook import filtering
-from v2l.codebook.shards import Shards
 from v2l.encoders import load_encoder
 from v2l.images import load_image
+from v2l.shards import Shards
 from v2l.sources import find_images
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 
 def main() -> None:
@@ -27,7 +27,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--encoder", default="conse")
     given = parser.parse_args()
-    encoder, candidates = load_encoder(given.encoder, "cpu"), V2LTokenizer.from_pretrained().global_codebook.embeddings.float()
+    encoder, candidates = (
+        load_encoder(given.encoder, "cpu"),
+        V2LTokenizer.from_pretrained().global_codebook.embeddings.float(),
+    )
     found = find_images(given.folder)
     paths = (found * (given.images // len(found) + 1))[: given.images]
 
@@ -37,7 +40,9 @@ def main() -> None:
 
     def ours() -> torch.Tensor:
         with tempfile.TemporaryDirectory() as folder:
-            return filtering.count_votes(filtering.encode_files(encoder, paths, Shards(Path(folder), "images", size=256)), candidates)
+            return filtering.count_votes(
+                filtering.encode_files(encoder, paths, Shards(Path(folder), "images", size=256)), candidates
+            )
 
     prepared = torch.stack([encoder.prepare(load_image(path)) for path in paths])
     encoder.encode_images(prepared[: filtering.BATCH])  # what only the first call pays
@@ -50,7 +55,9 @@ def main() -> None:
     )
     for name, seconds in (("forward", forward_seconds), ("v2l", our_seconds), ("plain", plain_seconds)):
         print(f"{name:7} {len(paths) / seconds:8.1f} images/s")
-    print(f"v2l / forward {forward_seconds / our_seconds:.2f}   v2l / plain {plain_seconds / our_seconds:.2f}")
+    print(
+        f"v2l / forward {forward_seconds / our_seconds:.2f}   v2l / plain {plain_seconds / our_seconds:.2f}"
+    )
 
 
 if __name__ == "__main__":

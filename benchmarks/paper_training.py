@@ -32,7 +32,7 @@ from v2l.encoders.openclip import OpenCLIP
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import start_processes
 from v2l.sources import find_images
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
 from v2l.training.run import RunSettings, training_images
 from v2l.training.trainer import Trainer
@@ -40,7 +40,11 @@ from v2l.training.trainer import Trainer
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 WIDTH, LOCAL, GLOBAL = 768, 32_000, 11_908
 IMAGES, EPOCHS = 1_281_167, 100  # ImageNet-1K
-GPUS = {"V100, float32": 15.7e12, "A100, TF32": 156e12, "A100, bfloat16": 312e12}  # published peaks, operations a second
+GPUS = {
+    "V100, float32": 15.7e12,
+    "A100, TF32": 156e12,
+    "A100, bfloat16": 312e12,
+}  # published peaks, operations a second
 REACHED = 0.35  # of the peak, which convolutional networks of these sizes commonly reach
 
 
@@ -56,7 +60,9 @@ def stand_in_clip() -> OpenCLIP:
 
 def stand_in_codebook(size: int, source: Source) -> Codebook:
     """Random rows of unit length."""
-    rows = torch.nn.functional.normalize(torch.randn(size, WIDTH, generator=torch.Generator().manual_seed(size)), dim=-1)
+    rows = torch.nn.functional.normalize(
+        torch.randn(size, WIDTH, generator=torch.Generator().manual_seed(size)), dim=-1
+    )
     return Codebook(tuple(Entry(f"word{row}", (row,)) for row in range(size)), rows.half(), source)
 
 
@@ -64,7 +70,10 @@ def paper_config(args: argparse.Namespace) -> Config:
     """The preset, with both networks learning from the first step."""
     config = load_config("paper")
     on = {"discriminator_start": 0.0, "adversarial_start": 0.0, "adversarial_ramp": 0.0}
-    return replace(config, training=replace(config.training, steps=args.steps, batch_size=args.batch, crop_size=args.crop, **on))
+    return replace(
+        config,
+        training=replace(config.training, steps=args.steps, batch_size=args.batch, crop_size=args.crop, **on),
+    )
 
 
 def build_trainer(args: argparse.Namespace, home: Path) -> Trainer:
@@ -73,7 +82,9 @@ def build_trainer(args: argparse.Namespace, home: Path) -> Trainer:
     encoder = stand_in_clip()
     source = Source("stand-in LLaMA-2", "random", encoder.name, encoder.fingerprint)
     torch.manual_seed(0)
-    model = V2LTokenizer(paper_config(args), stand_in_codebook(LOCAL, source), stand_in_codebook(GLOBAL, source))
+    model = V2LTokenizer(
+        paper_config(args), stand_in_codebook(LOCAL, source), stand_in_codebook(GLOBAL, source)
+    )
     model.use_joint_encoder(encoder)
     settings = RunSettings(find_images(SAMPLES), home, home / "run", "cpu")
     images, _ = training_images(model, encoder, settings, lambda *_: None)
@@ -105,8 +116,13 @@ class Kept:
 
 def measured_step(trainer: Trainer, batch: Batch) -> tuple[float, int]:
     """The operations of one step, and the bytes that its forward passes keep."""
-    kept = Kept(trainer.tokenizer, trainer.make_step.perceptual, trainer.make_step.learners["discriminator"].network)
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+    kept = Kept(
+        trainer.tokenizer, trainer.make_step.perceptual, trainer.make_step.learners["discriminator"].network
+    )
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor),
+    ):
         trainer.step(0, batch)
     return counter.get_total_flops(), kept.bytes
 
@@ -119,11 +135,15 @@ def peak_gigabytes() -> float:
 
 def main() -> None:
     """Train a few steps and say what they took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--batch", type=int, default=1, help="images a step and a process")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--save", action="store_true", help="write the state and the checkpoint too, and read the checkpoint")
+    parser.add_argument(
+        "--save", action="store_true", help="write the state and the checkpoint too, and read the checkpoint"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["V2L_HOME"] = folder
@@ -138,7 +158,10 @@ def main() -> None:
             terms = trainer.step(step, batch)
             seconds.append(time.perf_counter() - begun)
         weights = torch.cat([parameter.detach().flatten() for parameter in trainer.tokenizer.parameters()])
-        print(f"{world.num_processes} processes, {args.steps} steps, {weights.double().sum().item()!r}", flush=True)
+        print(
+            f"{world.num_processes} processes, {args.steps} steps, {weights.double().sum().item()!r}",
+            flush=True,
+        )
         if args.save:
             trainer.save(args.steps)  # by the main process alone, in its own folder
         if world.is_main_process:
@@ -147,23 +170,40 @@ def main() -> None:
             report(args, trainer, terms if rest else {}, (seconds, work, kept))
 
 
-def report(args: argparse.Namespace, trainer: Trainer, terms: dict[str, float], measured: tuple[list[float], float, int]) -> None:
+def report(
+    args: argparse.Namespace,
+    trainer: Trainer,
+    terms: dict[str, float],
+    measured: tuple[list[float], float, int],
+) -> None:
     """Figures of a step, and the estimate for GPUs."""
     seconds, work, kept = measured
     learned = sum(parameter.numel() for parameter in trainer.tokenizer.parameters())
-    judge = sum(parameter.numel() for parameter in trainer.make_step.learners["discriminator"].network.parameters())
-    print(f"trained: {learned:,} parameters and {judge:,} of the discriminator; stand-ins: codebook rows, CLIP, VGG16 (random weights)")
+    judge = sum(
+        parameter.numel() for parameter in trainer.make_step.learners["discriminator"].network.parameters()
+    )
+    print(
+        f"trained: {learned:,} parameters and {judge:,} of the discriminator; stand-ins: codebook rows, CLIP, VGG16 (random weights)"
+    )
     if seconds:
         figures = f"{min(seconds):.1f} s a step of {args.batch} image(s) of {args.crop} px, peak {peak_gigabytes():.1f} GB a process"
         print(f"{figures}; loss {terms['loss']:.3f}")
     operations, held = work / args.batch, kept / args.batch
-    print(f"{work / 1e9:,.0f} GFLOP a step; an image {operations / 1e9:,.0f} GFLOP, and {held / 1e6:,.0f} MB kept for the backward pass")
+    print(
+        f"{work / 1e9:,.0f} GFLOP a step; an image {operations / 1e9:,.0f} GFLOP, and {held / 1e6:,.0f} MB kept for the backward pass"
+    )
     rows = LOCAL + GLOBAL + LOCAL  # both codebooks, and the projected one
-    steady = (16 * (learned + judge) + 4 * rows * WIDTH) / 1e9  # four bytes each: weights, gradients, two moments
-    print(f"memory of a GPU: {steady:.1f} GB and {held / 1e9:.2f} GB an image; with 8 images {steady + 8 * held / 1e9:.0f} GB")
+    steady = (
+        16 * (learned + judge) + 4 * rows * WIDTH
+    ) / 1e9  # four bytes each: weights, gradients, two moments
+    print(
+        f"memory of a GPU: {steady:.1f} GB and {held / 1e9:.2f} GB an image; with 8 images {steady + 8 * held / 1e9:.0f} GB"
+    )
     for name, peak in GPUS.items():
         hours = operations * IMAGES * EPOCHS / (REACHED * peak) / 3600
-        print(f"{EPOCHS} epochs of ImageNet-1K, {REACHED:.0%} of the peak of {name}: {hours:,.0f} GPU hours, {hours / 32:,.0f} hours on 32")
+        print(
+            f"{EPOCHS} epochs of ImageNet-1K, {REACHED:.0%} of the peak of {name}: {hours:,.0f} GPU hours, {hours / 32:,.0f} hours on 32"
+        )
 
 
 if __name__ == "__main__":

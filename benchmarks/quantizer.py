@@ -21,8 +21,8 @@ from plain.clock import timed
 from plain.quantizer import quantize_plainly
 from torch import Tensor
 
-from v2l.tokenizer.lookup import CHUNK_BYTES, Quantized
-from v2l.tokenizer.quantizer import LocalQuantizer
+from v2l.tokenizers.quantizers.base import CHUNK_BYTES, Quantized
+from v2l.tokenizers.quantizers.frozen_words import LocalQuantizer
 from v2l.training.plan import peak_memory
 
 CELLS = 16  # a side of the grid
@@ -39,7 +39,12 @@ def inputs(given: argparse.Namespace) -> tuple[LocalQuantizer, Tensor]:
 def sides(quantizer: LocalQuantizer) -> dict[str, Callable[[Tensor], Quantized]]:
     """Both ways."""
     weights = quantizer.commitment_weight, quantizer.codebook_weight
-    return {"v2l": quantizer, "plain": lambda features: quantize_plainly(features, quantizer.embeddings, quantizer.projection, *weights)}
+    return {
+        "v2l": quantizer,
+        "plain": lambda features: quantize_plainly(
+            features, quantizer.embeddings, quantizer.projection, *weights
+        ),
+    }
 
 
 def work(side: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -50,7 +55,9 @@ def work(side: str, given: argparse.Namespace) -> dict[str, Any]:
     def forward_and_backward() -> Quantized:
         quantizer.zero_grad(set_to_none=True)
         features.grad = None
-        torch.autograd.graph.increment_version(quantizer.projection.parameters())  # as after a step: what was projected is old
+        torch.autograd.graph.increment_version(
+            quantizer.projection.parameters()
+        )  # as after a step: what was projected is old
         done = quantize(features)
         (done.loss + (done.quantized * features.detach()).mean()).backward()
         return done
@@ -87,12 +94,19 @@ def products(given: argparse.Namespace) -> float:
 
 def alone(side: str) -> dict[str, Any]:
     """One side in a process of its own."""
-    answer = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--side", side], check=True, stdout=subprocess.PIPE, text=True)
+    answer = subprocess.run(
+        [sys.executable, __file__, *sys.argv[1:], "--side", side],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return json.loads(answer.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vectors", type=int, default=4096, help=f"a multiple of {CELLS**2}")
     parser.add_argument("--entries", type=int, default=32000)
     parser.add_argument("--width", type=int, default=768)
@@ -110,7 +124,9 @@ def main() -> None:
         print(f"{name:6} {run['seconds']:8.3f} s  {run['megabytes']:8.0f} MB above the inputs")
     print(f"memory {ours['megabytes'] / plain['megabytes']:8.3f} of the plain one's")
     print(f"speed  {plain['seconds'] / ours['seconds']:8.2f} times the plain one's")
-    print(f"matrix products alone {floor:.3f} s: v2l takes {ours['seconds'] / floor:.2f} times that, plain {plain['seconds'] / floor:.2f}")
+    print(
+        f"matrix products alone {floor:.3f} s: v2l takes {ours['seconds'] / floor:.2f} times that, plain {plain['seconds'] / floor:.2f}"
+    )
     worst = max(abs(ours["sums"][name] - value) / abs(value) for name, value in plain["sums"].items())
     print(f"indices, loss and gradients: largest relative difference {worst:.1e}")
 

@@ -18,12 +18,12 @@ from plain.restoration import restore_plainly
 from v2l.corruptions import Blur, all_cells, centre_cells
 from v2l.images import load_image
 from v2l.llm import FrozenLLM
-from v2l.tasks.asking import LEVERS, RestorationSettings
-from v2l.tasks.denoise import Damage, chosen_windows, denoise
-from v2l.tasks.stack import Stack
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.restoration.oracle import Damage, chosen_windows, denoise
+from v2l.tasks.restoration.token_prediction import PRESETS, RestorationSettings
 
-PAPER = RestorationSettings(prompt="paper", **LEVERS["plain"])
-FAST = RestorationSettings(prompt="tuned", **LEVERS["fast"])
+PAPER = RestorationSettings(prompt="paper", **PRESETS["plain"])
+FAST = RestorationSettings(prompt="tuned", **PRESETS["fast"])
 SIDE = 1536  # of the product that measures the machine
 AIMS = {"deblur": 3.0, "inpaint": 2.0}
 
@@ -35,7 +35,9 @@ class Tokens:
         self.count = 0
         llm.model.get_input_embeddings().register_forward_hook(self)
 
-    def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def __call__(
+        self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+    ) -> None:
         self.count += output[..., 0].numel()
 
     def take(self) -> int:
@@ -44,10 +46,12 @@ class Tokens:
         return count
 
 
-def damages(stack: Stack, path: str) -> dict[str, Damage]:
+def damages(pipeline: Pipeline, path: str) -> dict[str, Damage]:
     """A photograph with a blur, and with a hole."""
-    square = stack.tokenizer.square(load_image(path)[None])
-    clean, blurred = (stack.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).damage(square)))
+    square = pipeline.tokenizer.square(load_image(path)[None])
+    clean, blurred = (
+        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).damage(square))
+    )
     grid = (clean.shape[0], clean.shape[1])
     return {
         "deblur": Damage(clean, blurred, all_cells(grid), sequential=False),
@@ -66,7 +70,11 @@ def products_a_second() -> float:
 def share_right(damage: Damage, answers: list[tuple[int, ...]], windows: list[list[int]]) -> float:
     """Of the told tokens, how many are the clean image's."""
     truth = damage.clean.flatten().tolist()
-    hits = [truth[cell] == told for window, ids in zip(windows, answers, strict=True) for cell, told in zip(window, ids, strict=True)]
+    hits = [
+        truth[cell] == told
+        for window, ids in zip(windows, answers, strict=True)
+        for cell, told in zip(window, ids, strict=True)
+    ]
     return sum(hits) / len(hits)
 
 
@@ -76,19 +84,25 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--checkpoint")
     given = parser.parse_args()
-    stack = Stack.load(checkpoint=given.checkpoint, device="cpu")
-    codes = stack.tokenizer.local_codebook.token_ids
-    weights = sum(weight.numel() for name, weight in stack.llm.model.named_parameters() if "layers" in name)
-    counter, speed = Tokens(stack.llm), products_a_second()
-    for task, damage in damages(stack, given.image).items():
+    pipeline = Pipeline.load(checkpoint=given.checkpoint, device="cpu")
+    codes = pipeline.tokenizer.local_codebook.token_ids
+    weights = sum(
+        weight.numel() for name, weight in pipeline.llm.model.named_parameters() if "layers" in name
+    )
+    counter, speed = Tokens(pipeline.llm), products_a_second()
+    for task, damage in damages(pipeline, given.image).items():
         windows = chosen_windows(damage, PAPER, given.windows)
         counter.take()
-        plain, plain_seconds = timed(lambda d=damage, w=windows: restore_plainly(stack.llm, codes, d, PAPER, w))
+        plain, plain_seconds = timed(
+            lambda d=damage, w=windows: restore_plainly(pipeline.llm, codes, d, PAPER, w)
+        )
         rows = {"plain": (plain, plain_seconds, counter.take())}
         for name, settings in (("same prompts", PAPER), ("tuned prompt", FAST)):
-            done, seconds = timed(lambda d=damage, s=settings: denoise(stack, d, s, given.windows))
+            done, seconds = timed(lambda d=damage, s=settings: denoise(pipeline, d, s, given.windows))
             rows[name] = ([told.ids for told in done.log], seconds, counter.take())
-        print(f"{task}, {len(windows)} windows of {given.image}, {stack.llm.name}, {torch.get_num_threads()} thread(s)")
+        print(
+            f"{task}, {len(windows)} windows of {given.image}, {pipeline.llm.name}, {torch.get_num_threads()} thread(s)"
+        )
         for name, (answers, seconds, tokens) in rows.items():
             bound = tokens * 2 * weights / speed
             right = share_right(damage, answers, windows)
@@ -96,7 +110,9 @@ def main() -> None:
                 f"  {name:13} {len(windows) / seconds:7.2f} windows/s  ratio {plain_seconds / seconds:5.2f}  right tokens {right:6.1%}  "
                 f"{tokens / len(windows):6.0f} tokens/window  {seconds / bound:4.1f} x the compute bound"
             )
-        print(f"  same tokens as plain: {sum(a == b for a, b in zip(plain, rows['same prompts'][0], strict=True))} of {len(windows)}")
+        print(
+            f"  same tokens as plain: {sum(a == b for a, b in zip(plain, rows['same prompts'][0], strict=True))} of {len(windows)}"
+        )
         print(f"  aim for the tuned prompt: ratio {AIMS[task]} at no fewer right tokens")
 
 

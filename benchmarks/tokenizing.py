@@ -27,7 +27,7 @@ from torch import Tensor
 from v2l.images import load_image, resize_and_crop
 from v2l.processes import join_world
 from v2l.sources import ImageFile, find_images
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokens import ImageTokens
 
 FORWARD = ("joint encoder", "CNN encoder")
@@ -105,15 +105,32 @@ def work(given: argparse.Namespace) -> None:
 
 def launch(processes: int, arguments: Sequence[str]) -> dict[str, Any]:
     """The same in a number of processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), __file__, *arguments]
-    threads = {"OMP_NUM_THREADS": str(max(1, CORES // processes)), "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run([*command, "--work"], env=os.environ | threads, stdout=subprocess.PIPE, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+        __file__,
+        *arguments,
+    ]
+    threads = {
+        "OMP_NUM_THREADS": str(max(1, CORES // processes)),
+        "OMP_WAIT_POLICY": "passive",
+        "HF_HUB_OFFLINE": "1",
+    }
+    answer = subprocess.run(
+        [*command, "--work"], env=os.environ | threads, stdout=subprocess.PIPE, text=True, check=True
+    )
     return json.loads(answer.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Print one line for each number of processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("places", nargs="*", default=["data/samples"], metavar="PLACE")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=1)
@@ -123,14 +140,18 @@ def main() -> None:
     if given.work:
         work(given)
         return
-    print(f"{given.images} photographs of {', '.join(given.places)}, batches of {given.batch}, {CORES} cores, conse and the checkpoint")
+    print(
+        f"{given.images} photographs of {', '.join(given.places)}, batches of {given.batch}, {CORES} cores, conse and the checkpoint"
+    )
     speeds = {}
     for processes in (1, 2):
         run = launch(processes, sys.argv[1:])
         shares, speeds[processes] = run["shares"], run["images_per_second"]
         told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         forward = sum(shares[name] for name in FORWARD)
-        print(f"{processes} process(es): {speeds[processes]:5.1f} images/s; forward passes {forward:.0%} ({told})")
+        print(
+            f"{processes} process(es): {speeds[processes]:5.1f} images/s; forward passes {forward:.0%} ({told})"
+        )
     print(f"two processes against one: {speeds[2] / speeds[1]:.2f} times")
 
 

@@ -23,8 +23,8 @@ from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.config import Config, load_config
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import start_processes
-from v2l.tokenizer.encoder import to_network_range
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator
 from v2l.training.step import TrainingStep
@@ -36,13 +36,20 @@ GLOBAL_ENTRIES = 11908
 def settings(name: str, batch: int) -> Config:
     """A preset with all terms on from the first step."""
     config = load_config(name)
-    on = {"discriminator_start": 0.0, "adversarial_start": 0.0, "adversarial_ramp": 0.0, "quantizer_start": 0.0}
+    on = {
+        "discriminator_start": 0.0,
+        "adversarial_start": 0.0,
+        "adversarial_ramp": 0.0,
+        "quantizer_start": 0.0,
+    }
     return replace(config, training=replace(config.training, batch_size=batch, **on))
 
 
 def codebook(entries: int, dim: int, seed: int) -> Codebook:
     """Unit vectors drawn at random."""
-    vectors = functional.normalize(torch.randn(entries, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    vectors = functional.normalize(
+        torch.randn(entries, dim, generator=torch.Generator().manual_seed(seed)), dim=-1
+    )
     return Codebook(tuple(Entry(f"word {row}", (row,), 1) for row in range(entries)), vectors, SOURCE)
 
 
@@ -64,7 +71,9 @@ def first_and_best(step: Callable[[], dict[str, float]], repeats: int) -> tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="paper")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--size", type=int, default=128)
@@ -76,22 +85,41 @@ def main() -> None:
     config = settings(given.config, given.batch)
     generator = torch.Generator().manual_seed(3)
     images = torch.rand(given.batch, 3, given.size, given.size, generator=generator)
-    words = torch.randint(0, min(given.entries, GLOBAL_ENTRIES), (given.batch, config.model.global_tokens), generator=generator)
+    words = torch.randint(
+        0, min(given.entries, GLOBAL_ENTRIES), (given.batch, config.model.global_tokens), generator=generator
+    )
 
-    ours = TrainingStep(tokenizer(config, given.entries, given.dim), LPIPSDistance(random_lpips(), "random VGG16"), start_processes("cpu"))
-    plain = PlainStep(tokenizer(config, given.entries, given.dim), build_discriminator(), random_lpips(), ours.schedule.learning_rate(0))
+    ours = TrainingStep(
+        tokenizer(config, given.entries, given.dim),
+        LPIPSDistance(random_lpips(), "random VGG16"),
+        start_processes("cpu"),
+    )
+    plain = PlainStep(
+        tokenizer(config, given.entries, given.dim),
+        build_discriminator(),
+        random_lpips(),
+        ours.schedule.learning_rate(0),
+    )
     plain.discriminator.load_state_dict(ours.learners["discriminator"].network.state_dict())
     terms, seconds = first_and_best(lambda: ours(0, Batch(images, words)), given.repeats)
-    expected, plain_seconds = first_and_best(lambda: plain(to_network_range(images), words), given.plain_repeats)
+    expected, plain_seconds = first_and_best(
+        lambda: plain(to_network_range(images), words), given.plain_repeats
+    )
 
-    weights, threads = sum(parameter.numel() for parameter in ours.tokenizer.parameters()), torch.get_num_threads()
-    print(f"{given.config}: {weights:,} weights, batch {given.batch}, {given.size} px, {given.entries:,} words, {threads} thread(s)")
+    weights, threads = (
+        sum(parameter.numel() for parameter in ours.tokenizer.parameters()),
+        torch.get_num_threads(),
+    )
+    print(
+        f"{given.config}: {weights:,} weights, batch {given.batch}, {given.size} px, {given.entries:,} words, {threads} thread(s)"
+    )
     print("random stand-ins: the words' vectors (LLaMA, CLIP), the LPIPS backbone (VGG16)")
     for name, passed in (("v2l", seconds), ("plain", plain_seconds)):
         print(f"{name:6} {passed:8.2f} s a step  {given.batch / passed:7.3f} images a second")
     print(f"speed  {plain_seconds / seconds:8.2f} times the plain one's")
     same = ", ".join(
-        f"{name} {terms[name]:.5f} and {expected[name]:.5f}" for name in ("l1", "perceptual", "codebook", "adversarial", "ratio")
+        f"{name} {terms[name]:.5f} and {expected[name]:.5f}"
+        for name in ("l1", "perceptual", "codebook", "adversarial", "ratio")
     )
     print(f"first step, v2l and plain: {same}")
 

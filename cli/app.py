@@ -10,26 +10,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from v2l.cli.build_codebook import build_codebook
-from v2l.cli.caption import caption
-from v2l.cli.codebook import codebook
+from v2l.cli.classify.fewshot import fewshot_classify
+from v2l.cli.codebook.build import build_codebook
+from v2l.cli.codebook.group import codebook
 from v2l.cli.convert_official import convert_official
-from v2l.cli.deblur import deblur
 from v2l.cli.demo import demo
+from v2l.cli.describe.caption import caption
+from v2l.cli.describe.prompt import prompt
+from v2l.cli.describe.vqa import vqa
 from v2l.cli.doctor import doctor
-from v2l.cli.evaluate import evaluate
+from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
-from v2l.cli.fewshot_classify import fewshot_classify
-from v2l.cli.inpaint import inpaint
 from v2l.cli.options import Options, globals_first, prepare_environment
-from v2l.cli.outpaint import outpaint
-from v2l.cli.prompt import prompt
 from v2l.cli.reconstruct import reconstruct
-from v2l.cli.train import train
-from v2l.cli.train_lora import train_lora
-from v2l.cli.unrotate import unrotate
-from v2l.cli.unshift import unshift
-from v2l.cli.vqa import vqa
+from v2l.cli.restore.deblur import deblur
+from v2l.cli.restore.inpaint import inpaint
+from v2l.cli.restore.outpaint import outpaint
+from v2l.cli.restore.unrotate import unrotate
+from v2l.cli.restore.unshift import unshift
+from v2l.cli.train.lora import train_lora
+from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
 VERBS = {
@@ -73,7 +73,9 @@ class Root(TyperGroup):
             raise typer.Exit(failure.exit_code) from error
 
 
-app = typer.Typer(cls=Root, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG)
+app = typer.Typer(
+    cls=Root, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG
+)
 for name, verb in VERBS.items():
     app.command(name)(verb)
 app.add_typer(evaluate, name="evaluate")
@@ -91,11 +93,19 @@ def print_version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Precision of the frozen LLM: auto, float32, bfloat16, float16.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="Precision of the frozen LLM: auto, float32, bfloat16, float16.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")] = False,
-    config: Annotated[str | None, typer.Option(help="Preset (small, paper, official) or YAML file.", metavar="NAME|FILE")] = None,
-    show_version: Annotated[bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")
+    ] = False,
+    config: Annotated[
+        str | None, typer.Option(help="Preset (small, paper, official) or YAML file.", metavar="NAME|FILE")
+    ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Images as words of a frozen large language model."""
     prepare_environment(offline)

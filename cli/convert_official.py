@@ -16,16 +16,37 @@ if TYPE_CHECKING:
     from v2l.encoders import JointEncoder
     from v2l.official.conversion import Report
 
-Weights = Annotated[Path, typer.Option("--checkpoint", help="The released weights, v2l-decode.pth.", metavar="FILE")]
+Weights = Annotated[
+    Path, typer.Option("--checkpoint", help="The released weights, v2l-decode.pth.", metavar="FILE")
+]
 Tables = Annotated[
-    Path, typer.Option("--codebooks", help="Folder with global_vocabulary.npy and both *_codebook_embedding.pth.", metavar="DIR")
+    Path,
+    typer.Option(
+        "--codebooks",
+        help="Folder with global_vocabulary.npy and both *_codebook_embedding.pth.",
+        metavar="DIR",
+    ),
 ]
 Llama = Annotated[
-    str, typer.Option("--llm", help="LLaMA-2 as a folder in Hugging Face's format or a hub name; only its tokenizer is read.")
+    str,
+    typer.Option(
+        "--llm",
+        help="LLaMA-2 as a folder in Hugging Face's format or a hub name; only its tokenizer is read.",
+    ),
 ]
-Clip = Annotated[str, typer.Option("--encoder", help="The joint encoder; its image half is compared with the one in the checkpoint.")]
+Clip = Annotated[
+    str,
+    typer.Option(
+        "--encoder", help="The joint encoder; its image half is compared with the one in the checkpoint."
+    ),
+]
 Target = Annotated[Path, typer.Option("--output", "-o", help="Directory to write.", metavar="DIR")]
-Check = Annotated[bool, typer.Option("--check", help="Only report what is missing, unexpected or of another shape; write nothing.")]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check", help="Only report what is missing, unexpected or of another shape; write nothing."
+    ),
+]
 
 
 def convert_official(
@@ -52,7 +73,12 @@ def convert_official(
         report = examine(files, tokens, joint)
         if not check:
             convert(report, tokens, joint, target)
-        record = {**report.to_dict(), "output": None if check else str(target), "llm": tokens.name, "llm_fingerprint": tokens.fingerprint}
+        record = {
+            **report.to_dict(),
+            "output": None if check else str(target),
+            "llm": tokens.name,
+            "llm_fingerprint": tokens.fingerprint,
+        }
         out.result(record, page(report, None if check else target))
     if report.problems:
         raise typer.Exit(1)
@@ -74,20 +100,29 @@ def page(report: Report, target: Path | None) -> str:
     lines = [
         f"{report.files.checkpoint}: layout {report.files.layout}, levels {', '.join(map(str, sizes.level_channels))}, "
         f"{sizes.res_blocks} blocks a level, lookup in {sizes.lookup_dim} dimensions",
-        *(f"  {part.prefix + '.':24} {part.wanted - len(part.missing):>4} of {part.wanted}" for part in report.parts),
+        *(
+            f"  {part.prefix + '.':24} {part.wanted - len(part.missing):>4} of {part.wanted}"
+            for part in report.parts
+        ),
         *(f"  {name} codebook: {told(facts)}" for name, facts in report.codebooks.items()),
         *(f"  note: {note}" for note in report.notes),
         *(f"  problem: {problem}" for part in report.parts for problem in every_name(part.to_dict())),
         *(f"  problem: {problem}" for problem in report.disagreements),
     ]
-    end = f"written to {target}; try: v2l words IMAGE --checkpoint {target}" if target else "nothing was written"
+    end = (
+        f"written to {target}; try: v2l words IMAGE --checkpoint {target}"
+        if target
+        else "nothing was written"
+    )
     verdict = f"{len(report.problems)} problem(s)" if report.problems else "all fits"
     return "\n".join([*lines, f"{verdict}; {end}"])
 
 
 def told(facts: Mapping[str, Any]) -> str:
     """Figures of a codebook in a row."""
-    return ", ".join(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in facts.items())
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in facts.items()
+    )
 
 
 def every_name(part: Mapping[str, Any]) -> list[str]:

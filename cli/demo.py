@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli import fewshot_classify, words
+from v2l.cli import words
+from v2l.cli.classify import fewshot as fewshot_classify
 from v2l.cli.options import Checkpoint, Json, Llm, Options, options
 from v2l.cli.output import Output, output
+from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
-from v2l.cli.stack import load_stack
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from v2l.tasks.fewshot import FewShotResult, Prediction
-    from v2l.tasks.stack import Stack
+    from v2l.pipeline.pipeline import Pipeline
+    from v2l.tasks.classification.fewshot import FewShotResult, Prediction
     from v2l.tokens import Word
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Photographs; with one folder a class they are classified too.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="Photographs; with one folder a class they are classified too."),
+]
 Target = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.", metavar="DIR")]
 Count = Annotated[int, typer.Option(help="Photographs to show, one a class where there are classes.", min=1)]
 EPISODES = 6
@@ -60,13 +64,22 @@ def demo(
     given = options(ctx)
     with output(json) as out:
         photographs = one_of_each_folder(find_images(folder), count)
-        stack = load_stack(given, checkpoint, llm)
-        out.note(f"{stack.llm.name} and {stack.tokenizer.joint_encoder.name} are loaded; neither is ever trained")
-        shown = [show(stack, path) for path in photographs]
+        pipeline = load_pipeline(given, checkpoint, llm)
+        out.note(
+            f"{pipeline.llm.name} and {pipeline.tokenizer.joint_encoder.name} are loaded; neither is ever trained"
+        )
+        shown = [show(pipeline, path) for path in photographs]
         for row in shown:
-            out.result({"image": str(row.path), "words": [vars(word) for word in row.words], "stack": stack.describe()}, words_line(row))
-        classify(out, stack, folder, given)
-        paint(out, stack, shown, target)
+            out.result(
+                {
+                    "image": str(row.path),
+                    "words": [vars(word) for word in row.words],
+                    "stack": pipeline.describe(),
+                },
+                words_line(row),
+            )
+        classify(out, pipeline, folder, given)
+        paint(out, pipeline, shown, target)
 
 
 def one_of_each_folder(paths: list[Path], count: int) -> list[Path]:
@@ -75,21 +88,28 @@ def one_of_each_folder(paths: list[Path], count: int) -> list[Path]:
     return [*sorted(first, key=str), *(path for path in paths if path not in first)][:count]
 
 
-def show(stack: Stack, path: Path) -> Shown:
+def show(pipeline: Pipeline, path: Path) -> Shown:
     """Take one photograph through words, tokens and back, and let the LLM paint its centre."""
     import torch
 
     from v2l.images import centre_mask, load_image
-    from v2l.tasks.inpaint import inpaint, whole_at_model_size
+    from v2l.tasks.restoration.inpaint import inpaint, whole_at_model_size
 
     photograph = load_image(path)
     mask = centre_mask((photograph.shape[-2], photograph.shape[-1]))
-    tokens = stack.tokenizer.encode(whole_at_model_size(photograph, stack)[None], crop=False)
+    tokens = pipeline.tokenizer.encode(whole_at_model_size(photograph, pipeline)[None], crop=False)
     with progress() as tell:
-        painted = inpaint(stack, photograph, mask, progress=lambda done, total: tell(f"inpainting {path.name}", done, total))
-    reconstructed = stack.tokenizer.decode(tokens)[0].cpu()
+        painted = inpaint(
+            pipeline,
+            photograph,
+            mask,
+            progress=lambda done, total: tell(f"inpainting {path.name}", done, total),
+        )
+    reconstructed = pipeline.tokenizer.decode(tokens)[0].cpu()
     hole = torch.where(mask, torch.full_like(photograph, 0.5), photograph)
-    return Shown(path, tokens.words[0][:8], (photograph, reconstructed, hole, painted.image), int(painted.hidden.sum()))
+    return Shown(
+        path, tokens.words[0][:8], (photograph, reconstructed, hole, painted.image), int(painted.hidden.sum())
+    )
 
 
 def words_line(row: Shown) -> str:
@@ -97,9 +117,9 @@ def words_line(row: Shown) -> str:
     return words.line(row.path, row.words)
 
 
-def classify(out: Output, stack: Stack, folder: Path, given: Options) -> None:
+def classify(out: Output, pipeline: Pipeline, folder: Path, given: Options) -> None:
     """A few 2-way 1-shot episodes, each with its answer; a remark when the folder has no classes for them."""
-    from v2l.tasks.fewshot import FewShotSettings, evaluate_fewshot, find_episodes
+    from v2l.tasks.classification.fewshot import FewShotSettings, evaluate_fewshot, find_episodes
 
     settings = FewShotSettings(n_ways=2, k_shots=1, episodes=EPISODES, seed=given.seed)
     try:
@@ -107,31 +127,42 @@ def classify(out: Output, stack: Stack, folder: Path, given: Options) -> None:
     except V2LError as error:
         out.note(f"no few-shot classification: {error.got}")
         return
-    result = evaluate_fewshot(stack, episodes, settings)
+    result = evaluate_fewshot(pipeline, episodes, settings)
     out.result(result.to_dict(), fewshot_page(result))
 
 
 def fewshot_page(result: FewShotResult) -> str:
     """Every answer of the LLM, then the figures."""
-    return "\n".join(["", *(answer_line(prediction) for prediction in result.predictions), fewshot_classify.page(result)])
+    return "\n".join(
+        ["", *(answer_line(prediction) for prediction in result.predictions), fewshot_classify.page(result)]
+    )
 
 
 def answer_line(prediction: Prediction) -> str:
     """One answer with the log-probabilities that decided it."""
     scores = ", ".join(f"{label} {score:.1f}" for label, score in prediction.scores.items())
-    verdict = "" if prediction.truth is None else " right" if prediction.label == prediction.truth else f" wrong, it is {prediction.truth}"
+    verdict = (
+        ""
+        if prediction.truth is None
+        else " right"
+        if prediction.label == prediction.truth
+        else f" wrong, it is {prediction.truth}"
+    )
     return f"{prediction.query}: {prediction.label} ({scores}){verdict}"
 
 
-def paint(out: Output, stack: Stack, shown: list[Shown], target: Path) -> None:
+def paint(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> None:
     """Write a page of all pictures and each inpainted photograph by itself."""
     from v2l.images import image_grid, save_image
 
-    page, labels = target / "page.png", ("words: ", "from its local words", "centre hidden", "painted by the LLM")
+    page, labels = (
+        target / "page.png",
+        ("words: ", "from its local words", "centre hidden", "painted by the LLM"),
+    )
     captions = [[labels[0] + ", ".join(word.word for word in row.words[:5]), *labels[1:]] for row in shown]
     save_image(image_grid([row.pictures for row in shown], captions, cell=200), page)
     for row in shown:
         save_image(row.pictures[-1], target / f"{row.path.stem}-inpainted.png")
     told = sum(row.told for row in shown)
-    text = f"\n{told} local words under the holes were told by {stack.llm.name}; the pictures are {page} and {target}/*-inpainted.png"
-    out.result({"output": str(page), "told": told, "stack": stack.describe()}, text)
+    text = f"\n{told} local words under the holes were told by {pipeline.llm.name}; the pictures are {page} and {target}/*-inpainted.png"
+    out.result({"output": str(page), "told": told, "stack": pipeline.describe()}, text)

@@ -26,7 +26,7 @@ class Check:
     """One part that v2l needs or can use.
 
     Attributes:
-        group: packages, embedded models, checkpoint, device, or paper stack.
+        group: packages, embedded models, checkpoint, device, or paper pipeline.
         name: of the part.
         found: whether it is here and whole.
         needed: False for what only other settings use.
@@ -46,12 +46,15 @@ def doctor(ctx: typer.Context, json: Json = False) -> None:
     """List which packages, models and weights are here, which are missing, and the command that brings each."""
     prepare_environment(offline=True)
     with output(json) as out:
-        checks, stack = [*packages(), *embedded_models()], None
+        checks, pipeline = [*packages(), *embedded_models()], None
         if all(check.found for check in checks if check.group == "packages"):
-            checkpoint, stack = shipped()
+            checkpoint, pipeline = shipped()
             checks += [checkpoint, *device(options(ctx)), *paper_stack()]
         ready = all(check.found for check in checks if check.needed)
-        out.result({"ready": ready, "stack": stack, "checks": [asdict(check) for check in checks]}, page(checks, ready))
+        out.result(
+            {"ready": ready, "stack": pipeline, "checks": [asdict(check) for check in checks]},
+            page(checks, ready),
+        )
     raise typer.Exit(0 if ready else 1)
 
 
@@ -62,7 +65,9 @@ def packages() -> Iterator[Check]:
         if extra:
             continue
         version = installed_version(name)
-        yield Check("packages", name, version is not None, True, version or "", f'pip install "{requirement}"')
+        yield Check(
+            "packages", name, version is not None, True, version or "", f'pip install "{requirement}"'
+        )
 
 
 def installed_version(name: str) -> str | None:
@@ -84,16 +89,18 @@ def embedded_models() -> Iterator[Check]:
 def shipped() -> tuple[Check, dict[str, Any] | None]:
     """The checkpoint that ships, read whole (a changed or missing byte is found), and its description."""
     from v2l.errors import V2LError
-    from v2l.tasks.stack import Stack
-    from v2l.tokenizer.model import SHIPPED
+    from v2l.pipeline.pipeline import Pipeline
+    from v2l.tokenizers.grid.model import SHIPPED
 
     try:
-        stack = Stack.load(device="cpu")
+        pipeline = Pipeline.load(device="cpu")
     except V2LError as error:
-        return Check("checkpoint", SHIPPED.name, False, True, error.got, "pip install --force-reinstall --no-deps v2l"), None
-    model = stack.tokenizer
+        return Check(
+            "checkpoint", SHIPPED.name, False, True, error.got, "pip install --force-reinstall --no-deps v2l"
+        ), None
+    model = pipeline.tokenizer
     detail = f"{len(model.local_codebook):,} local and {len(model.global_codebook):,} global words of {model.local_codebook.source.llm}"
-    return Check("checkpoint", SHIPPED.name, True, True, f"{detail}, in {SHIPPED}"), stack.describe()
+    return Check("checkpoint", SHIPPED.name, True, True, f"{detail}, in {SHIPPED}"), pipeline.describe()
 
 
 def device(given: Options) -> Iterator[Check]:
@@ -112,7 +119,14 @@ def paper_stack() -> Iterator[Check]:
     from v2l.zoo import hub_folder
 
     backbone = backbone_path("lpips-vgg")
-    yield Check("paper stack", "lpips-vgg", backbone.is_file(), False, f"perceptual loss of the paper: {backbone}", BRING_VGG)
+    yield Check(
+        "paper stack",
+        "lpips-vgg",
+        backbone.is_file(),
+        False,
+        f"perceptual loss of the paper: {backbone}",
+        BRING_VGG,
+    )
     for name, what in PAPER_MODELS.items():
         try:
             yield Check("paper stack", name, True, False, f"{what}: {hub_folder(name)}")
@@ -135,4 +149,6 @@ def page(checks: list[Check], ready: bool) -> str:
 def line(check: Check) -> str:
     """One check for people."""
     mark = "ok     " if check.found else "missing"
-    return f"  {mark}  {check.name}: {check.detail}" + ("" if check.found else f"\n           bring it: {check.run}")
+    return f"  {mark}  {check.name}: {check.detail}" + (
+        "" if check.found else f"\n           bring it: {check.run}"
+    )

@@ -29,8 +29,12 @@ def explain(error: BaseException) -> Failure | None:
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return Failure(f"the disk is full{named(error)}; try: free some space, or write to another disk")
     if isinstance(error, OSError) and error.errno in REFUSED:
-        return Failure(f"the system refused: {error.strerror}{named(error)}; try: another place, or its permissions")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, named so that torch need not be imported
+        return Failure(
+            f"the system refused: {error.strerror}{named(error)}; try: another place, or its permissions"
+        )
+    if (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    ):  # torch's, named so that torch need not be imported
         return Failure("out of memory; try: a smaller batch, fewer images at once, or --device cpu")
     return None
 

@@ -16,9 +16,17 @@ import typer
 WITH_VALUE = ("--device", "--dtype", "--seed", "--config")
 FLAGS = ("--offline",)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output; everything for people goes to standard error.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON alone on standard output; everything for people goes to standard error."
+    ),
+]
 Checkpoint = Annotated[
-    str | None, typer.Option(help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR")
+    str | None,
+    typer.Option(
+        help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR"
+    ),
 ]
 Llm = Annotated[
     str | None,

@@ -65,13 +65,13 @@ def samples() -> Path:
 
 @pytest.fixture(scope="session")
 def load_once() -> Callable[..., Any]:
-    """`Stack.load` with a memory: the embedded models are read once for all tests that only use them."""
-    from v2l.tasks.stack import Stack
+    """`Pipeline.load` with a memory: the embedded models are read once for all tests that only use them."""
+    from v2l.pipeline.pipeline import Pipeline
 
-    return cache(Stack.load)
+    return cache(Pipeline.load)
 
 
 @pytest.fixture
-def stack_loaded_once(load_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs and functions share one stack in the tests that ask for this."""
-    monkeypatch.setattr("v2l.tasks.stack.Stack.load", load_once)
+def pipeline_loaded_once(load_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verbs and functions share one pipeline in the tests that ask for this."""
+    monkeypatch.setattr("v2l.pipeline.pipeline.Pipeline.load", load_once)

@@ -41,14 +41,20 @@ def attention(w: dict, name: str, x: Tensor) -> Tensor:
     h = norm(w, f"{name}.norm", x)
     q, k, v = (conv(w, f"{name}.{part}", h).reshape(batch, width, -1) for part in "qkv")
     share = torch.softmax(torch.einsum("bci,bcj->bij", q, k) * width**-0.5, dim=2)
-    return x + conv(w, f"{name}.proj_out", torch.einsum("bcj,bij->bci", v, share).reshape(batch, width, height, across))
+    return x + conv(
+        w, f"{name}.proj_out", torch.einsum("bcj,bij->bci", v, share).reshape(batch, width, height, across)
+    )
 
 
 def cross_attention(w: dict, name: str, x: Tensor, context: Tensor) -> Tensor:
     """No norm and no residual: the answer replaces x."""
     batch, width, height, across = x.shape
     cells = x.reshape(batch, width, -1).transpose(1, 2)
-    q, k, v = cells @ w[f"{name}.to_q.weight"].T, context @ w[f"{name}.to_k.weight"].T, context @ w[f"{name}.to_v.weight"].T
+    q, k, v = (
+        cells @ w[f"{name}.to_q.weight"].T,
+        context @ w[f"{name}.to_k.weight"].T,
+        context @ w[f"{name}.to_v.weight"].T,
+    )
     size = q.shape[-1] // HEADS
     answers = []
     for head in range(HEADS):
@@ -103,7 +109,12 @@ def decode(w: dict, z_q: Tensor, context: Tensor) -> Tensor:
         for block in range(3):
             h = residual(w, f"decoder.up.{level}.block.{block}", h)
         if level:
-            h = conv(w, f"decoder.up.{level}.upsample.conv", h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), padding=1)
+            h = conv(
+                w,
+                f"decoder.up.{level}.upsample.conv",
+                h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3),
+                padding=1,
+            )
     return conv(w, "decoder.conv_out", act(norm(w, "decoder.norm_out", h)), padding=1)
 
 
@@ -141,7 +152,9 @@ def lpips(trunk: list, shift: Tensor, scale: Tensor, heads: list[Tensor], x: Ten
     return total
 
 
-def adversarial_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor, r_d: float = 0.75) -> Tensor:
+def adversarial_weight(
+    reconstruction: Tensor, adversarial: Tensor, last: Tensor, r_d: float = 0.75
+) -> Tensor:
     """lam: by the gradients at the decoder's last convolution."""
     pull = torch.autograd.grad(reconstruction, last, retain_graph=True)[0]
     push = torch.autograd.grad(adversarial, last, retain_graph=True)[0]

@@ -27,10 +27,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("name", [name for name in v2l.__all__ if ">>>" in (inspect.getdoc(getattr(v2l, name)) or "")])
+@pytest.mark.parametrize(
+    "name", [name for name in v2l.__all__ if ">>>" in (inspect.getdoc(getattr(v2l, name)) or "")]
+)
 def test_examples_run(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    tests = [test for test in doctest.DocTestFinder(recurse=False).find(getattr(v2l, name), name) if test.examples]
+    tests = [
+        test for test in doctest.DocTestFinder(recurse=False).find(getattr(v2l, name), name) if test.examples
+    ]
     results = [doctest.DocTestRunner().run(test) for test in tests]
     assert sum(result.attempted for result in results) > 0
     assert sum(result.failed for result in results) == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,20 @@ OPEN_TO_ALL = {"torch", "torchvision", "numpy"}  # the language of the whole hou
 
 def table(heading: str) -> list[list[str]]:
     """The cells of the rows under one heading of docs/architecture.md, without the two head rows."""
-    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split(f"## {heading}")[1].split("\n## ")[0]
+    section = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text(encoding="utf-8")
+        .split(f"## {heading}")[1]
+        .split("\n## ")[0]
+    )
     rows = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def ranks() -> dict[str, int]:
-    """Part ──► rank."""
-    return {part: int(rank) for rank, parts, _ in table("Ranks") for part in parts.split(", ")}
+@cache
+def layers() -> dict[str, int]:
+    """Part ──► layer."""
+    return {part: int(layer) for layer, parts, _ in table("Layers") for part in parts.split(", ")}
 
 
 def doors() -> dict[str, list[str]]:
@@ -46,33 +53,41 @@ def imports(path: Path) -> Iterator[str]:
 
 def part_of(path: Path) -> str:
     """The part that a file belongs to: `v2l/llm/frozen.py` is llm, `cli/app.py` is cli, `v2l/zoo.py` is zoo."""
-    if path.is_relative_to(PACKAGE):
-        return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "cli"
+    return (
+        part_named(path.relative_to(PACKAGE).with_suffix("").parts) if path.is_relative_to(PACKAGE) else "cli"
+    )
+
+
+def part_named(names: Sequence[str]) -> str:
+    """The longest part that a dotted name lies in: `tokenizers.grid.model` is tokenizers/grid."""
+    longest_first = ["/".join(names[:length]) for length in range(len(names), 0, -1)]
+    return next((name for name in longest_first if name in layers()), names[0])
 
 
 def parts_imported(path: Path) -> set[str]:
     """The parts of v2l that a file imports."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("v2l.")}
+    return {part_named(name.split(".")[1:]) for name in imports(path) if name.startswith("v2l.")}
 
 
-INSIDE = [path for path in SOURCES if part_of(path) not in {"__init__", "__main__"}]
+# A file that is a docstring alone (v2l/tasks/__init__.py) has no layer.
+ENTRANCES = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
+INSIDE = [path for path in SOURCES if path not in ENTRANCES and any(imports(path))]
 
 
-def test_every_part_has_a_rank() -> None:
-    assert {part_of(path) for path in INSIDE} <= ranks().keys()
+def test_every_part_has_a_layer() -> None:
+    assert {part_of(path) for path in INSIDE} <= layers().keys()
 
 
 @pytest.mark.parametrize("path", INSIDE, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_go_down_the_ranks(path: Path) -> None:
-    rank, own = ranks(), part_of(path)
-    upward = {part for part in parts_imported(path) - {own} if rank[part] >= rank[own]}
-    assert not upward, f"{own} (rank {rank[own]}) imports {', '.join(sorted(upward))}"
+def test_imports_go_down_the_layers(path: Path) -> None:
+    own = part_of(path)
+    upward = {part for part in parts_imported(path) - {own} if layers()[part] >= layers()[own]}
+    assert not upward, f"{own} (layer {layers()[own]}) imports {', '.join(sorted(upward))}"
 
 
-@pytest.mark.parametrize("folder", ["tokenizer", "codebook"])
+@pytest.mark.parametrize("folder", ["tokenizers", "codebook"])
 def test_image_tokens_never_see_the_llm(folder: str) -> None:
-    assert all("llm" not in parts_imported(path) for path in (PACKAGE / folder).glob("*.py"))
+    assert all("llm" not in parts_imported(path) for path in (PACKAGE / folder).rglob("*.py"))
 
 
 def test_prompts_are_plain_data() -> None:
@@ -84,10 +99,14 @@ def test_prompts_are_plain_data() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_outside_packages_come_in_by_their_doors(path: Path) -> None:
     place = path.relative_to(ROOT).as_posix()
-    for package in {name.split(".")[0] for name in imports(path)} - {"v2l"} - OPEN_TO_ALL - sys.stdlib_module_names:
+    for package in (
+        {name.split(".")[0] for name in imports(path)} - {"v2l"} - OPEN_TO_ALL - sys.stdlib_module_names
+    ):
         allowed = doors().get(package)
         assert allowed is not None, f"{package} has no row in the table of doors"
-        assert any(place == door or (door.endswith("/") and place.startswith(door)) for door in allowed), f"{place} imports {package}"
+        assert any(place == door or (door.endswith("/") and place.startswith(door)) for door in allowed), (
+            f"{place} imports {package}"
+        )
 
 
 def test_doors_are_files_that_use_them() -> None:
@@ -106,7 +125,9 @@ def test_ruff_bans_what_the_doors_ban() -> None:
 
 def test_every_package_is_installed() -> None:
     folders = {path.parent for path in SOURCES if path.is_relative_to(PACKAGE)}
-    packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders} | {"v2l.cli", "v2l.configs"}
+    cli = {path.parent for path in SOURCES if not path.is_relative_to(PACKAGE)}
+    packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    packages |= {".".join(("v2l", *folder.relative_to(ROOT).parts)) for folder in cli} | {"v2l.configs"}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
     assert all((folder / "__init__.py").is_file() for folder in folders)
 

@@ -17,7 +17,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from v2l.checkpoint import file_hash, load_tensors, read_manifest, save_tensors, write_directory, write_manifest
+from v2l.checkpoint import (
+    file_hash,
+    load_tensors,
+    read_manifest,
+    save_tensors,
+    write_directory,
+    write_manifest,
+)
 from v2l.errors import V2LError
 
 MANIFEST = {"kind": "codebook", "schema": 2, "words": ["fire truck", "Feuerwehr – 消防車"]}
@@ -64,10 +71,14 @@ def test_what_was_written_is_read(directory: Path) -> None:
 
 @given(
     shapes=st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=3),
-    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int64, torch.bool]),
+    dtype=st.sampled_from(
+        [torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int64, torch.bool]
+    ),
 )
 @settings(max_examples=30, deadline=None)
-def test_tensors_of_any_shape_and_dtype_come_back_bit_equal(shapes: list[list[int]], dtype: torch.dtype) -> None:
+def test_tensors_of_any_shape_and_dtype_come_back_bit_equal(
+    shapes: list[list[int]], dtype: torch.dtype
+) -> None:
     tensors = {f"t{index}": torch.randn(shape).mul(3).to(dtype) for index, shape in enumerate(shapes)}
     with tempfile.TemporaryDirectory() as folder:
         sha256 = save_tensors(Path(folder) / "t.safetensors", tensors)
@@ -184,7 +195,9 @@ def test_a_killed_process_leaves_the_old_directory_intact(directory: Path) -> No
     read_manifest(directory, "codebook", 2)
 
 
-def test_a_failed_last_rename_gives_the_old_directory_its_name_back(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_last_rename_gives_the_old_directory_its_name_back(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rename, calls = Path.replace, []
 
     def second_fails(self: Path, target: Path) -> Path:
@@ -211,7 +224,9 @@ def test_a_full_disk_while_writing_tensors_leaves_everything_as_it_was(directory
     assert [path.name for path in directory.parent.iterdir()] == [directory.name]
 
 
-def test_tensors_that_cannot_fit_are_refused_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_that_cannot_fit_are_refused_before_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
     with pytest.raises(V2LError, match="needs 4 MB and the disk has 1 MB free"):
         save_tensors(tmp_path / "large.safetensors", {"large": torch.zeros(1_000_000)})

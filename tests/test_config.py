@@ -42,7 +42,12 @@ def test_nothing_is_the_defaults() -> None:
 
 def test_the_defaults_are_the_papers() -> None:
     config = Config()
-    assert (config.model.image_size, config.model.global_tokens, config.model.z_channels, config.model.lookup_dim) == (128, 21, 256, 768)
+    assert (
+        config.model.image_size,
+        config.model.global_tokens,
+        config.model.z_channels,
+        config.model.lookup_dim,
+    ) == (128, 21, 256, 768)
     assert config.training.learning_rate == 5e-4
     assert config.training.betas == (0.5, 0.9)
     assert (config.training.commitment_weight, config.training.codebook_weight) == (1.0, 0.33)
@@ -59,7 +64,9 @@ def test_the_presets_are_the_three_that_are_described() -> None:
     assert preset_names() == ["official", "paper", "small"]
 
 
-def test_presets_are_read_from_an_installed_package_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presets_are_read_from_an_installed_package_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine.yaml").write_text("training: {steps: 7}", encoding="utf-8")
     monkeypatch.setattr(config_module, "PRESETS", tmp_path)
     assert preset_names() == ["mine"]
@@ -82,7 +89,9 @@ def test_a_number_out_of_its_range_is_refused(section: str, item: dataclasses.Fi
 @pytest.mark.parametrize(("section", "item"), NUMBERS, ids=name_of)
 @pytest.mark.parametrize("value", ["many", None, [1], True, {"a": 1}])
 def test_a_number_of_another_type_is_refused(section: str, item: dataclasses.Field, value: Any) -> None:
-    with pytest.raises(V2LError, match=rf"^got {section}\.{item.name} = {re.escape(repr(value))}; allowed: (int|float): "):
+    with pytest.raises(
+        V2LError, match=rf"^got {section}\.{item.name} = {re.escape(repr(value))}; allowed: (int|float): "
+    ):
         config_from_dict({section: {item.name: value}})
 
 
@@ -134,11 +143,15 @@ def test_an_unknown_key_is_refused_with_the_nearest(values: dict[str, Any], key:
 
 @pytest.mark.parametrize("key", ["zzz", 7])
 def test_an_unknown_key_like_no_other_is_refused_with_all(key: Any) -> None:
-    with pytest.raises(V2LError, match=f"unknown key model.{key}; allowed: variant, image_size, .*; try: v2l train --help"):
+    with pytest.raises(
+        V2LError, match=f"unknown key model.{key}; allowed: variant, image_size, .*; try: v2l train --help"
+    ):
         config_from_dict({"model": {key: 1}})
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5E-4", 5e-4), ("4.5e-4", 4.5e-4), ("1", 1.0), ("'0.25'", 0.25)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("5E-4", 5e-4), ("4.5e-4", 4.5e-4), ("1", 1.0), ("'0.25'", 0.25)]
+)
 def test_numbers_are_read_as_people_write_them(text: str, value: float, write: Any) -> None:
     read = load_config(write(f"training:\n  learning_rate: {text}\n")).training.learning_rate
     assert read == value
@@ -192,7 +205,12 @@ def test_a_file_extends_a_file_beside_it_and_that_one_another(write: Any) -> Non
     write("training: {steps: 1, batch_size: 2}\nmodel: {global_tokens: 3}\n", "first.yaml")
     write("extends: first.yaml\ntraining: {batch_size: 4}\n", "second.yaml")
     config = load_config(write("extends: second.yaml\nmodel: {z_channels: 5}\n"))
-    assert (config.training.steps, config.training.batch_size, config.model.global_tokens, config.model.z_channels) == (1, 4, 3, 5)
+    assert (
+        config.training.steps,
+        config.training.batch_size,
+        config.model.global_tokens,
+        config.model.z_channels,
+    ) == (1, 4, 3, 5)
 
 
 def test_a_bare_heading_keeps_what_the_base_says(write: Any) -> None:
@@ -208,19 +226,27 @@ def test_files_that_extend_each_other_in_a_circle_are_refused(base: str, write: 
 
 @pytest.mark.parametrize("base", ["nowhere.yaml", "[small]", "7"])
 def test_a_base_that_is_not_there_is_refused(base: str, write: Any) -> None:
-    with pytest.raises(V2LError, match="no preset and no file; allowed: official, paper, small, or a YAML file"):
+    with pytest.raises(
+        V2LError, match="no preset and no file; allowed: official, paper, small, or a YAML file"
+    ):
         load_config(write(f"extends: {base}\n"))
 
 
 @pytest.mark.parametrize("source", ["tiny", "/no/such/file.yaml", "."])
 def test_an_unknown_source_is_refused_with_the_presets(source: str) -> None:
     with pytest.raises(
-        V2LError, match=re.escape(f"got config {source!r}, which is no preset and no file; allowed: official, paper, small")
+        V2LError,
+        match=re.escape(
+            f"got config {source!r}, which is no preset and no file; allowed: official, paper, small"
+        ),
     ):
         load_config(source)
 
 
-@pytest.mark.parametrize("text", ["model: [1\n", "a: b: c\n", "\tmodel: 1\n", "- model\n", "model\n", "!!python/object:os.system {}\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["model: [1\n", "a: b: c\n", "\tmodel: 1\n", "- model\n", "model\n", "!!python/object:os.system {}\n"],
+)
 def test_what_is_no_yaml_with_keys_is_one_line(text: str, write: Any) -> None:
     with pytest.raises(V2LError, match=r"mine\.yaml (is no YAML|holds no keys)") as refused:
         load_config(write(text))

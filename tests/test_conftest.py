@@ -19,7 +19,10 @@ def test_addresses_are_not_dialled() -> None:
 
 
 def test_loopback_is_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5) as outgoing:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5) as outgoing,
+    ):
         assert outgoing.getpeername() == server.getsockname()
 
 

@@ -7,7 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.corruptions import KERNELS, REGIONS, SHIFTS, TASKS, Blur, Rotation, Shift, corner_crop, draw_corruption
+from v2l.corruptions import (
+    KERNELS,
+    REGIONS,
+    SHIFTS,
+    TASKS,
+    Blur,
+    Rotation,
+    Shift,
+    corner_crop,
+    draw_corruption,
+)
 from v2l.errors import V2LError
 
 
@@ -50,7 +60,9 @@ def test_a_blur_is_a_gaussian_of_the_kernels_size() -> None:
     assert blurred.sum() == pytest.approx(1, abs=1e-5)
     assert blurred.nonzero().aminmax(dim=0).min.tolist() == [8, 8]
     sigma = 0.15 * 5 + 0.35
-    assert (blurred[10, 11] / blurred[10, 10]).item() == pytest.approx(torch.tensor(-0.5 / sigma**2).exp().item(), rel=1e-4)
+    assert (blurred[10, 11] / blurred[10, 10]).item() == pytest.approx(
+        torch.tensor(-0.5 / sigma**2).exp().item(), rel=1e-4
+    )
     assert Blur(5).undo(image) is None
 
 

@@ -40,7 +40,9 @@ def fill(folder: Path, classes: dict[str, int]) -> Path:
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> ClassFolder:
-    return ClassFolder.load(fill(tmp_path_factory.mktemp("zoo"), {"cat": 4, "dog": 5, "sea_horse": 4, "emu": 4}))
+    return ClassFolder.load(
+        fill(tmp_path_factory.mktemp("zoo"), {"cat": 4, "dog": 5, "sea_horse": 4, "emu": 4})
+    )
 
 
 def test_classes_are_named_by_their_folders(zoo: ClassFolder) -> None:
@@ -57,7 +59,10 @@ def test_two_folders_that_read_the_same_are_refused(tmp_path: Path) -> None:
 
 def test_the_parts_of_a_class_folder_share_no_file(tmp_path: Path) -> None:
     fill(tmp_path, {"cat": 20, "dog": 20})
-    parts = [{path for paths in ClassFolder.load(tmp_path, part).classes.values() for path in paths} for part in ("train", "eval", "all")]
+    parts = [
+        {path for paths in ClassFolder.load(tmp_path, part).classes.values() for path in paths}
+        for part in ("train", "eval", "all")
+    ]
     assert parts[0] | parts[1] == parts[2]
     assert not parts[0] & parts[1]
     assert 0 < len(parts[1]) < len(parts[0])
@@ -80,7 +85,9 @@ def test_every_episode_is_fair(zoo: ClassFolder, n_ways: int, k_shots: int, seed
         assert len(set(paths)) == n_ways * k_shots
         assert len(episode.labels) == n_ways
         assert episode.query.label in episode.labels
-        assert all(sum(image.label == label for image in episode.support) == k_shots for label in episode.labels)
+        assert all(
+            sum(image.label == label for image in episode.support) == k_shots for label in episode.labels
+        )
         assert all(image.path in zoo.classes[image.label] for image in [*episode.support, episode.query])
 
 
@@ -108,7 +115,9 @@ def test_over_many_episodes_every_class_and_every_place_is_asked(zoo: ClassFolde
         (4, 4, 1, r"has 4 readable image\(s\); allowed: at least 5"),
     ],
 )
-def test_impossible_episodes_are_refused(zoo: ClassFolder, ways: int, shots: int, episodes: int, complaint: str) -> None:
+def test_impossible_episodes_are_refused(
+    zoo: ClassFolder, ways: int, shots: int, episodes: int, complaint: str
+) -> None:
     with pytest.raises(V2LError, match=complaint):
         draw_episodes(zoo, ways, shots, episodes)
 
@@ -118,7 +127,9 @@ def test_unreadable_files_are_never_drawn_and_are_listed_once(tmp_path: Path) ->
     (tmp_path / "cat" / "bad.png").write_text("no image")
     skipped = Skipped()
     episodes = draw_episodes(ClassFolder.load(tmp_path), 2, 2, episodes=20, skipped=skipped)
-    assert all("bad" not in image.path.name for episode in episodes for image in [*episode.support, episode.query])
+    assert all(
+        "bad" not in image.path.name for episode in episodes for image in [*episode.support, episode.query]
+    )
     assert [path.name for path, _ in skipped.files] == ["bad.png"]
 
 
@@ -139,12 +150,16 @@ def test_saved_episodes_are_the_same_anywhere(zoo: ClassFolder, tmp_path: Path) 
 
 def test_a_query_without_a_class_is_saved_too(zoo: ClassFolder, tmp_path: Path) -> None:
     cat, dog = zoo.classes["cat"], zoo.classes["dog"]
-    episode = Episode((LabelledImage(cat[0], "cat"), LabelledImage(dog[0], "dog")), LabelledImage(cat[1], None))
+    episode = Episode(
+        (LabelledImage(cat[0], "cat"), LabelledImage(dog[0], "dog")), LabelledImage(cat[1], None)
+    )
     save_episodes([episode], tmp_path / "episodes.jsonl", zoo.root)
     assert load_episodes(tmp_path / "episodes.jsonl", zoo.root) == [episode]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"support": []}', '{"support": [{"path": "a"}], "query": {"path": 3, "label": "x"}}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"support": []}', '{"support": [{"path": "a"}], "query": {"path": 3, "label": "x"}}']
+)
 def test_a_damaged_line_is_refused_with_its_number(zoo: ClassFolder, tmp_path: Path, line: str) -> None:
     path = tmp_path / "episodes.jsonl"
     save_episodes(draw_episodes(zoo, 2, 1, episodes=1), path, zoo.root)
@@ -163,7 +178,9 @@ def test_missing_episodes_and_missing_images_are_refused(zoo: ClassFolder, tmp_p
 
 def test_a_user_s_own_support_and_query_are_read(tmp_path: Path) -> None:
     assert not has_support_and_query(fill(tmp_path, {"support/cat": 2, "support/sea_horse": 1}))
-    fill(tmp_path, {"other/a": 3, "query/cat": 4})  # the shades of query/cat are those behind other's, so none equals a support
+    fill(
+        tmp_path, {"other/a": 3, "query/cat": 4}
+    )  # the shades of query/cat are those behind other's, so none equals a support
     save_image(torch.ones(3, 6, 6), tmp_path / "query" / "unknown.png")
     (tmp_path / "query" / "bad.png").touch()
     assert has_support_and_query(tmp_path)
@@ -226,7 +243,9 @@ def test_every_other_crop_is_mirrored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_files_keep_no_batch_from_filling_and_are_listed_from_every_process(tmp_path: Path, workers: int) -> None:
+def test_bad_files_keep_no_batch_from_filling_and_are_listed_from_every_process(
+    tmp_path: Path, workers: int
+) -> None:
     fill(tmp_path, {"a": 7})
     (tmp_path / "a" / "3.png").write_text("no image")
     dataset = ImageDataset(find_images(tmp_path), CropSettings(size=4, random=False))

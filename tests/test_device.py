@@ -10,7 +10,9 @@ from v2l.errors import V2LError
 
 
 def test_auto_is_the_accelerator_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda")
+    )
     assert choose_device() == torch.device("cuda")
 
 
@@ -32,7 +34,9 @@ def test_a_device_that_is_not_here_is_refused_with_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(("bf16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_auto_on_a_gpu_is_bfloat16_where_the_gpu_has_it(bf16: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_on_a_gpu_is_bfloat16_where_the_gpu_has_it(
+    bf16: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
     assert choose_dtype("auto", torch.device("cuda")) == expected
 

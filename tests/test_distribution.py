@@ -39,6 +39,8 @@ def test_every_source_file_is_inside(wheel_names: list[str], root: Path) -> None
 
 
 def test_the_checkpoint_ships(wheel_names: list[str], root: Path) -> None:
-    shipped = [path.relative_to(root).as_posix() for path in (root / "v2l" / "weights").rglob("*") if path.is_file()]
+    shipped = [
+        path.relative_to(root).as_posix() for path in (root / "v2l" / "weights").rglob("*") if path.is_file()
+    ]
     assert "v2l/weights/small/manifest.json" in shipped
     assert set(shipped) <= set(wheel_names)

@@ -42,7 +42,9 @@ def test_a_finished_block_makes_the_file_and_its_folders(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, OSError])
-def test_a_stopped_block_leaves_the_old_file_and_nothing_else(tmp_path: Path, stop: type[BaseException]) -> None:
+def test_a_stopped_block_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(V2LError if stop is OSError else stop):
@@ -95,7 +97,9 @@ def test_what_safetensors_writes_has_them_too(tmp_path: Path) -> None:
     assert (tmp_path / "tensors.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_too_little_room_is_refused_with_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_refused_with_both_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3_000_000))
     require_space(tmp_path / "missing" / "fits", 3_000_000)
     with pytest.raises(V2LError, match=r"needs 8 MB and the disk has 3 MB free"):

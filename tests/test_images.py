@@ -131,7 +131,10 @@ def test_16_bit_grey_keeps_its_brightness(tmp_path: Path, suffix: str) -> None:
 
 def test_float_tiff_in_range_is_read_and_out_of_range_refused(tmp_path: Path) -> None:
     values = np.array([[0.0, 0.25, 1.0]], dtype=np.float32)
-    assert torch.equal(load_image(saved(Image.fromarray(values), tmp_path / "a.tiff")), torch.from_numpy(values).expand(3, 1, 3))
+    assert torch.equal(
+        load_image(saved(Image.fromarray(values), tmp_path / "a.tiff")),
+        torch.from_numpy(values).expand(3, 1, 3),
+    )
     for bad in (1.5, -0.1, float("nan")):
         path = saved(Image.fromarray(np.array([[0.5, bad]], dtype=np.float32)), tmp_path / "bad.tiff")
         with pytest.raises(V2LError, match="outside the range"):
@@ -156,7 +159,10 @@ def enormous_png(path: Path, side: int) -> Path:
     """A few bytes that claim side × side pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"\0" * 1000)
-    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data, b"IEND")]
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, data, b"IEND")
+    ]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     return path
 
@@ -170,7 +176,9 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, side: int) -> None:
 def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("hello")
-    (tmp_path / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # would start another program
+    (tmp_path / "drawing.eps").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    )  # would start another program
     complaints = {
         "none.png": "there is no file",
         "n" * 300: "too long",
@@ -200,7 +208,9 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
     junk=st.binary(min_size=1, max_size=4),
 )
 @settings(max_examples=150, deadline=None)
-def test_damaged_bytes_give_an_image_or_one_line_and_nothing_else(suffix: str, place: float, junk: bytes) -> None:
+def test_damaged_bytes_give_an_image_or_one_line_and_nothing_else(
+    suffix: str, place: float, junk: bytes
+) -> None:
     buffer = io.BytesIO()
     picture(16, 16).save(buffer, format=suffix)
     content = bytearray(buffer.getvalue())
@@ -218,7 +228,10 @@ def test_damaged_bytes_give_an_image_or_one_line_and_nothing_else(suffix: str, p
 
 
 @given(
-    suffix=st.sampled_from([".png", ".webp", ".bmp", ".tiff"]), height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99)
+    suffix=st.sampled_from([".png", ".webp", ".bmp", ".tiff"]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    seed=st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
 def test_lossless_formats_give_back_every_pixel(suffix: str, height: int, width: int, seed: int) -> None:
@@ -274,7 +287,9 @@ def test_resize_and_crop_gives_a_square_in_range(height: int, width: int, size: 
 @pytest.mark.parametrize("shape", [(90, 60), (61, 150), (40, 40)])
 def test_resize_and_crop_equals_torchvision(shape: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
-    expected = reference.center_crop(reference.resize(image, [32], reference.InterpolationMode.BICUBIC, antialias=True), [32]).clamp(0, 1)
+    expected = reference.center_crop(
+        reference.resize(image, [32], reference.InterpolationMode.BICUBIC, antialias=True), [32]
+    ).clamp(0, 1)
     top_left = reference.resize(image, [32], reference.InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
     torch.testing.assert_close(resize_shorter(image, 32), top_left)
     odd = [(side - 32) % 2 for side in top_left.shape[-2:]]
@@ -339,10 +354,16 @@ def test_a_mask_of_numbers_is_refused() -> None:
 
 @given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)), box=st.tuples(*[st.integers(-2, 11)] * 4))
 @settings(max_examples=200, deadline=None)
-def test_a_box_covers_its_pixels_exactly_or_is_refused(size: tuple[int, int], box: tuple[int, int, int, int]) -> None:
+def test_a_box_covers_its_pixels_exactly_or_is_refused(
+    size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
     left, top, right, bottom = box
     inside = {(y, x) for y in range(top, bottom) for x in range(left, right)}
-    fits = inside and all(0 <= y < size[0] and 0 <= x < size[1] for y, x in inside) and len(inside) < size[0] * size[1]
+    fits = (
+        inside
+        and all(0 <= y < size[0] and 0 <= x < size[1] for y, x in inside)
+        and len(inside) < size[0] * size[1]
+    )
     if not fits:
         with pytest.raises(V2LError):
             box_mask(box, size)
@@ -394,10 +415,15 @@ def test_a_page_shows_every_image_and_every_label() -> None:
     red, blue = torch.zeros(3, 8, 8), torch.zeros(3, 4, 8)
     red[0], blue[2] = 1, 1
     bare = image_grid([[red, blue], [blue]], [["", ""], [""]], cell=40)
-    page = image_grid([[red, blue], [blue]], [["red", "a label that is far too long for one line"], ["blue"]], cell=40)
+    page = image_grid(
+        [[red, blue], [blue]], [["red", "a label that is far too long for one line"], ["blue"]], cell=40
+    )
     assert page.shape[0] == 3
     assert page.shape[2] == bare.shape[2] == 8 + 2 * 48
     assert page.shape[1] > bare.shape[1], "labels take room below the images"
-    assert all((page == torch.tensor(colour).reshape(3, 1, 1)).all(dim=0).any() for colour in ([1.0, 0, 0], [0, 0, 1.0]))
+    assert all(
+        (page == torch.tensor(colour).reshape(3, 1, 1)).all(dim=0).any()
+        for colour in ([1.0, 0, 0], [0, 0, 1.0])
+    )
     assert (page[:, 48:, :48].sum(dim=0) == 0).any(), "text is drawn in black below the red image"
     assert torch.equal(page[:, 8:48, 8:48], red[:, :1, :1].expand(3, 40, 40))

@@ -18,7 +18,10 @@ def test_the_interval_holds_the_share_and_lies_in_the_unit(counts: tuple[int, in
     assert share.value - 1e-12 <= high <= 1
 
 
-@pytest.mark.parametrize(("successes", "n", "low", "high"), [(50, 100, 0.4038, 0.5962), (0, 10, 0.0, 0.2775), (90, 100, 0.8256, 0.9448)])
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(50, 100, 0.4038, 0.5962), (0, 10, 0.0, 0.2775), (90, 100, 0.8256, 0.9448)],
+)
 def test_known_intervals(successes: int, n: int, low: float, high: float) -> None:
     assert Proportion(successes, n).interval == pytest.approx((low, high), abs=1e-4)
 
@@ -96,7 +99,9 @@ def test_a_shift_is_its_squared_length(samples: int) -> None:
 def test_fewer_samples_than_features_are_exact_too() -> None:
     features, others = torch.rand(8, 64), torch.rand(8, 64) * 0.5
     centred, other_centred = ((x - x.mean(0)).double() / 7**0.5 for x in (features, others))
-    crossed = torch.linalg.svdvals(centred @ other_centred.T).sum()  # the trace of √(Σ₁ Σ₂), from factors of Σ₁ and Σ₂
+    crossed = torch.linalg.svdvals(
+        centred @ other_centred.T
+    ).sum()  # the trace of √(Σ₁ Σ₂), from factors of Σ₁ and Σ₂
     means = (features.mean(0) - others.mean(0)).square().sum()
     exact = means + centred.square().sum() + other_centred.square().sum() - 2 * crossed
     assert frechet(features, others) == pytest.approx(exact.item(), rel=1e-4)

@@ -24,7 +24,9 @@ from v2l.perceptual import (
 )
 
 
-@pytest.fixture(scope="module", params=["lpips", *(pytest.param(name, marks=pytest.mark.embedded) for name in LITE)])
+@pytest.fixture(
+    scope="module", params=["lpips", *(pytest.param(name, marks=pytest.mark.embedded) for name in LITE)]
+)
 def distance(request: pytest.FixtureRequest) -> PerceptualDistance:
     torch.manual_seed(0)
     if request.param in LITE:
@@ -62,7 +64,11 @@ def test_ours_equals_the_lpips_package_where_the_root_is_not_at_zero() -> None:
     network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
     images, decoded = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        assert torch.allclose(LPIPSDistance(network, "lpips-squeeze")(decoded, images), network(decoded, images).flatten(), rtol=1e-4)
+        assert torch.allclose(
+            LPIPSDistance(network, "lpips-squeeze")(decoded, images),
+            network(decoded, images).flatten(),
+            rtol=1e-4,
+        )
 
 
 @pytest.mark.embedded
@@ -71,13 +77,16 @@ def test_a_blurred_photograph_is_nearer_than_another_one(name: str, samples: Pat
     distance = load_perceptual(name, torch.device("cpu"))
     assert distance.name == name
     boots, hat = (
-        resize_and_crop(load_image(next(iter(sorted((samples / name).iterdir())))), 128)[None] * 2 - 1 for name in ("shoes", "hat")
+        resize_and_crop(load_image(next(iter(sorted((samples / name).iterdir())))), 128)[None] * 2 - 1
+        for name in ("shoes", "hat")
     )
     blurred = torch.nn.functional.avg_pool2d(boots, 3, 1, 1)
     assert distance(blurred, boots).item() < distance(hat, boots).item()
 
 
-def test_a_missing_backbone_is_one_line_with_the_file_to_bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_backbone_is_one_line_with_the_file_to_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(V2LError, match=r"vgg16-397923af\.pth"):
         load_perceptual("lpips-vgg", torch.device("cpu"))

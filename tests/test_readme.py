@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from v2l.cli.app import VERBS, app
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-LONG = {"build-codebook", "train"}  # hours on a real data set: their own tests run them small; here their spelling is checked
+LONG = {
+    "build-codebook",
+    "train",
+}  # hours on a real data set: their own tests run them small; here their spelling is checked
 
 
 def blocks(language: str) -> list[str]:
@@ -30,7 +33,7 @@ def verb_of(command: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, root: Path, stack_loaded_once: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, root: Path, pipeline_loaded_once: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the sample photographs, where commands may write."""
     (tmp_path / "data").symlink_to(root / "data")
     monkeypatch.chdir(tmp_path)

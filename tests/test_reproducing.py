@@ -13,7 +13,9 @@ from v2l.cli.app import app
 from v2l.config import Config, config_to_dict, load_config
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "reproducing.md").read_text(encoding="utf-8")
-COMMANDS = [line.split("v2l ", 1)[1] for line in PAGE.splitlines() if re.match(r"    (v2l |.* -m v2l )", line)]
+COMMANDS = [
+    line.split("v2l ", 1)[1] for line in PAGE.splitlines() if re.match(r"    (v2l |.* -m v2l )", line)
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,7 +34,10 @@ def test_every_command_exists(command: str) -> None:
 def test_the_page_names_every_switch_of_the_official_model() -> None:
     official, ours = config_to_dict(load_config("official")), config_to_dict(Config())
     switched = {
-        f"{section}.{key}" for section in ("model", "codebook") for key in ours[section] if official[section][key] != ours[section][key]
+        f"{section}.{key}"
+        for section in ("model", "codebook")
+        for key in ours[section]
+        if official[section][key] != ours[section][key]
     }
     named = set(re.findall(r"`((?:model|codebook)\.\w+)`", PAGE))
     assert switched - {"codebook.min_count"} <= named

@@ -45,7 +45,11 @@ def test_images_are_found_below_a_folder_in_order_and_hidden_ones_are_not(tmp_pa
     for name in ("b/2.JPG", "b/1.png", "a.webp", "notes.md", ".hidden.png", ".cache/3.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["a.webp", "b/1.png", "b/2.JPG"]
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == [
+        "a.webp",
+        "b/1.png",
+        "b/2.JPG",
+    ]
     assert find_images(tmp_path / "notes.md") == [tmp_path / "notes.md"]
 
 
@@ -69,17 +73,24 @@ def test_shards_are_found_in_folders_beside_images(pictures: list[Path], tmp_pat
     assert names(folder) == ["00.png", "01.png", "b.png", "02.png"]
 
 
-def test_members_in_folders_and_hidden_members_are_read_as_in_folders(pictures: list[Path], tmp_path: Path) -> None:
+def test_members_in_folders_and_hidden_members_are_read_as_in_folders(
+    pictures: list[Path], tmp_path: Path
+) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in ("cat/0.png", "./dog/0.png", ".hidden/0.png", "cat/._0.png"):
             tar.add(pictures[0], arcname=name)
     members = find_images(tmp_path / "a.tar")
-    assert [str(member) for member in members] == [f"{tmp_path}/a.tar/cat/0.png", f"{tmp_path}/a.tar/./dog/0.png"]
+    assert [str(member) for member in members] == [
+        f"{tmp_path}/a.tar/cat/0.png",
+        f"{tmp_path}/a.tar/./dog/0.png",
+    ]
     assert len({member.parent for member in members}) == 2
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv"])
-def test_lists_keep_their_order_and_start_at_their_own_folder(name: str, pictures: list[Path], tmp_path: Path) -> None:
+def test_lists_keep_their_order_and_start_at_their_own_folder(
+    name: str, pictures: list[Path], tmp_path: Path
+) -> None:
     (tmp_path / "lists").mkdir()
     lines = ["../pictures/03.png", "../pictures/01.png", "", str(pictures[2])]
     text = "label,path\n" + "\n".join(f"x,{line}" for line in lines) if name == "a.csv" else "\n".join(lines)
@@ -88,7 +99,9 @@ def test_lists_keep_their_order_and_start_at_their_own_folder(name: str, picture
     assert all(load_image(file).shape == (3, 6, 6) for file in find_images(tmp_path / "lists" / name))
 
 
-def test_places_are_joined_in_their_order_and_give_every_image_once(pictures: list[Path], tmp_path: Path) -> None:
+def test_places_are_joined_in_their_order_and_give_every_image_once(
+    pictures: list[Path], tmp_path: Path
+) -> None:
     archive = shard(tmp_path / "a.tar", pictures[0])
     found = find_images(pictures[3], archive, pictures[3], tmp_path / "pictures")
     assert [file.name for file in found][:3] == ["03.png", "00.png", "00.png"]
@@ -100,7 +113,9 @@ def test_a_place_may_give_one_part_only(pictures: list[Path], tmp_path: Path) ->
     for part in ("train", "eval"):
         found = find_images(f"{folder}@{part}")
         assert found == split_by_hash(pictures, part)
-        assert names(f"{archive}@{part}") == [file.name for file in found], "an image does not change sides in an archive"
+        assert names(f"{archive}@{part}") == [file.name for file in found], (
+            "an image does not change sides in an archive"
+        )
     assert sorted(find_images(f"{folder}@train", f"{folder}@eval")) == pictures
 
 
@@ -114,7 +129,9 @@ def test_a_file_never_changes_sides(tmp_path: Path) -> None:
     train, held_out = split_by_hash(paths, "train"), split_by_hash(paths, "eval")
     assert sorted(train + held_out) == paths
     assert 0.76 < len(train) / len(paths) < 0.84
-    assert split_by_hash([tmp_path / "elsewhere" / path for path in train], "train") == [tmp_path / "elsewhere" / path for path in train]
+    assert split_by_hash([tmp_path / "elsewhere" / path for path in train], "train") == [
+        tmp_path / "elsewhere" / path for path in train
+    ]
     assert split_by_hash(paths, "all") == paths
     assert (int(hashlib.sha256(b"image_0000.jpg").hexdigest(), 16) % 100 < 80) == (paths[0] in train)
 
@@ -125,12 +142,18 @@ def test_a_file_never_changes_sides(tmp_path: Path) -> None:
         ("folder/notes.md", "text", "holds no image file; allowed: files ending in .jpg"),
         ("empty.txt", "\n\n", r"empty\.txt holds no image file"),
         ("empty.csv", "", r"empty\.csv is empty; allowed: a first line with a column named path"),
-        ("labels.csv", "file,label\na.png,x\n", r"labels\.csv has the columns file, label; allowed: a first line with a column named path"),
+        (
+            "labels.csv",
+            "file,label\na.png,x\n",
+            r"labels\.csv has the columns file, label; allowed: a first line with a column named path",
+        ),
         ("text.tar", "no archive" * 100, r"text\.tar is damaged, or no plain tar archive"),
         ("empty.tar", "", r"empty\.tar is damaged, or no plain tar archive"),
     ],
 )
-def test_a_place_without_images_is_refused_in_one_line(name: str, content: str, complaint: str, tmp_path: Path) -> None:
+def test_a_place_without_images_is_refused_in_one_line(
+    name: str, content: str, complaint: str, tmp_path: Path
+) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(V2LError, match=complaint) as refused:
@@ -140,7 +163,9 @@ def test_a_place_without_images_is_refused_in_one_line(name: str, content: str, 
 
 @pytest.mark.parametrize("place", ["none", "none@train", "none.tar"])
 def test_a_place_that_is_not_there_is_refused(place: str, tmp_path: Path) -> None:
-    with pytest.raises(V2LError, match=r"there is no folder or file .*; allowed: a folder, an image, a list .* or a shard"):
+    with pytest.raises(
+        V2LError, match=r"there is no folder or file .*; allowed: a folder, an image, a list .* or a shard"
+    ):
         find_images(tmp_path / place)
 
 
@@ -170,7 +195,9 @@ def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path:
         find_images(archive)
 
 
-def test_a_shard_that_shrank_after_it_was_listed_loses_its_images_only(pictures: list[Path], tmp_path: Path) -> None:
+def test_a_shard_that_shrank_after_it_was_listed_loses_its_images_only(
+    pictures: list[Path], tmp_path: Path
+) -> None:
     members = find_images(shard(tmp_path / "a.tar", *pictures[:3]))
     with (tmp_path / "a.tar").open("r+b") as file:
         file.truncate(members[2].offset + 3)

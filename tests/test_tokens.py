@@ -14,7 +14,10 @@ from v2l.tokens import ImageTokens, Word
 @pytest.fixture
 def tokens() -> ImageTokens:
     """Three images, two global words each, a grid of two rows and four columns."""
-    words = tuple(tuple(Word(f"word {image}.{place}", (image, place), 1 - place / 10) for place in range(2)) for image in range(3))
+    words = tuple(
+        tuple(Word(f"word {image}.{place}", (image, place), 1 - place / 10) for place in range(2))
+        for image in range(3)
+    )
     return ImageTokens(torch.arange(6).view(3, 2), torch.arange(24).view(3, 2, 4), words)
 
 
@@ -39,7 +42,11 @@ def test_an_image_that_is_not_there_is_an_index_error(tokens: ImageTokens, index
 
 def test_images_can_be_walked_through(tokens: ImageTokens) -> None:
     images = list(tokens)
-    assert [one.strings() for one in images] == [["word 0.0", "word 0.1"], ["word 1.0", "word 1.1"], ["word 2.0", "word 2.1"]]
+    assert [one.strings() for one in images] == [
+        ["word 0.0", "word 0.1"],
+        ["word 1.0", "word 1.1"],
+        ["word 2.0", "word 2.1"],
+    ]
     assert torch.equal(torch.cat([one.local_ids for one in images]), tokens.local_ids)
 
 

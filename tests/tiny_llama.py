@@ -35,7 +35,13 @@ def write_tiny_llama(folder: Path, context: int = 512) -> Path:
     """The folder in Hugging Face's format."""
     tiny_model(VOCABULARY, end=2, context=context).save_pretrained(folder)
     (folder / "tokenizer.model").write_bytes(sentencepiece_model())
-    marks = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "tokenizer_class": "LlamaTokenizer"}
+    marks = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "add_bos_token": True,
+        "tokenizer_class": "LlamaTokenizer",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(marks), encoding="utf-8")
     return folder
 

@@ -54,7 +54,11 @@ def attention(name: str, width: int) -> Shapes:
 
 
 def middle(name: str, width: int) -> Shapes:
-    return residual(f"{name}.block_1", width, width) | attention(f"{name}.attn_1", width) | residual(f"{name}.block_2", width, width)
+    return (
+        residual(f"{name}.block_1", width, width)
+        | attention(f"{name}.attn_1", width)
+        | residual(f"{name}.block_2", width, width)
+    )
 
 
 def encoder(sizes: Sizes) -> Shapes:
@@ -89,18 +93,28 @@ def decoder(sizes: Sizes) -> Shapes:
 
 def between(sizes: Sizes) -> Shapes:
     shapes = conv("quant_conv", sizes.z, sizes.width, 1) | conv("post_quant_conv", sizes.width, sizes.z, 1)
-    return shapes | {"codebook_projection.weight": (sizes.width, sizes.width), "codebook_projection.bias": (sizes.width,)}
+    return shapes | {
+        "codebook_projection.weight": (sizes.width, sizes.width),
+        "codebook_projection.bias": (sizes.width,),
+    }
 
 
 def rows(sizes: Sizes) -> Shapes:
-    return {"tok_embeddings.weight": (sizes.local, sizes.width), "tok_embeddings_global.weight": (sizes.words, sizes.width)}
+    return {
+        "tok_embeddings.weight": (sizes.local, sizes.width),
+        "tok_embeddings_global.weight": (sizes.words, sizes.width),
+    }
 
 
 def discriminator() -> Shapes:
     shapes: Shapes = conv("discriminator.main.0", 3, 64, 4) | conv("discriminator.main.8", 256, 1, 4)
     for place, width_in, width_out in ((2, 64, 128), (5, 128, 256)):
-        shapes |= {f"discriminator.main.{place}.weight": (width_out, width_in, 4, 4)} | norm(f"discriminator.main.{place + 1}", width_out)
-        shapes |= {f"discriminator.main.{place + 1}.{part}": (width_out,) for part in ("running_mean", "running_var")}
+        shapes |= {f"discriminator.main.{place}.weight": (width_out, width_in, 4, 4)} | norm(
+            f"discriminator.main.{place + 1}", width_out
+        )
+        shapes |= {
+            f"discriminator.main.{place + 1}.{part}": (width_out,) for part in ("running_mean", "running_var")
+        }
         shapes |= {f"discriminator.main.{place + 1}.num_batches_tracked": ()}
     return shapes
 
@@ -112,11 +126,17 @@ def random_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
     if name.endswith("running_var"):
         return torch.rand(shape) + 0.5
     if len(shape) > 1:
-        return torch.randn(shape) / math.sqrt(math.prod(shape[1:])) * (6 if ".to_q." in name or ".to_k." in name else 1)
+        return (
+            torch.randn(shape)
+            / math.sqrt(math.prod(shape[1:]))
+            * (6 if ".to_q." in name or ".to_k." in name else 1)
+        )
     return torch.randn(shape) * 0.1 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
 
 
-def random_weights(sizes: Sizes = SMALL, seed: int = 0, image_half: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+def random_weights(
+    sizes: Sizes = SMALL, seed: int = 0, image_half: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """A whole state dict; codebook rows as they are: shorter than one, and exact in half precision."""
     torch.manual_seed(seed)
     shapes = encoder(sizes) | decoder(sizes) | between(sizes) | discriminator()
@@ -130,9 +150,11 @@ def random_weights(sizes: Sizes = SMALL, seed: int = 0, image_half: dict[str, Te
 
 def words(count: int) -> list[str]:
     """Strings as the official vocabulary has them: joined without their spaces."""
-    return [f"{first}{second}" for second in ("", "dog", "hat", "dress") for first in ("red", "straw", "photo", "a", "In", "猫")][
-        :count
-    ] + [f"word{number}" for number in range(count - 24)]
+    return [
+        f"{first}{second}"
+        for second in ("", "dog", "hat", "dress")
+        for first in ("red", "straw", "photo", "a", "In", "猫")
+    ][:count] + [f"word{number}" for number in range(count - 24)]
 
 
 @dataclass(frozen=True)
@@ -156,15 +178,23 @@ class Setting:
     encoder: JointEncoder
 
 
-def write_release(folder: Path, weights: dict[str, Tensor], layout: str = "state_dict", objects: bool = True) -> Release:
+def write_release(
+    folder: Path, weights: dict[str, Tensor], layout: str = "state_dict", objects: bool = True
+) -> Release:
     """Write the four files; `layout` is state_dict, model, bare or wrapped (state_dict with `module.`)."""
     folder.mkdir(parents=True, exist_ok=True)
     named = {f"module.{name}": tensor for name, tensor in weights.items()} if layout == "wrapped" else weights
     args = Namespace(batch_size=8, lr=4.5e-4, device="cuda", llama_model_path=None, betas=(0.5, 0.9))
     container = {"bare": named, "model": {"model": named, "epoch": 99, "args": args, "scaler_ae": {}}}
-    torch.save(container.get(layout, {"state_dict": named, "epoch": 99, "args": args}), folder / "v2l-decode.pth")
+    torch.save(
+        container.get(layout, {"state_dict": named, "epoch": 99, "args": args}), folder / "v2l-decode.pth"
+    )
     vocabulary = words(len(weights["tok_embeddings_global.weight"]))
-    np.save(folder / "global_vocabulary.npy", np.array(vocabulary, dtype=object if objects else str), allow_pickle=objects)
+    np.save(
+        folder / "global_vocabulary.npy",
+        np.array(vocabulary, dtype=object if objects else str),
+        allow_pickle=objects,
+    )
     torch.save(weights["tok_embeddings.weight"].half(), folder / "local_codebook_embedding.pth")
     torch.save(weights["tok_embeddings_global.weight"].half(), folder / "global_codebook_embedding.pth")
     return Release(folder / "v2l-decode.pth", folder)

@@ -17,7 +17,9 @@ def chat(text: Any, model: str = "tiny-chat") -> str:
     """A completion as OpenAI's protocol has it."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "finish_reason": "stop", "message": message}
-    return json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": model, "choices": [choice]})
+    return json.dumps(
+        {"id": "1", "object": "chat.completion", "created": 0, "model": model, "choices": [choice]}
+    )
 
 
 def saying(*texts: str) -> Reply:
@@ -45,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
     server: TinyServer
 
     def do_GET(self) -> None:
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.server.models]
+        listed = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.server.models
+        ]
         self.send(200, "application/json", json.dumps({"object": "list", "data": listed}))
 
     def do_POST(self) -> None:
@@ -74,7 +78,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def tiny_server(reply: Reply, models: tuple[str, ...] = ("tiny-chat",), delay: float = 0.0) -> Iterator[TinyServer]:
+def tiny_server(
+    reply: Reply, models: tuple[str, ...] = ("tiny-chat",), delay: float = 0.0
+) -> Iterator[TinyServer]:
     """Serve in a thread until the block ends."""
     with TinyServer(reply, models, delay) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

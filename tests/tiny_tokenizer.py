@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.config import Config, ModelConfig, TrainingConfig
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 SOURCE = Source("tiny", "llm-fingerprint", "tiny", "encoder-fingerprint")
 NETWORK = ModelConfig(
@@ -36,23 +36,44 @@ FOLDED = ModelConfig(
     normalize_features=False,
 )
 TRAINING = TrainingConfig(
-    steps=8, batch_size=2, crop_size=16, random_crop=True, perceptual="none", adversarial_weight=0.0, save_every=100, log_every=1
+    steps=8,
+    batch_size=2,
+    crop_size=16,
+    random_crop=True,
+    perceptual="none",
+    adversarial_weight=0.0,
+    save_every=100,
+    log_every=1,
 )
 
 TOGETHER = replace(  # what two processes do with half a batch each, one does with all of it
-    TRAINING, steps=4, adversarial_weight=0.1, discriminator_norm="group", discriminator_start=0.25, adversarial_start=0.25
+    TRAINING,
+    steps=4,
+    adversarial_weight=0.1,
+    discriminator_norm="group",
+    discriminator_start=0.25,
+    adversarial_start=0.25,
 )
 
 
-def tiny_codebook(size: int = 40, dim: int = 16, orders: int = 1, seed: int = 0, source: Source = SOURCE) -> Codebook:
+def tiny_codebook(
+    size: int = 40, dim: int = 16, orders: int = 1, seed: int = 0, source: Source = SOURCE
+) -> Codebook:
     """Random unit vectors for `size` words; token id i + 100 belongs to row i."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = functional.normalize(torch.randn(size, dim, generator=generator), dim=-1)
-    entries = tuple(Entry(f"word{row}", tuple(range(row + 100, row + 101 + row % orders)), 1 + row % orders) for row in range(size))
+    entries = tuple(
+        Entry(f"word{row}", tuple(range(row + 100, row + 101 + row % orders)), 1 + row % orders)
+        for row in range(size)
+    )
     return Codebook(entries, embeddings, source)
 
 
-def tiny_tokenizer(network: ModelConfig = FOLDED, training: TrainingConfig = TRAINING, seed: int = 0) -> V2LTokenizer:
+def tiny_tokenizer(
+    network: ModelConfig = FOLDED, training: TrainingConfig = TRAINING, seed: int = 0
+) -> V2LTokenizer:
     """A tokenizer with random weights."""
     torch.manual_seed(seed)
-    return V2LTokenizer(Config(model=network, training=training), tiny_codebook(), tiny_codebook(30, orders=3, seed=1)).eval()
+    return V2LTokenizer(
+        Config(model=network, training=training), tiny_codebook(), tiny_codebook(30, orders=3, seed=1)
+    ).eval()

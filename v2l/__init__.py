@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from v2l.errors import V2LError
     from v2l.images import box_mask, centre_mask, load_image, load_mask, save_image
     from v2l.llm import FrozenLLM, load_llm
+    from v2l.pipeline.pipeline import Pipeline
     from v2l.prompts.prompt import Prompt
-    from v2l.tasks.stack import Stack
-    from v2l.tokenizer.model import V2LTokenizer
+    from v2l.tokenizers.grid.model import V2LTokenizer
     from v2l.tokens import ImageTokens, Word
 
 HOMES = {
@@ -33,10 +33,10 @@ HOMES = {
     "inpaint": "v2l.api",
     "caption": "v2l.api",
     "vqa": "v2l.api",
-    "V2LTokenizer": "v2l.tokenizer.model",
+    "V2LTokenizer": "v2l.tokenizers.grid.model",
     "ImageTokens": "v2l.tokens",
     "Word": "v2l.tokens",
-    "Stack": "v2l.tasks.stack",
+    "Pipeline": "v2l.pipeline.pipeline",
     "FrozenLLM": "v2l.llm",
     "load_llm": "v2l.llm",
     "JointEncoder": "v2l.encoders",
@@ -63,7 +63,7 @@ __all__ = [
     "V2LTokenizer",
     "ImageTokens",
     "Word",
-    "Stack",
+    "Pipeline",
     "FrozenLLM",
     "load_llm",
     "JointEncoder",

@@ -8,34 +8,36 @@ from pathlib import Path
 from torch import Tensor
 
 from v2l.images import centre_mask, load_image, load_mask
+from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.vqa import check_question
-from v2l.tasks.asking import RestorationSettings
-from v2l.tasks.describe import Describer, DescribeSettings, Description
-from v2l.tasks.inpaint import Inpainted
-from v2l.tasks.inpaint import inpaint as inpaint_image
-from v2l.tasks.stack import Stack
+from v2l.tasks.description.describe import Describer, DescribeSettings, Description
+from v2l.tasks.restoration.inpaint import Inpainted
+from v2l.tasks.restoration.inpaint import inpaint as inpaint_image
+from v2l.tasks.restoration.token_prediction import RestorationSettings
 from v2l.tokens import Word
 
 Image = Tensor | str | Path
 
 
 @cache
-def load(checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto") -> Stack:
-    """The tokenizer and the frozen LLM, loaded once for equal arguments; see `Stack.load`.
+def load(
+    checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto"
+) -> Pipeline:
+    """The tokenizer and the frozen LLM, loaded once for equal arguments; see `Pipeline.load`.
 
     Raises:
         V2LError: the checkpoint is missing or damaged.
     """
-    return Stack.load(checkpoint, llm, device, dtype)
+    return Pipeline.load(checkpoint, llm, device, dtype)
 
 
-def words(image: Image, count: int = 8, stack: Stack | None = None) -> tuple[Word, ...]:
+def words(image: Image, count: int = 8, pipeline: Pipeline | None = None) -> tuple[Word, ...]:
     """What an image shows, in words of the frozen LLM's vocabulary.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         count: how many, nearest first; at most the checkpoint's number.
-        stack: what `load` gave; None is `load()`.
+        pipeline: what `load` gave; None is `load()`.
 
     Raises:
         V2LError: the file is no readable image.
@@ -45,16 +47,16 @@ def words(image: Image, count: int = 8, stack: Stack | None = None) -> tuple[Wor
         >>> len(v2l.words("data/samples/shoes/boots.jpg", count=5))
         5
     """
-    tokenizer = (stack or load()).tokenizer
+    tokenizer = (pipeline or load()).tokenizer
     return tokenizer.encode(opened(image)[None]).words[0][:count]
 
 
-def reconstruct(image: Image, stack: Stack | None = None) -> Tensor:
+def reconstruct(image: Image, pipeline: Pipeline | None = None) -> Tensor:
     """An image through its tokens and back: (3, S, S) float32 in [0, 1], S the checkpoint's size.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1]; it is resized and cropped to the square first.
-        stack: what `load` gave; None is `load()`.
+        pipeline: what `load` gave; None is `load()`.
 
     Raises:
         V2LError: the file is no readable image.
@@ -64,18 +66,23 @@ def reconstruct(image: Image, stack: Stack | None = None) -> Tensor:
         >>> v2l.reconstruct("data/samples/shoes/boots.jpg").shape
         torch.Size([3, 128, 128])
     """
-    tokenizer = (stack or load()).tokenizer
+    tokenizer = (pipeline or load()).tokenizer
     return tokenizer.decode(tokenizer.encode(opened(image)[None]))[0].cpu()
 
 
-def inpaint(image: Image, mask: Image | None = None, settings: RestorationSettings | None = None, stack: Stack | None = None) -> Inpainted:
+def inpaint(
+    image: Image,
+    mask: Image | None = None,
+    settings: RestorationSettings | None = None,
+    pipeline: Pipeline | None = None,
+) -> Inpainted:
     """An image with its masked part told by the frozen LLM from the visible one.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         mask: a file of the same size, white where to paint, or (H, W) bool; None is the centre.
         settings: how the LLM is asked.
-        stack: what `load` gave; None is `load()`.
+        pipeline: what `load` gave; None is `load()`.
 
     Raises:
         V2LError: a file is no readable image, or the mask does not fit, is empty or full.
@@ -91,16 +98,18 @@ def inpaint(image: Image, mask: Image | None = None, settings: RestorationSettin
         mask = centre_mask(size)
     elif not isinstance(mask, Tensor):
         mask = load_mask(mask, size)
-    return inpaint_image(stack or load(), pixels, mask, settings)
+    return inpaint_image(pipeline or load(), pixels, mask, settings)
 
 
-def caption(image: Image, settings: DescribeSettings | None = None, stack: Stack | None = None) -> Description:
+def caption(
+    image: Image, settings: DescribeSettings | None = None, pipeline: Pipeline | None = None
+) -> Description:
     """What an image shows, in a sentence that the frozen LLM writes from its words; `text` is the sentence.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         settings: how the LLM is asked.
-        stack: what `load` gave; None is `load()`.
+        pipeline: what `load` gave; None is `load()`.
 
     Raises:
         V2LError: the file is no readable image, or the examples of the settings cannot be had.
@@ -110,17 +119,19 @@ def caption(image: Image, settings: DescribeSettings | None = None, stack: Stack
         >>> v2l.caption("data/samples/shoes/boots.jpg").words[0]
         'boots'
     """
-    return _described(Describer(stack or load(), "caption", settings or DescribeSettings()), image, "")
+    return _described(Describer(pipeline or load(), "caption", settings or DescribeSettings()), image, "")
 
 
-def vqa(image: Image, question: str, settings: DescribeSettings | None = None, stack: Stack | None = None) -> Description:
+def vqa(
+    image: Image, question: str, settings: DescribeSettings | None = None, pipeline: Pipeline | None = None
+) -> Description:
     """The frozen LLM's answer to a question about an image, from its words; `text` is the answer.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         question: one line.
         settings: how the LLM is asked.
-        stack: what `load` gave; None is `load()`.
+        pipeline: what `load` gave; None is `load()`.
 
     Raises:
         V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot be had.
@@ -130,11 +141,13 @@ def vqa(image: Image, question: str, settings: DescribeSettings | None = None, s
         >>> len(v2l.vqa("data/samples/shoes/boots.jpg", "What is it?").text) > 0
         True
     """
-    return _described(Describer(stack or load(), "vqa", settings or DescribeSettings()), image, check_question(question))
+    return _described(
+        Describer(pipeline or load(), "vqa", settings or DescribeSettings()), image, check_question(question)
+    )
 
 
 def _described(describer: Describer, image: Image, question: str) -> Description:
-    prepared = describer.stack.tokenizer.joint_encoder.prepare(opened(image))
+    prepared = describer.pipeline.tokenizer.joint_encoder.prepare(opened(image))
     return describer.describe(describer.read_prepared(prepared[None]), [question])[0]
 
 

@@ -56,9 +56,13 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> str:
     require_space(path, sum(tensor.nbytes for tensor in tensors.values()))
     with write_file(path) as temporary:
         try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary
+            )
         except SafetensorError as error:
-            raise V2LError(f"could not write {path}: {error}", "a place that can be written, on a disk with room") from error
+            raise V2LError(
+                f"could not write {path}: {error}", "a place that can be written, on a disk with room"
+            ) from error
         return file_hash(temporary)
 
 
@@ -76,7 +80,9 @@ def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise V2LError(f"{path} is truncated or no safetensors file ({error})", run="write or fetch it again") from error
+        raise V2LError(
+            f"{path} is truncated or no safetensors file ({error})", run="write or fetch it again"
+        ) from error
 
 
 def write_manifest(directory: str | Path, manifest: Mapping[str, Any]) -> None:
@@ -85,9 +91,14 @@ def write_manifest(directory: str | Path, manifest: Mapping[str, Any]) -> None:
         raise ValueError("a manifest names its kind and its schema, and leaves its files to write_manifest")
     directory = Path(directory)
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST)
-    files = {path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)} for path in paths}
+    files = {
+        path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+        for path in paths
+    }
     with write_file(directory / MANIFEST) as temporary:
-        temporary.write_text(json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_manifest(directory: str | Path, kind: str, schema: int) -> dict[str, Any]:
@@ -100,7 +111,9 @@ def read_manifest(directory: str | Path, kind: str, schema: int) -> dict[str, An
     manifest = _parse(directory, kind)
     for key, wanted in (("kind", kind), ("schema", schema)):
         if manifest.get(key) != wanted:
-            raise V2LError(f"{directory} has {key} {manifest.get(key)!r}", f"{key} {wanted!r} ({kind})", "v2l doctor")
+            raise V2LError(
+                f"{directory} has {key} {manifest.get(key)!r}", f"{key} {wanted!r} ({kind})", "v2l doctor"
+            )
     for name, entry in manifest["files"].items():
         _check_file(directory / name, entry)
     return manifest
@@ -116,36 +129,54 @@ def _parse(directory: Path, kind: str) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
         found = f"holds no {MANIFEST}" if directory.is_dir() else "is no directory"
-        raise V2LError(f"{directory} {found}", f"a directory of the kind {kind}, as v2l writes it", "v2l doctor")
+        raise V2LError(
+            f"{directory} {found}", f"a directory of the kind {kind}, as v2l writes it", "v2l doctor"
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise V2LError(f"{path} is truncated or no JSON ({error})", f"the manifest of a {kind}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or not all(isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in files.values()):
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in files.values()
+    ):
         raise V2LError(f"{path} does not list its files", f"the manifest of a {kind}")
     return manifest
 
 
 def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
     if not path.is_file():
-        raise V2LError(f"{path} is missing, though the manifest beside it names it", run="write or fetch the directory again")
+        raise V2LError(
+            f"{path} is missing, though the manifest beside it names it",
+            run="write or fetch the directory again",
+        )
     size = path.stat().st_size
     if size != entry["bytes"]:
-        raise V2LError(f"{path} has {size:,} bytes", f"{entry['bytes']:,} bytes, by the manifest", "write or fetch the directory again")
+        raise V2LError(
+            f"{path} has {size:,} bytes",
+            f"{entry['bytes']:,} bytes, by the manifest",
+            "write or fetch the directory again",
+        )
     _check_hash(path, entry["sha256"])
 
 
 def _check_hash(path: Path, sha256: str) -> None:
     found = file_hash(path)
     if found != sha256:
-        raise V2LError(f"{path} has sha256 {found[:12]}…", f"{sha256[:12]}…, as it was written", "write or fetch it again")
+        raise V2LError(
+            f"{path} has sha256 {found[:12]}…",
+            f"{sha256[:12]}…, as it was written",
+            "write or fetch it again",
+        )
 
 
 def _refuse_foreign(final: Path) -> None:
     """A directory is replaced whole, so only one that v2l wrote may be."""
     if final.is_dir() and any(final.iterdir()) and not (final / MANIFEST).is_file():
-        raise V2LError(f"{final} holds files that v2l did not write", "a new or empty directory, or one of v2l's own to replace")
+        raise V2LError(
+            f"{final} holds files that v2l did not write",
+            "a new or empty directory, or one of v2l's own to replace",
+        )
     if final.exists() and not final.is_dir():
         raise V2LError(f"{final} is a file", "a new or empty directory, or one of v2l's own to replace")
 

@@ -37,7 +37,9 @@ def described(default: Any, text: str) -> Any:
 class ModelsConfig:
     """Which frozen models; names as in v2l.zoo, encoders and llm."""
 
-    encoder: str = described("conse", "Joint image-text encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE.")
+    encoder: str = described(
+        "conse", "Joint image-text encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE."
+    )
     llm: str = described("smollm2", "Frozen LLM: smollm2, a folder, or a hub name.")
 
 
@@ -45,50 +47,102 @@ class ModelsConfig:
 class CodebookConfig:
     """How codebooks are built."""
 
-    templates: tuple[str, ...] = described((), "Sentences with one {} that words are put into; empty: the encoder's own.")
-    renormalize: bool = described(True, "Whether the mean over templates gets unit length; off: as released, shorter than one.")
+    templates: tuple[str, ...] = described(
+        (), "Sentences with one {} that words are put into; empty: the encoder's own."
+    )
+    renormalize: bool = described(
+        True, "Whether the mean over templates gets unit length; off: as released, shorter than one."
+    )
     max_order: int = ranged(3, 1, 3, "Longest n-gram: 1 subwords, 2 bigrams, 3 trigrams.")
-    openings: tuple[str, ...] = described(("a photo of {}",), "Beginnings that the LLM continues, each with {} at its end.")
-    continuations: int = ranged(1, 1, 100, "Likeliest next tokens that lengthen an n-gram, for each opening; 1 is greedy.")
+    openings: tuple[str, ...] = described(
+        ("a photo of {}",), "Beginnings that the LLM continues, each with {} at its end."
+    )
+    continuations: int = ranged(
+        1, 1, 100, "Likeliest next tokens that lengthen an n-gram, for each opening; 1 is greedy."
+    )
     words_only: bool = described(
-        True, "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; off: all that is text."
+        True,
+        "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; off: all that is text.",
     )
     votes: int = ranged(5, 1, 10**6, "Candidates that an image votes for, the nearest; the paper: 5.")
     min_count: int = ranged(1, 0, 10**9, "Images that must vote for a candidate; 0 keeps all.")
-    keep: int = ranged(0, 0, 10**9, "Keep only this many, the most often seen; 0 keeps all that have min_count.")
-    keep_share: float = ranged(0.0, 0, 1, "Keep only this share of the candidates, the most often seen; 0 keeps all that have min_count.")
+    keep: int = ranged(
+        0, 0, 10**9, "Keep only this many, the most often seen; 0 keeps all that have min_count."
+    )
+    keep_share: float = ranged(
+        0.0,
+        0,
+        1,
+        "Keep only this share of the candidates, the most often seen; 0 keeps all that have min_count.",
+    )
 
     def __post_init__(self) -> None:
         for template in self.templates:
             if not template.count("{}") == template.count("{") == template.count("}") == 1:
-                raise V2LError(f"got codebook.templates with {template!r}", "sentences with one {} for the word", "a photo of a {}")
+                raise V2LError(
+                    f"got codebook.templates with {template!r}",
+                    "sentences with one {} for the word",
+                    "a photo of a {}",
+                )
         for opening in self.openings:
-            if opening != "{}" and not (opening.endswith(" {}") and opening.count("{") == opening.count("}") == 1):
-                raise V2LError(f"got codebook.openings with {opening!r}", "words that end in a space and {}, or {} alone", "a photo of {}")
+            if opening != "{}" and not (
+                opening.endswith(" {}") and opening.count("{") == opening.count("}") == 1
+            ):
+                raise V2LError(
+                    f"got codebook.openings with {opening!r}",
+                    "words that end in a space and {}, or {} alone",
+                    "a photo of {}",
+                )
         if not self.openings and self.max_order > 1:
-            raise V2LError("got codebook.openings with none", "one or more, or max_order: 1 for subwords alone", "a photo of {}")
+            raise V2LError(
+                "got codebook.openings with none",
+                "one or more, or max_order: 1 for subwords alone",
+                "a photo of {}",
+            )
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The tokenizer's network. The defaults are the paper's."""
 
-    variant: str = choice("default", ("default", "official"), "official: no residual or norm around cross-attention, as released.")
-    image_size: int = ranged(128, 8, 4096, "Side in pixels of the square that becomes local tokens; a multiple of 8.")
+    variant: str = choice(
+        "default",
+        ("default", "official"),
+        "official: no residual or norm around cross-attention, as released.",
+    )
+    image_size: int = ranged(
+        128, 8, 4096, "Side in pixels of the square that becomes local tokens; a multiple of 8."
+    )
     global_tokens: int = ranged(21, 1, 1000, "Global words an image; the decoder reads them all.")
-    stem: int = ranged(1, 1, 4, "Pixels a side folded into channels at the input (1: none; 4: space-to-depth by 4).")
-    resampling: str = choice("conv", ("conv", "shuffle"), "Between levels: taming's strided conv and nearest + conv, or pixel shuffle.")
-    level_channels: tuple[int, ...] = described((128, 256, 256, 512), "Channels of each level, finest first; multiples of 32.")
+    stem: int = ranged(
+        1, 1, 4, "Pixels a side folded into channels at the input (1: none; 4: space-to-depth by 4)."
+    )
+    resampling: str = choice(
+        "conv",
+        ("conv", "shuffle"),
+        "Between levels: taming's strided conv and nearest + conv, or pixel shuffle.",
+    )
+    level_channels: tuple[int, ...] = described(
+        (128, 256, 256, 512), "Channels of each level, finest first; multiples of 32."
+    )
     res_blocks: int = ranged(2, 1, 8, "Residual blocks a level of the encoder; the decoder has one more.")
-    z_channels: int = ranged(256, 4, 4096, "Channels between the CNNs and the quantizer's 1 × 1 convolutions.")
+    z_channels: int = ranged(
+        256, 4, 4096, "Channels between the CNNs and the quantizer's 1 × 1 convolutions."
+    )
     lookup_dim: int = ranged(768, 2, 8192, "Width in which the nearest entry is looked up.")
     quantizer: str = choice(
         "words",
         ("words", "learned", "cosine", "averaged"),
         "Codes: the LLM's words; or, as baselines, learned by gradient (VQGAN), by gradient at unit length, or as moving averages.",
     )
-    projection: str = choice("linear", ("linear", "bent"), "Of the words to the lookup's width: linear, or linear plus a small network.")
-    linear_path: bool = described(False, "Whether a linear code of each patch, fitted before training, runs beside the CNNs.")
+    projection: str = choice(
+        "linear",
+        ("linear", "bent"),
+        "Of the words to the lookup's width: linear, or linear plus a small network.",
+    )
+    linear_path: bool = described(
+        False, "Whether a linear code of each patch, fitted before training, runs beside the CNNs."
+    )
     cross_attention: bool = described(True, "Whether the decoder reads the global words.")
     attention_heads: int = ranged(8, 1, 64, "Heads of the cross-attention.")
     attention_head_dim: int = ranged(512, 8, 1024, "Width of one head of the cross-attention.")
@@ -113,39 +167,76 @@ class TrainingConfig:
     batch_size: int = ranged(8, 1, 10**5, "Images a step and a process.")
     crop_size: int = ranged(128, 16, 4096, "Side in pixels of the training crops; a multiple of 8.")
     random_crop: bool = described(False, "Random crops and flips instead of the centre crop.")
-    accumulate: int = ranged(1, 1, 10**5, "Parts that a step's images are seen in, batch_size images each; the step is that of all.")
+    accumulate: int = ranged(
+        1,
+        1,
+        10**5,
+        "Parts that a step's images are seen in, batch_size images each; the step is that of all.",
+    )
     learning_rate: float = ranged(5e-4, 0, 1, "Peak learning rate of Adam, both networks.")
     betas: tuple[float, ...] = described((0.5, 0.9), "Adam's two decay rates.")
-    warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps with a linearly rising learning rate; then half a cosine.")
+    warmup_fraction: float = ranged(
+        0.05, 0, 1, "Share of the steps with a linearly rising learning rate; then half a cosine."
+    )
     l1_weight: float = ranged(1.0, 0, 1000, "Weight of mean |x - y|.")
     l2_weight: float = ranged(0.0, 0, 1000, "Weight of mean (x - y)².")
-    perceptual: str = choice("lpips-vgg", ("lpips-vgg", "lpips-alex", "lpips-squeeze", "efficientnet-lite0", "none"), "Perceptual network.")
+    perceptual: str = choice(
+        "lpips-vgg",
+        ("lpips-vgg", "lpips-alex", "lpips-squeeze", "efficientnet-lite0", "none"),
+        "Perceptual network.",
+    )
     perceptual_weight: float = ranged(1.0, 0, 1000, "Weight of the perceptual distance (paper: λ1).")
     commitment_weight: float = ranged(1.0, 0, 1000, "Weight of the pull of features to their entry.")
-    codebook_weight: float = ranged(0.33, 0, 1000, "Weight of the pull of projected entries to their features.")
-    adversarial_weight: float = ranged(0.1, 0, 1000, "Weight of the adversarial term, before the adaptive ratio (paper: λ2); 0 is off.")
-    discriminator_norm: str = choice(
-        "batch", ("batch", "group"), "Of the discriminator's middle layers; group does not depend on how a step's images are split."
+    codebook_weight: float = ranged(
+        0.33, 0, 1000, "Weight of the pull of projected entries to their features."
     )
-    discriminator_start: float = ranged(0.1, 0, 1, "Share of the steps after which the discriminator is trained.")
-    adversarial_start: float = ranged(0.15, 0, 1, "Share of the steps after which the discriminator's verdict counts.")
-    adversarial_ramp: float = ranged(0.05, 0, 1, "Share of the steps in which the verdict's weight then rises to its full value.")
-    quantizer_start: float = ranged(0.0, 0, 1, "Share of the steps without the quantizer; then the projection is fitted to the features.")
-    feature_noise: float = ranged(0.0, 0, 10, "Standard deviation of the noise on features while the quantizer is off.")
-    restart_after: int = ranged(0, 0, 10**9, "Steps without use after which a code that is no word moves to a feature; 0: never.")
-    ema_decay: float = ranged(0.0, 0, 1, "Decay of the moving average of the weights, which is what the checkpoint holds; 0 is off.")
+    adversarial_weight: float = ranged(
+        0.1, 0, 1000, "Weight of the adversarial term, before the adaptive ratio (paper: λ2); 0 is off."
+    )
+    discriminator_norm: str = choice(
+        "batch",
+        ("batch", "group"),
+        "Of the discriminator's middle layers; group does not depend on how a step's images are split.",
+    )
+    discriminator_start: float = ranged(
+        0.1, 0, 1, "Share of the steps after which the discriminator is trained."
+    )
+    adversarial_start: float = ranged(
+        0.15, 0, 1, "Share of the steps after which the discriminator's verdict counts."
+    )
+    adversarial_ramp: float = ranged(
+        0.05, 0, 1, "Share of the steps in which the verdict's weight then rises to its full value."
+    )
+    quantizer_start: float = ranged(
+        0.0, 0, 1, "Share of the steps without the quantizer; then the projection is fitted to the features."
+    )
+    feature_noise: float = ranged(
+        0.0, 0, 10, "Standard deviation of the noise on features while the quantizer is off."
+    )
+    restart_after: int = ranged(
+        0, 0, 10**9, "Steps without use after which a code that is no word moves to a feature; 0: never."
+    )
+    ema_decay: float = ranged(
+        0.0, 0, 1, "Decay of the moving average of the weights, which is what the checkpoint holds; 0 is off."
+    )
     clip_norm: float = ranged(0.0, 0, 10**6, "Largest norm of the gradients; 0 is off.")
-    precision: str = choice("no", ("no", "bf16"), "Mixed precision of the networks; quantizer and losses stay in float32.")
+    precision: str = choice(
+        "no", ("no", "bf16"), "Mixed precision of the networks; quantizer and losses stay in float32."
+    )
     compile: bool = described(False, "Whether the networks are compiled by torch.compile.")
     save_every: int = ranged(1000, 1, 10**9, "Steps between checkpoints.")
     keep_checkpoints: int = ranged(2, 1, 1000, "How many of the last checkpoints are kept.")
     log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
-    picture_every: int = ranged(500, 0, 10**9, "Steps between pages of originals and reconstructions; 0 is off.")
+    picture_every: int = ranged(
+        500, 0, 10**9, "Steps between pages of originals and reconstructions; 0 is off."
+    )
     workers: int = ranged(0, 0, 256, "Processes that read images; 0 reads in the training process.")
 
     def __post_init__(self) -> None:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise V2LError(f"got training.betas = {list(self.betas)}", "two numbers from 0 to below 1", "[0.5, 0.9]")
+            raise V2LError(
+                f"got training.betas = {list(self.betas)}", "two numbers from 0 to below 1", "[0.5, 0.9]"
+            )
 
 
 @dataclass(frozen=True)
@@ -158,7 +249,10 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        for name, value in (("model.image_size", self.model.image_size), ("training.crop_size", self.training.crop_size)):
+        for name, value in (
+            ("model.image_size", self.model.image_size),
+            ("training.crop_size", self.training.crop_size),
+        ):
             if value % 8:
                 raise V2LError(f"got {name} = {value}", "a multiple of 8", f"{value // 8 * 8 or 8}")
         levels = self.model.level_channels
@@ -196,14 +290,19 @@ def load_config(source: str | Path | None = None) -> Config:
 def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
     """Plain values ──► Config, every key and value checked."""
     _check_keys(values, SECTIONS, where)
-    sections = {name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()}
+    sections = {
+        name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()
+    }
     return Config(**sections)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Config ──► plain values, all of them, as JSON and YAML hold them."""
     return {
-        name: {key: list(value) if isinstance(value, tuple) else value for key, value in vars(getattr(config, name)).items()}
+        name: {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in vars(getattr(config, name)).items()
+        }
         for name in SECTIONS
     }
 
@@ -215,7 +314,9 @@ def _read_yaml(source: str | Path, above: tuple[Path, ...] = ()) -> dict[str, An
         raise V2LError(f"{path} extends itself", "a file or preset that does not lead back", "extends: small")
     if not path.is_file():
         raise V2LError(
-            f"got config {str(source)!r}, which is no preset and no file", f"{', '.join(preset_names())}, or a YAML file", "--config small"
+            f"got config {str(source)!r}, which is no preset and no file",
+            f"{', '.join(preset_names())}, or a YAML file",
+            "--config small",
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -225,7 +326,10 @@ def _read_yaml(source: str | Path, above: tuple[Path, ...] = ()) -> dict[str, An
         raise V2LError(f"{path} holds no keys", f"sections {', '.join(SECTIONS)}", "--config small")
     if base := values.pop("extends", None):
         named = str(base) in preset_names()
-        values = _merge(_read_yaml(base if named else (path.parent / str(base)).resolve(), (*above, path.resolve())), values)
+        values = _merge(
+            _read_yaml(base if named else (path.parent / str(base)).resolve(), (*above, path.resolve())),
+            values,
+        )
     return values
 
 
@@ -244,14 +348,20 @@ def _section(kind: type, values: Any, where: str) -> Any:
     fields = {item.name: item for item in dataclasses.fields(kind)}
     _check_keys(values, fields, where)
     hints = typing.get_type_hints(kind)
-    return kind(**{key: _checked(value, hints[key], fields[key], f"{where}.{key}") for key, value in values.items()})
+    return kind(
+        **{key: _checked(value, hints[key], fields[key], f"{where}.{key}") for key, value in values.items()}
+    )
 
 
 def _check_keys(values: dict[str, Any], known: dict[str, Any], where: str) -> None:
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
-            raise V2LError(f"got the unknown key {where}.{key}", f"{', '.join(known)}", f"{near[0]}" if near else "v2l train --help")
+            raise V2LError(
+                f"got the unknown key {where}.{key}",
+                f"{', '.join(known)}",
+                f"{near[0]}" if near else "v2l train --help",
+            )
 
 
 def _checked(value: Any, kind: Any, item: dataclasses.Field, where: str) -> Any:
@@ -268,7 +378,10 @@ def _checked(value: Any, kind: Any, item: dataclasses.Field, where: str) -> Any:
     if "options" in item.metadata and value not in item.metadata["options"]:
         raise V2LError(f"got {where} = {value!r}", ", ".join(item.metadata["options"]))
     if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
-        raise V2LError(f"got {where} = {value!r}", f"from {item.metadata['low']:g} to {item.metadata['high']:g}: {item.metadata['text']}")
+        raise V2LError(
+            f"got {where} = {value!r}",
+            f"from {item.metadata['low']:g} to {item.metadata['high']:g}: {item.metadata['text']}",
+        )
     return kind(value)
 
 

@@ -135,5 +135,11 @@ def all_cells(grid: tuple[int, int]) -> Tensor:
     return torch.ones(grid, dtype=torch.bool)
 
 
-REGIONS = {"inpaint": centre_cells, "outpaint": lower_cells, "deblur": all_cells, "unshift": all_cells, "unrotate": all_cells}
+REGIONS = {
+    "inpaint": centre_cells,
+    "outpaint": lower_cells,
+    "deblur": all_cells,
+    "unshift": all_cells,
+    "unrotate": all_cells,
+}
 TASKS = tuple(REGIONS)

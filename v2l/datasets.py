@@ -58,8 +58,14 @@ class ClassFolder:
             if len(inside) > 1:
                 classes.setdefault(inside[0], []).append(path)
         if not classes:
-            raise V2LError(f"{root} holds no class folder with images", "one folder of images for each class", f"v2l words {root}/*")
-        return cls(root, {name: tuple(classes[folder]) for name, folder in sorted(_names(classes, root).items())})
+            raise V2LError(
+                f"{root} holds no class folder with images",
+                "one folder of images for each class",
+                f"v2l words {root}/*",
+            )
+        return cls(
+            root, {name: tuple(classes[folder]) for name, folder in sorted(_names(classes, root).items())}
+        )
 
     def only(self, names: Iterable[str]) -> ClassFolder:
         """The same folder with some of its classes."""
@@ -92,7 +98,12 @@ class Episode:
 
 
 def draw_episodes(
-    folder: ClassFolder, n_ways: int, k_shots: int, episodes: int, seed: int = 0, skipped: Skipped | None = None
+    folder: ClassFolder,
+    n_ways: int,
+    k_shots: int,
+    episodes: int,
+    seed: int = 0,
+    skipped: Skipped | None = None,
 ) -> list[Episode]:
     """Draw episodes: N classes, K support images of each in mixed order, and a query from one of them.
 
@@ -104,7 +115,11 @@ def draw_episodes(
             raise V2LError(f"got {value} {name}", f"at least {least}", f"{least} {name}")
     if n_ways > len(folder.classes):
         found = f"{folder.root} has {len(folder.classes)} class(es)"
-        raise V2LError(f"{found} for {n_ways}-way episodes", f"2 to {len(folder.classes)} ways", f"--n-ways {len(folder.classes)}")
+        raise V2LError(
+            f"{found} for {n_ways}-way episodes",
+            f"2 to {len(folder.classes)} ways",
+            f"--n-ways {len(folder.classes)}",
+        )
     draw = _Draw(folder, n_ways, k_shots, _Readable(skipped if skipped is not None else Skipped()))
     return [draw.episode(Random(f"{seed}/{index}")) for index in range(episodes)]
 
@@ -122,15 +137,31 @@ def read_support_and_query(folder: str | Path, skipped: Skipped | None = None) -
     """
     readable = _Readable(skipped if skipped is not None else Skipped())
     support = ClassFolder.load(Path(folder) / "support")
-    shots = tuple(LabelledImage(path, name) for name, paths in support.classes.items() for path in paths if readable(path))
+    shots = tuple(
+        LabelledImage(path, name)
+        for name, paths in support.classes.items()
+        for path in paths
+        if readable(path)
+    )
     labels = {shot.label for shot in shots}
     if len(labels) < 2:
-        raise V2LError(f"{support.root} has {len(labels)} class(es) with a readable image", "at least 2, each a folder of images")
-    queries = [_query(path, Path(folder) / "query") for path in _paths_below(Path(folder) / "query") if readable(path)]
+        raise V2LError(
+            f"{support.root} has {len(labels)} class(es) with a readable image",
+            "at least 2, each a folder of images",
+        )
+    queries = [
+        _query(path, Path(folder) / "query")
+        for path in _paths_below(Path(folder) / "query")
+        if readable(path)
+    ]
     known = {_digest(shot.path) for shot in shots}
     for query in queries:
         if query.label is not None and query.label not in labels:
-            raise V2LError(f"{query.path} is of class {query.label!r}", ", ".join(sorted(labels)), "add support images of that class")
+            raise V2LError(
+                f"{query.path} is of class {query.label!r}",
+                ", ".join(sorted(labels)),
+                "add support images of that class",
+            )
         if _digest(query.path) in known:
             raise V2LError(f"{query.path} is also a support image", "queries that are not in the support")
     if not queries:
@@ -227,7 +258,9 @@ class ImageDataset(Dataset[Tensor]):
     def skipped(self) -> Skipped:
         """The unreadable files met so far, by any process, with their reasons."""
         skipped = Skipped()
-        for _ in load_images((self.paths[index] for index in self._unreadable.nonzero().flatten().tolist()), skipped):
+        for _ in load_images(
+            (self.paths[index] for index in self._unreadable.nonzero().flatten().tolist()), skipped
+        ):
             pass
         return skipped
 
@@ -250,8 +283,14 @@ class ImageDataset(Dataset[Tensor]):
     def _crop(self, image: Tensor, random: Random) -> Tensor:
         size = self.settings.size
         if not self.settings.random:
-            return resize_in_two_steps(image[None], size)[0] if self.settings.two_step else resize_and_crop(image, size)
-        image = resize_shorter(image, random.randint(*self.settings.shorter) if self.settings.shorter else size)
+            return (
+                resize_in_two_steps(image[None], size)[0]
+                if self.settings.two_step
+                else resize_and_crop(image, size)
+            )
+        image = resize_shorter(
+            image, random.randint(*self.settings.shorter) if self.settings.shorter else size
+        )
         top, left = (random.randint(0, side - size) for side in image.shape[-2:])
         crop = image[:, top : top + size, left : left + size]
         return crop.flip(-1) if random.random() < 0.5 else crop.contiguous()
@@ -295,7 +334,11 @@ class _Draw:
         found = list(islice(filter(self.readable, random.sample(paths, len(paths))), self.k_shots + 1))
         if len(found) <= self.k_shots:
             got = f"class {name!r} of {self.folder.root} has {len(found)} readable image(s)"
-            raise V2LError(got, f"at least {self.k_shots + 1} for {self.k_shots}-shot episodes", "--k-shots with a smaller number")
+            raise V2LError(
+                got,
+                f"at least {self.k_shots + 1} for {self.k_shots}-shot episodes",
+                "--k-shots with a smaller number",
+            )
         return found
 
 
@@ -310,7 +353,11 @@ def _names(folders: Iterable[str], root: Path) -> dict[str, str]:
         other = found.setdefault(class_name(folder), folder)
         if other != folder:
             got = f"the classes {other!r} and {folder!r} of {root} read the same"
-            raise V2LError(got, "names that differ when _ is a space", f"one folder for both, or mv {root}/{folder} to another name")
+            raise V2LError(
+                got,
+                "names that differ when _ is a space",
+                f"one folder for both, or mv {root}/{folder} to another name",
+            )
     return found
 
 
@@ -329,7 +376,9 @@ def _query(path: Path, folder: Path) -> LabelledImage:
 
 
 def _to_line(episode: Episode, root: Path) -> str:
-    support, query = ([_relative(image, root) for image in images] for images in (episode.support, [episode.query]))
+    support, query = (
+        [_relative(image, root) for image in images] for images in (episode.support, [episode.query])
+    )
     return json.dumps({"support": support, "query": query[0]}, ensure_ascii=False) + "\n"
 
 
@@ -340,9 +389,14 @@ def _relative(image: LabelledImage, root: Path) -> dict[str, str | None]:
 def _from_line(line: str, root: Path, where: str) -> Episode:
     try:
         entry = json.loads(line)
-        images = [LabelledImage(root / image["path"], image["label"]) for image in [*entry["support"], entry["query"]]]
+        images = [
+            LabelledImage(root / image["path"], image["label"])
+            for image in [*entry["support"], entry["query"]]
+        ]
     except (ValueError, KeyError, TypeError) as error:
-        raise V2LError(f"{where} is no episode ({error!r})", 'one JSON object a line with "support" and "query"') from error
+        raise V2LError(
+            f"{where} is no episode ({error!r})", 'one JSON object a line with "support" and "query"'
+        ) from error
     for image in images:
         if not image.path.is_file():
             raise V2LError(f"{where} names {image.path}, which is missing", f"images below {root}")

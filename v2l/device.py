@@ -26,7 +26,9 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise V2LError(
-            f"got device {name!r}, which this machine does not offer", "auto, cpu, cuda, cuda:0, mps", "--device auto"
+            f"got device {name!r}, which this machine does not offer",
+            "auto, cpu, cuda, cuda:0, mps",
+            "--device auto",
         ) from error
     return device
 

@@ -34,7 +34,9 @@ def write_file(target: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             flush(temporary)
-            temporary.chmod(0o666 & ~umask())  # some writers, such as safetensors, leave a file that only its owner may read
+            temporary.chmod(
+                0o666 & ~umask()
+            )  # some writers, such as safetensors, leave a file that only its owner may read
             temporary.replace(final)
             flush(final.parent)
         finally:

@@ -45,7 +45,10 @@ UPRIGHT = {  # EXIF's orientation ──► what turns the stored picture uprigh
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-WIDE_SCALES = {"I": 65535.0, "F": 1.0}  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
+WIDE_SCALES = {
+    "I": 65535.0,
+    "F": 1.0,
+}  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
 CLIP_SIZE = 224  # side of the square that CLIP sees
 GREY_ALLOWED = 0.1  # share of a mask's pixels: soft edges and traces of JPEG
 LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
@@ -129,8 +132,13 @@ def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
     """Images (B, 3, H, W) ──► (B, 3, size, size) as the official code makes them, to the bit: what CLIP sees, by Pillow's bicubic resize
     and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
     """
-    resized = [transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC) for image in images]
-    seen = torch.stack([_from_pillow(transforms.center_crop(image, [CLIP_SIZE, CLIP_SIZE])) for image in resized])
+    resized = [
+        transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC)
+        for image in images
+    ]
+    seen = torch.stack(
+        [_from_pillow(transforms.center_crop(image, [CLIP_SIZE, CLIP_SIZE])) for image in resized]
+    )
     return interpolate(seen.to(images.device), size=(size, size), mode="bilinear", align_corners=False)
 
 
@@ -151,7 +159,11 @@ def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
     between = ((values > 0.2) & (values < 0.8)).float().mean().item()
     if between > GREY_ALLOWED:
         got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
-        raise V2LError(got, "white where to paint and black elsewhere, soft edges excepted", "--centre, or another picture")
+        raise V2LError(
+            got,
+            "white where to paint and black elsewhere, soft edges excepted",
+            "--centre, or another picture",
+        )
     return check_mask(values >= 0.5, size, name=f"the mask {path}")
 
 
@@ -180,7 +192,11 @@ def centre_mask(size: tuple[int, int]) -> Tensor:
     """
     height, width = size
     if height * width < 2:
-        raise V2LError(f"an image of {width} × {height} pixels has no centre and no border", "at least 2 pixels", "a larger image")
+        raise V2LError(
+            f"an image of {width} × {height} pixels has no centre and no border",
+            "at least 2 pixels",
+            "a larger image",
+        )
     top, left = height // 4, width // 4
     return box_mask((left, top, left + (width + 1) // 2, top + (height + 1) // 2), size)
 
@@ -196,7 +212,11 @@ def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> T
         raise V2LError(f"{name} holds {mask.dtype}", "torch.bool, True where to paint", "mask > 0.5")
     if tuple(mask.shape) != tuple(size):
         got = " × ".join(str(side) for side in reversed(mask.shape))
-        raise V2LError(f"{name} is {got} pixels", f"the image's size, {size[1]} × {size[0]}", "a mask drawn on the image itself")
+        raise V2LError(
+            f"{name} is {got} pixels",
+            f"the image's size, {size[1]} × {size[0]}",
+            "a mask drawn on the image itself",
+        )
     if not mask.any():
         raise V2LError(f"{name} is empty: nothing to paint", white, "--centre")
     if mask.all():
@@ -221,10 +241,14 @@ class Skipped:
         """One line for the count and one for each file; empty when nothing was skipped."""
         if not self.files:
             return ""
-        return "\n".join([f"skipped {len(self)} unreadable file(s):", *(f"  {reason}" for _, reason in self.files)])
+        return "\n".join(
+            [f"skipped {len(self)} unreadable file(s):", *(f"  {reason}" for _, reason in self.files)]
+        )
 
 
-def load_images(paths: Iterable[ImageFile], skipped: Skipped | None = None) -> Iterator[tuple[ImageFile, Tensor]]:
+def load_images(
+    paths: Iterable[ImageFile], skipped: Skipped | None = None
+) -> Iterator[tuple[ImageFile, Tensor]]:
     """Each readable file with its image (3, H, W); the others are put in `skipped`."""
     skipped = Skipped() if skipped is None else skipped  # an empty one is False
     for path in paths:
@@ -246,7 +270,13 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
     """
     margin, line = 8, 15
     font = ImageFont.load_default(size=12)
-    wrapped = [[[line for part in label.splitlines() for line in textwrap.wrap(part, width=cell // 7)] for label in row] for row in labels]
+    wrapped = [
+        [
+            [line for part in label.splitlines() for line in textwrap.wrap(part, width=cell // 7)]
+            for label in row
+        ]
+        for row in labels
+    ]
     heights = [cell + line * max(map(len, row), default=0) + margin for row in wrapped]
     page = Image.new("RGB", (margin + max(map(len, rows)) * (cell + margin), margin + sum(heights)), "white")
     draw = ImageDraw.Draw(page)
@@ -255,7 +285,9 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
         for column, (image, lines) in enumerate(zip(images, texts, strict=True)):
             left = margin + column * (cell + margin)
             page.paste(ImageOps.pad(_to_pillow(image), (cell, cell), color="white"), (left, top))
-            draw.multiline_text((left, top + cell + 1), "\n".join(lines), fill="black", font=font, spacing=line - 12)
+            draw.multiline_text(
+                (left, top + cell + 1), "\n".join(lines), fill="black", font=font, spacing=line - 12
+            )
         top += height
     return _from_pillow(page)
 
@@ -271,7 +303,9 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
-                f"{file} is a folder" if file.is_dir() else f"there is no file {file}", "the path of an image file", f"ls {file.parent}"
+                f"{file} is a folder" if file.is_dir() else f"there is no file {file}",
+                "the path of an image file",
+                f"ls {file.parent}",
             )
         return _upright(file, background)
     except V2LError:
@@ -281,10 +315,16 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
         raise V2LError(f"{file} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
     except UnidentifiedImageError as error:
         got = "is empty (0 bytes)" if image_size(file) == 0 else "is no image that v2l reads"
-        raise V2LError(f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG") from error
-    except Exception as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
         raise V2LError(
-            f"{file} is truncated, damaged or unreadable ({error})", "a whole " + ", ".join(FORMATS) + " file", "another copy of it"
+            f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG"
+        ) from error
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
+        raise V2LError(
+            f"{file} is truncated, damaged or unreadable ({error})",
+            "a whole " + ", ".join(FORMATS) + " file",
+            "another copy of it",
         ) from error
 
 
@@ -310,7 +350,10 @@ def _from_wide(image: Image.Image, file: ImageFile) -> Tensor:
     """Grey with more than 8 bits a pixel ──► (3, H, W); Pillow's own conversion would cut the values off."""
     grey = torch.from_numpy(np.array(image).astype(np.float32)) / WIDE_SCALES.get(image.mode, 65535.0)
     if not bool(((grey >= 0) & (grey <= 1)).all()):
-        raise V2LError(f"{file} holds values outside the range of its kind", "8 or 16 bits a channel, or floats in [0, 1]")
+        raise V2LError(
+            f"{file} holds values outside the range of its kind",
+            "8 or 16 bits a channel, or floats in [0, 1]",
+        )
     return grey.expand(3, -1, -1).contiguous()
 
 

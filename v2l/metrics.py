@@ -41,7 +41,9 @@ class Proportion:
         half = Z_95 * sqrt(self.value * (1 - self.value) / self.n + Z_95**2 / (4 * self.n**2))
         scale = 1 + Z_95**2 / self.n
         low, high = (centre - half) / scale, (centre + half) / scale
-        return max(0.0, min(low, self.value)), min(1.0, max(high, self.value))  # rounding may leave out a share of 0 or 1
+        return max(0.0, min(low, self.value)), min(
+            1.0, max(high, self.value)
+        )  # rounding may leave out a share of 0 or 1
 
     def to_dict(self) -> dict[str, Any]:
         """For reports: value and interval."""

@@ -26,8 +26,16 @@ TRUNKS = {
     "lpips-alex": ("alex", "alexnet-owt-7be5be79.pth"),
     "lpips-squeeze": ("squeeze", "squeezenet1_1-b8a52dc0.pth"),
 }
-LITE = {"efficientnet-lite0": "tf_efficientnet_lite0", "efficientnet-lite2": "tf_efficientnet_lite2"}  # timm's names
-JUDGES = ("lpips-alex", "lpips-vgg", "lpips-squeeze", "efficientnet-lite2")  # for reports, the field's first choice first
+LITE = {
+    "efficientnet-lite0": "tf_efficientnet_lite0",
+    "efficientnet-lite2": "tf_efficientnet_lite2",
+}  # timm's names
+JUDGES = (
+    "lpips-alex",
+    "lpips-vgg",
+    "lpips-squeeze",
+    "efficientnet-lite2",
+)  # for reports, the field's first choice first
 
 
 class PerceptualDistance(nn.Module, ABC):
@@ -60,7 +68,10 @@ class PerceptualDistance(nn.Module, ABC):
             with torch.no_grad():  # half of the way back is spared
                 wanted = self.features(images.float())
             pairs = zip(self.features(decoded.float()), wanted, strict=True)
-            return sum(self.weigh(level, (_unit(maps) - _unit(others)).square()) for level, (maps, others) in enumerate(pairs))
+            return sum(
+                self.weigh(level, (_unit(maps) - _unit(others)).square())
+                for level, (maps, others) in enumerate(pairs)
+            )
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
@@ -89,7 +100,9 @@ class LiteDistance(PerceptualDistance):
         whole = timm.create_model(LITE[name], pretrained=False)
         load_lite_weights(whole, embedded_path(name))
         self.network = timm.create_model(LITE[name], pretrained=False, features_only=True)
-        self.network.load_state_dict({key: tensor for key, tensor in whole.state_dict().items() if key in self.network.state_dict()})
+        self.network.load_state_dict(
+            {key: tensor for key, tensor in whole.state_dict().items() if key in self.network.state_dict()}
+        )
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
         self.requires_grad_(False).eval()
@@ -183,7 +196,9 @@ def load_perceptual(name: str, device: torch.device) -> PerceptualDistance | Non
     path = backbone_path(name)
     if not path.is_file():
         raise V2LError(
-            f"the backbone of {name} is not on this machine", f"torchvision's {file} as {path}", "training.perceptual: efficientnet-lite0"
+            f"the backbone of {name} is not on this machine",
+            f"torchvision's {file} as {path}",
+            "training.perceptual: efficientnet-lite0",
         )
     return LPIPSDistance(lpips.LPIPS(net=trunk, verbose=False), name).to(device)
 

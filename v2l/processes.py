@@ -16,7 +16,9 @@ from v2l.device import choose_device
 
 __all__ = ["ALONE", "Accelerator", "World", "join_world", "start_processes"]
 
-PATIENCE = timedelta(days=7)  # that a process waits for the others: their shares of long work end at different times
+PATIENCE = timedelta(
+    days=7
+)  # that a process waits for the others: their shares of long work end at different times
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def join_world(device: str = "auto") -> World:
     """
     chosen = choose_device(device)
     state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
-    return World(state.process_index, state.num_processes, str(state.device if state.num_processes > 1 else chosen))
+    return World(
+        state.process_index, state.num_processes, str(state.device if state.num_processes > 1 else chosen)
+    )
 
 
 def start_processes(device: str = "auto", precision: str = "no") -> Accelerator:

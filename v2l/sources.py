@@ -15,7 +15,22 @@ from typing import Literal, TypeVar
 
 from v2l.errors import V2LError
 
-READ_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".mpo", ".avif")
+READ_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pnm",
+    ".mpo",
+    ".avif",
+)
 LIST_SUFFIXES = (".csv", ".txt")
 SHARD_SUFFIX = ".tar"
 TRAIN_SHARE = 80  # per cent
@@ -72,7 +87,11 @@ def image_bytes(file: ImageFile) -> bytes:
         archive.seek(file.offset)
         content = archive.read(file.size)
     if len(content) < file.size:
-        raise V2LError(f"{file} is cut short: {file.archive} ends before it", "a whole archive", f"tar -tf {file.archive}")
+        raise V2LError(
+            f"{file} is cut short: {file.archive} ends before it",
+            "a whole archive",
+            f"tar -tf {file.archive}",
+        )
     return content
 
 
@@ -119,7 +138,9 @@ def _images_of(place: str | Path) -> list[ImageFile]:
         raise V2LError(f"there is no folder or file {place}", PLACES, f"ls {source.parent}")
     found = split_by_hash(_read_place(source), part)
     if not found:
-        raise V2LError(f"{place} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES), "another place")
+        raise V2LError(
+            f"{place} holds no image file", "files ending in " + ", ".join(READ_SUFFIXES), "another place"
+        )
     return found
 
 
@@ -142,7 +163,9 @@ def _read_place(source: Path) -> list[ImageFile]:
 def _below(folder: Path) -> list[ImageFile]:
     suffixes = (*READ_SUFFIXES, SHARD_SUFFIX)
     found = [path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()]
-    visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    visible = [
+        path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     return [file for path in sorted(visible, key=Path.as_posix) for file in _read_place(path)]
 
 

@@ -114,7 +114,11 @@ def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model"
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_offline()))
     except Exception as error:  # the hub raises a dozen kinds; each means "not to be had here"
-        reason = "not in the hub's cache, and v2l is offline" if is_offline() else f"the hub did not give it ({type(error).__name__})"
+        reason = (
+            "not in the hub's cache, and v2l is offline"
+            if is_offline()
+            else f"the hub did not give it ({type(error).__name__})"
+        )
         reason = "no name that the hub knows" if isinstance(error, HFValidationError) else reason
         embedded = f", or an embedded name ({', '.join(EMBEDDED)})" if what == "model" else ""
         got = f"there is no {what} {name!r}: it is no folder on this machine, {reason}"
@@ -133,7 +137,11 @@ def upload_folder(folder: Path, name: str, private: bool = False) -> str:
         V2LError: v2l is offline, or the hub refuses.
     """
     if is_offline():
-        raise V2LError(f"{name} cannot be sent: v2l is offline", "a network", "the same without --offline and HF_HUB_OFFLINE")
+        raise V2LError(
+            f"{name} cannot be sent: v2l is offline",
+            "a network",
+            "the same without --offline and HF_HUB_OFFLINE",
+        )
     from huggingface_hub import HfApi
 
     try:
@@ -142,5 +150,9 @@ def upload_folder(folder: Path, name: str, private: bool = False) -> str:
         hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="V2L tokenizer")
     except Exception as error:  # the hub raises a dozen kinds; each means that the files are not there
         told = (str(error).splitlines() or [""])[0]
-        raise V2LError(f"the hub did not take {name} ({type(error).__name__}: {told})", "user/model of yours", "hf auth login") from error
+        raise V2LError(
+            f"the hub did not take {name} ({type(error).__name__}: {told})",
+            "user/model of yours",
+            "hf auth login",
+        ) from error
     return str(made)

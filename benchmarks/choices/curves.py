@@ -20,7 +20,9 @@ AVERAGED = 10  # logged values, each of one batch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--output", "-o", type=Path, default=Path("curves.png"))
     given = parser.parse_args()

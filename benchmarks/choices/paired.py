@@ -13,14 +13,16 @@ import json
 from pathlib import Path
 
 from v2l.evaluation.restoration import FIGURES
-from v2l.evaluation.scenes import LLM
+from v2l.evaluation.restoration_cases import LLM
 from v2l.metrics import Mean
 
 Scenes = dict[tuple[str, str], dict]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--row", default=LLM, help="the contestant of the second journal")
@@ -31,12 +33,18 @@ def main() -> None:
     for task in dict.fromkeys(task for _, task in both):
         scenes = [scene for scene in both if scene[1] == task]
         pairs = [(first[scene]["tokens"], second[scene]["tokens"]) for scene in scenes]
-        shares = [one[given.row] - other[given.other] for other, one in pairs if given.row in one and given.other in other]
+        shares = [
+            one[given.row] - other[given.other]
+            for other, one in pairs
+            if given.row in one and given.other in other
+        ]
         print(f"{task}, right tokens: {difference(shares)} (n = {len(shares)})" if shares else task)
         for area in second[scenes[0]]["figures"]:
             for name in FIGURES:
                 values = [
-                    second[scene]["figures"][area][given.row][name] - first[scene]["figures"][area][given.other][name] for scene in scenes
+                    second[scene]["figures"][area][given.row][name]
+                    - first[scene]["figures"][area][given.other][name]
+                    for scene in scenes
                 ]
                 print(f"  {area}, {name}: {difference(values)} (n = {len(values)})")
 

@@ -15,9 +15,15 @@ class OneByOne(FrozenLLM):
 
     @torch.inference_mode()
     def loglikelihood(
-        self, requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]], batch_size: int = 1, after: Context | None = None
+        self,
+        requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]],
+        batch_size: int = 1,
+        after: Context | None = None,
     ) -> list[list[Score]]:
-        return [[self._score(self.encode(prompt), self.encode_pieces(choice)) for choice in choices] for prompt, choices in requests]
+        return [
+            [self._score(self.encode(prompt), self.encode_pieces(choice)) for choice in choices]
+            for prompt, choices in requests
+        ]
 
     def _score(self, prompt: list[int], choice: list[int]) -> Score:
         logits = self.model(torch.tensor([prompt + choice]), use_cache=False).logits[0].float()

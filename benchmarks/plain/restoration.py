@@ -8,16 +8,20 @@ import torch
 
 from v2l.llm import FrozenLLM
 from v2l.prompts.denoise import denoise_prompt
-from v2l.tasks.asking import RestorationSettings
-from v2l.tasks.denoise import Damage
-from v2l.tasks.supports import noisy_copies
+from v2l.tasks.restoration.noisy_copies import noisy_copies
+from v2l.tasks.restoration.oracle import Damage
+from v2l.tasks.restoration.token_prediction import RestorationSettings
 
 Ids = tuple[int, ...]
 
 
 @torch.inference_mode()
 def restore_plainly(
-    llm: FrozenLLM, codes: torch.Tensor, damage: Damage, settings: RestorationSettings, windows: Sequence[list[int]]
+    llm: FrozenLLM,
+    codes: torch.Tensor,
+    damage: Damage,
+    settings: RestorationSettings,
+    windows: Sequence[list[int]],
 ) -> list[Ids]:
     """The tokens told in some windows, in order, by greedy decoding among `codes`; one draw of examples, no contrast."""
     supports = noisy_copies(damage.clean, damage.damaged, codes, torch.Generator().manual_seed(settings.seed))
@@ -27,15 +31,24 @@ def restore_plainly(
     answers = []
     for window in windows:
         count = settings.n_context if damage.sequential else settings.n_before
-        shown = [(window[0] - step) % cells for step in range(count, 0, -1)] + ([] if damage.sequential else window)
+        shown = [(window[0] - step) % cells for step in range(count, 0, -1)] + (
+            [] if damage.sequential else window
+        )
         examples = [
-            (tuple((copy.clean if damage.sequential else copy.damaged)[cell] for cell in shown), tuple(copy.clean[cell] for cell in window))
+            (
+                tuple((copy.clean if damage.sequential else copy.damaged)[cell] for cell in shown),
+                tuple(copy.clean[cell] for cell in window),
+            )
             for copy in supports
         ]
-        prompt = denoise_prompt(examples, tuple(ids[cell] for cell in shown), settings.n_predict, settings.prompt)
+        prompt = denoise_prompt(
+            examples, tuple(ids[cell] for cell in shown), settings.n_predict, settings.prompt
+        )
         told, cache, new = [], None, llm.encode(prompt)
         for _ in window:
-            out = llm.model(input_ids=torch.tensor([new]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+            out = llm.model(
+                input_ids=torch.tensor([new]), past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
             cache, logits = out.past_key_values, out.logits[0, -1].float()
             told.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
             new = told[-1:]

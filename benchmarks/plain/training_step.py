@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plain.quantizer import quantize_plainly
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 EPSILON = 1e-7
 
@@ -27,11 +27,20 @@ class PlainStep:
         rate: learning rate.
     """
 
-    def __init__(self, tokenizer: V2LTokenizer, discriminator: nn.Module, perceptual: nn.Module, rate: float) -> None:
-        self.tokenizer, self.discriminator, self.perceptual = tokenizer.train(), discriminator.train(), perceptual
+    def __init__(
+        self, tokenizer: V2LTokenizer, discriminator: nn.Module, perceptual: nn.Module, rate: float
+    ) -> None:
+        self.tokenizer, self.discriminator, self.perceptual = (
+            tokenizer.train(),
+            discriminator.train(),
+            perceptual,
+        )
         self.config = tokenizer.config.training
         networks = (tokenizer, discriminator)
-        self.optimizers = [torch.optim.Adam(net.parameters(), lr=rate, betas=self.config.betas, eps=EPSILON) for net in networks]
+        self.optimizers = [
+            torch.optim.Adam(net.parameters(), lr=rate, betas=self.config.betas, eps=EPSILON)
+            for net in networks
+        ]
 
     def __call__(self, images: Tensor, global_ids: Tensor) -> dict[str, float]:
         """Images (B, 3, H, W) in [-1, 1] and their global words ──► the loss terms."""
@@ -50,7 +59,10 @@ class PlainStep:
         reconstruction = terms["l1"] + self.config.perceptual_weight * terms["perceptual"]
         adversarial = -self.discriminator(decoded).mean()
         layer = self.tokenizer.decoder.last_weight
-        pull, push = (torch.autograd.grad(term, layer, retain_graph=True)[0].norm() for term in (reconstruction, adversarial))
+        pull, push = (
+            torch.autograd.grad(term, layer, retain_graph=True)[0].norm()
+            for term in (reconstruction, adversarial)
+        )
         ratio = torch.clamp(pull / (push + 1e-4), 0, 1e4).detach()
         loss = reconstruction + codes + self.config.adversarial_weight * ratio * adversarial
         return loss, terms | {"adversarial": adversarial, "ratio": ratio, "loss": loss}
@@ -71,7 +83,9 @@ class PlainStep:
             self.config.commitment_weight,
             self.config.codebook_weight,
         )
-        functional.one_hot(quantized.indices.flatten(), model.quantizer.codebook_size).sum(dim=0)  # the histogram of the codes
+        functional.one_hot(quantized.indices.flatten(), model.quantizer.codebook_size).sum(
+            dim=0
+        )  # the histogram of the codes
         decoded = model.paint(quantized.quantized, model.context(global_ids))
         terms = {"l1": (decoded - images).abs().mean(), "perceptual": self.perceptual(decoded, images).mean()}
         return decoded, quantized.loss, terms | quantized.terms

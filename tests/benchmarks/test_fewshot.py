@@ -7,34 +7,42 @@ import sys
 import fewshot as fewshot_benchmark
 import pytest
 from plain.fewshot import OneByOne
-from tiny_stack import tiny_stack
+from tiny_pipeline import tiny_pipeline
 
+from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.fewshot import FewShotFormat
-from v2l.tasks.judging import RULES, Asked
-from v2l.tasks.stack import Stack
+from v2l.tasks.classification.label_scoring import RULES, LabelQuery
 
-ASKED = Asked(
-    [(("fur", "paw"), "cat"), (("wheel",), "sports_car"), (("claw", "fur", "tail"), "cat")], ("claw", "fur"), FewShotFormat("tuned"), 2
+ASKED = LabelQuery(
+    [(("fur", "paw"), "cat"), (("wheel",), "sports_car"), (("claw", "fur", "tail"), "cat")],
+    ("claw", "fur"),
+    FewShotFormat("tuned"),
+    2,
 )
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    return tiny_stack()
+def pipeline() -> Pipeline:
+    return tiny_pipeline()
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_one_by_one_is_the_same(stack: Stack, rule: str) -> None:
-    plain = OneByOne(stack.llm.model, stack.llm.tokenizer, "plain")
-    assert RULES[rule](plain, ASKED) == pytest.approx(RULES[rule](stack.llm, ASKED), abs=1e-3)
+def test_one_by_one_is_the_same(pipeline: Pipeline, rule: str) -> None:
+    plain = OneByOne(pipeline.llm.model, pipeline.llm.tokenizer, "plain")
+    assert RULES[rule](plain, ASKED) == pytest.approx(RULES[rule](pipeline.llm, ASKED), abs=1e-3)
 
 
 def test_the_benchmark_tells_its_ratio(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     monkeypatch.setenv("V2L_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(Stack, "load", lambda **_: stack)
-    monkeypatch.setattr(sys, "argv", ["fewshot.py", "--ways", "2", "--shots", "1", "--episodes", "2", "--words", "3"])
+    monkeypatch.setattr(Pipeline, "load", lambda **_: pipeline)
+    monkeypatch.setattr(
+        sys, "argv", ["fewshot.py", "--ways", "2", "--shots", "1", "--episodes", "2", "--words", "3"]
+    )
     fewshot_benchmark.main()
     told = capsys.readouterr().out
     assert "1 of 1 answers are the same" in told

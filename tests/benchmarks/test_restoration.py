@@ -10,36 +10,40 @@ import pytest
 import restoration as benchmark
 import torch
 from plain.restoration import restore_plainly
-from tiny_stack import tiny_stack
+from tiny_pipeline import tiny_pipeline
 
 from v2l.corruptions import all_cells, centre_cells
-from v2l.tasks import RestorationSettings, Stack
-from v2l.tasks.denoise import Damage, chosen_windows, denoise
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.restoration.oracle import Damage, chosen_windows, denoise
+from v2l.tasks.restoration.token_prediction import RestorationSettings
 
-SETTINGS = RestorationSettings(n_context=4, n_before=2, palette=0)
+SETTINGS = RestorationSettings(n_context=4, n_before=2, num_candidates=0)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    return tiny_stack()
+def pipeline() -> Pipeline:
+    return tiny_pipeline()
 
 
 @pytest.mark.parametrize("sequential", [True, False])
 @pytest.mark.parametrize("prompt", ["paper", "tuned"])
-def test_the_same_tokens_come_out(stack: Stack, sequential: bool, prompt: str) -> None:
-    codes = stack.tokenizer.local_codebook.token_ids
+def test_the_same_tokens_come_out(pipeline: Pipeline, sequential: bool, prompt: str) -> None:
+    codes = pipeline.tokenizer.local_codebook.token_ids
     clean, other = codes[torch.randint(len(codes), (2, 8, 8), generator=torch.Generator().manual_seed(0))]
     hidden = centre_cells((8, 8)) if sequential else all_cells((8, 8))
-    damage, settings = Damage(clean, clean if sequential else other, hidden, sequential), replace(SETTINGS, prompt=prompt)
+    damage, settings = (
+        Damage(clean, clean if sequential else other, hidden, sequential),
+        replace(SETTINGS, prompt=prompt),
+    )
     windows = chosen_windows(damage, settings, 6)
-    plain = restore_plainly(stack.llm, codes, damage, settings, windows)
-    assert plain == [told.ids for told in denoise(stack, damage, settings, 6).log]
+    plain = restore_plainly(pipeline.llm, codes, damage, settings, windows)
+    assert plain == [told.ids for told in denoise(pipeline, damage, settings, 6).log]
 
 
 def test_the_benchmark_tells_its_ratios(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], samples: Path
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], samples: Path
 ) -> None:
-    monkeypatch.setattr(Stack, "load", lambda **_: stack)
+    monkeypatch.setattr(Pipeline, "load", lambda **_: pipeline)
     monkeypatch.setattr(benchmark, "PAPER", replace(SETTINGS, prompt="paper"))
     monkeypatch.setattr(benchmark, "SIDE", 64)
     monkeypatch.setattr(sys, "argv", ["restoration.py", str(samples / "hat" / "straw.jpg"), "--windows", "2"])

@@ -13,7 +13,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(stack_loaded_once: None) -> Run:
+def run(pipeline_loaded_once: None) -> Run:
     """`v2l ARGS`, which must succeed."""
 
     def succeed(*args: object) -> Result:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from v2l.cli.app import app
-from v2l.cli.inpaint import corners
+from v2l.cli.restore.inpaint import corners
 from v2l.errors import V2LError
 
 
@@ -64,7 +64,9 @@ def test_an_unknown_config_key_is_refused(verb: tuple[str, ...], tmp_path: Path)
     assert "learning_rate" in line
 
 
-@pytest.mark.parametrize("verb", [("train",), ("build-codebook", "--images"), ("words",), ("fewshot-classify",)])
+@pytest.mark.parametrize(
+    "verb", [("train",), ("build-codebook", "--images"), ("words",), ("fewshot-classify",)]
+)
 def test_a_folder_without_images_is_refused(verb: tuple[str, ...], tmp_path: Path) -> None:
     assert str(tmp_path) in refused(*verb, tmp_path)
 

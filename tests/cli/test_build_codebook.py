@@ -26,7 +26,9 @@ training: {{steps: 2, batch_size: 2, crop_size: 32, save_every: 1, perceptual: n
 """
 
 
-def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codebooks_are_built_and_trained_on(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
     llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
     llm.model.save_pretrained(tmp_path / "llm")
@@ -43,7 +45,16 @@ def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: P
     assert record["global"]["facts"]["images"] == len(photographs)
 
     (tmp_path / "tiny.yaml").write_text(TINY.format(encoder=encoder), encoding="utf-8")
-    trained = ("train", samples / "hat", "--codebooks", tmp_path / "codebooks", "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run")
+    trained = (
+        "train",
+        samples / "hat",
+        "--codebooks",
+        tmp_path / "codebooks",
+        "--config",
+        tmp_path / "tiny.yaml",
+        "-o",
+        tmp_path / "run",
+    )
     assert json.loads(run(*trained, "--json").stdout)["steps"] == 2
     weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
     assert "2 of 2 steps done" in run(*trained).stdout
@@ -57,7 +68,17 @@ def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
     llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
     llm.model.save_pretrained(tmp_path / "llm")
     llm.tokenizer.save_pretrained(tmp_path / "llm")
-    build = ("build-codebook", "--images", samples / "hat", "--llm", tmp_path / "llm", "--encoder", encoder, "-o", tmp_path / "built")
+    build = (
+        "build-codebook",
+        "--images",
+        samples / "hat",
+        "--llm",
+        tmp_path / "llm",
+        "--encoder",
+        encoder,
+        "-o",
+        tmp_path / "built",
+    )
     run(*build, "--keep-candidates", "--min-count", 0, "--keep", "20%")
     candidates, words = (Codebook.load(tmp_path / "built" / name) for name in ("candidates", "global"))
     assert len(words) == round(0.2 * len(candidates))

@@ -25,7 +25,9 @@ def refused(*args: object) -> str:
 
 
 @pytest.mark.embedded
-def test_captions_name_what_is_there_and_bad_files_are_listed(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_captions_name_what_is_there_and_bad_files_are_listed(
+    run: Run, samples: Path, tmp_path: Path
+) -> None:
     (tmp_path / "bad.jpg").write_text("no image")
     images = [samples / "shoes" / "boots.jpg", tmp_path / "bad.jpg", samples / "pants" / "jeans.jpg"]
     answer = run("caption", *images, "--json")
@@ -42,7 +44,16 @@ def test_captions_name_what_is_there_and_bad_files_are_listed(run: Run, samples:
 @pytest.mark.embedded
 def test_a_server_captions_and_candidates_are_ranked(run: Run, samples: Path) -> None:
     with tiny_server(saying("An airplane.", "A pair of boots.", "A dog.")) as server:
-        answer = run("caption", samples / "shoes" / "boots.jpg", "--endpoint", server.url, "--candidates", 3, "--json", "--offline")
+        answer = run(
+            "caption",
+            samples / "shoes" / "boots.jpg",
+            "--endpoint",
+            server.url,
+            "--candidates",
+            3,
+            "--json",
+            "--offline",
+        )
     record = json.loads(answer.stdout)
     assert record["caption"] == "A pair of boots"
     assert len(record["candidates"]) == 3
@@ -52,7 +63,9 @@ def test_a_server_captions_and_candidates_are_ranked(run: Run, samples: Path) ->
 
 
 @pytest.mark.embedded
-def test_a_malformed_examples_file_is_one_line(stack_loaded_once: None, samples: Path, tmp_path: Path) -> None:
+def test_a_malformed_examples_file_is_one_line(
+    pipeline_loaded_once: None, samples: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine.json").write_text('[{"caption": "A hat."}]')
     line = refused(samples / "hat" / "straw.jpg", "--examples", tmp_path / "mine.json")
     assert "mine.json, line 1: the keys 'words' and 'image' are missing" in line
@@ -60,12 +73,12 @@ def test_a_malformed_examples_file_is_one_line(stack_loaded_once: None, samples:
 
 
 @pytest.mark.embedded
-def test_nothing_but_unreadable_files_is_one_line(stack_loaded_once: None, tmp_path: Path) -> None:
+def test_nothing_but_unreadable_files_is_one_line(pipeline_loaded_once: None, tmp_path: Path) -> None:
     assert "none of 1 file(s) could be read" in refused(tmp_path / "gone.jpg")
 
 
 @pytest.mark.embedded
-def test_a_server_that_is_down_is_one_line(stack_loaded_once: None, samples: Path) -> None:
+def test_a_server_that_is_down_is_one_line(pipeline_loaded_once: None, samples: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     assert "cannot be reached" in refused(samples / "hat" / "straw.jpg", "--endpoint", url)

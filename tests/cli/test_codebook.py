@@ -60,25 +60,48 @@ def refused(*args: object) -> str:
 def test_a_build_is_shown(run: Run, built: Built) -> None:
     told = json.loads(run("codebook", "show", built.folder, "--json").stdout)["codebooks"]
     assert told.keys() == {"local", "global", "candidates"}
-    assert sum(told["candidates"]["by_order"].values()) == told["candidates"]["codebook_size"] > told["global"]["codebook_size"]
+    assert (
+        sum(told["candidates"]["by_order"].values())
+        == told["candidates"]["codebook_size"]
+        > told["global"]["codebook_size"]
+    )
     text = run("codebook", "show", built.folder).stdout
-    assert all(word in text for word in ("local: ", "dropped: ", "duplicate ", "candidates; among the 5 nearest of 8 photographs")), text
+    assert all(
+        word in text
+        for word in ("local: ", "dropped: ", "duplicate ", "candidates; among the 5 nearest of 8 photographs")
+    ), text
 
 
 def test_neighbours_of_a_word_are_named_and_another_word_is_refused(run: Run, built: Built) -> None:
     words = Codebook.load(built.folder / "global").words
-    near = json.loads(run("codebook", "show", built.folder, "--word", words[0], "-n", 3, "--json").stdout)["neighbours"]
+    near = json.loads(run("codebook", "show", built.folder, "--word", words[0], "-n", 3, "--json").stdout)[
+        "neighbours"
+    ]
     assert len(near) == 3
     assert words[0] not in [found["word"] for found in near]
     assert near[0]["score"] >= near[-1]["score"]
-    assert "the codebook has no word 'no such word'" in refused("codebook", "show", built.folder, "--word", "no such word")
+    assert "the codebook has no word 'no such word'" in refused(
+        "codebook", "show", built.folder, "--word", "no such word"
+    )
 
 
 def test_a_page_of_pictures_is_written(run: Run, built: Built, samples: Path, tmp_path: Path) -> None:
-    page = ("codebook", "show", built.folder / "candidates", "--images", samples / "hat", "--images", samples / "shoes")
-    told = json.loads(run(*page, "-o", tmp_path / "page.png", "-n", 2, "--limit", 5, "--json").stdout)["images"]
+    page = (
+        "codebook",
+        "show",
+        built.folder / "candidates",
+        "--images",
+        samples / "hat",
+        "--images",
+        samples / "shoes",
+    )
+    told = json.loads(run(*page, "-o", tmp_path / "page.png", "-n", 2, "--limit", 5, "--json").stdout)[
+        "images"
+    ]
     assert len(told) == 4, "every second of eight"
-    assert all(words.keys() == {"subwords", "bigrams", "trigrams"} for words in (image["words"] for image in told))
+    assert all(
+        words.keys() == {"subwords", "bigrams", "trigrams"} for words in (image["words"] for image in told)
+    )
     assert load_image(tmp_path / "page.png").shape[0] == 3
     assert "needs both --images and -o" in refused(*page)
 
@@ -87,12 +110,25 @@ def test_a_table_is_exported_and_imported(run: Run, built: Built, tmp_path: Path
     run("codebook", "export", built.folder, "-o", tmp_path / "words.csv")
     lines = (tmp_path / "words.csv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "words.csv").write_text("\n".join(lines[:3]), encoding="utf-8")
-    told = json.loads(run("codebook", "import", tmp_path / "words.csv", "--origin", built.folder, "-o", tmp_path / "new", "--json").stdout)
+    told = json.loads(
+        run(
+            "codebook",
+            "import",
+            tmp_path / "words.csv",
+            "--origin",
+            built.folder,
+            "-o",
+            tmp_path / "new",
+            "--json",
+        ).stdout
+    )
     assert told["codebook_size"] == 2
     assert Codebook.load(tmp_path / "new").entries == Codebook.load(built.folder / "global").entries[:2]
 
 
-def test_another_threshold_needs_no_models(run: Run, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_threshold_needs_no_models(
+    run: Run, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("v2l.encoders.load_encoder", None)
     run("codebook", "filter", built.folder / "candidates", "-o", tmp_path / "same")
     assert Codebook.load(tmp_path / "same").entries == Codebook.load(built.folder / "global").entries
@@ -120,18 +156,38 @@ def test_own_words_become_a_codebook_and_are_merged(run: Run, built: Built, tmp_
 def test_nothing_is_overwritten(verb: str, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "notes").write_text("mine", encoding="utf-8")
-    sources = {"filter": ["a"], "import": ["a.csv", "--origin", "a"], "merge": ["a", "b"], "from-words": ["a.txt"]}[verb]
-    assert "old is there already; allowed: a new directory" in refused("codebook", verb, *sources, "-o", tmp_path / "old")
+    sources = {
+        "filter": ["a"],
+        "import": ["a.csv", "--origin", "a"],
+        "merge": ["a", "b"],
+        "from-words": ["a.txt"],
+    }[verb]
+    assert "old is there already; allowed: a new directory" in refused(
+        "codebook", verb, *sources, "-o", tmp_path / "old"
+    )
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["notes"]
 
 
 def test_merging_wants_two(built: Built, tmp_path: Path) -> None:
-    assert "got 1 codebook to merge; allowed: two or more" in refused("codebook", "merge", built.folder, "-o", tmp_path / "new")
+    assert "got 1 codebook to merge; allowed: two or more" in refused(
+        "codebook", "merge", built.folder, "-o", tmp_path / "new"
+    )
 
 
-def test_words_are_measured_before_and_after_the_filter(run: Run, built: Built, samples: Path, tmp_path: Path) -> None:
+def test_words_are_measured_before_and_after_the_filter(
+    run: Run, built: Built, samples: Path, tmp_path: Path
+) -> None:
     (tmp_path / "bad.jpg").write_text("no image", encoding="utf-8")
-    measure = ("evaluate", "semantics", samples, tmp_path / "bad.jpg", "--codebooks", built.folder, "--counts", "2,1")
+    measure = (
+        "evaluate",
+        "semantics",
+        samples,
+        tmp_path / "bad.jpg",
+        "--codebooks",
+        built.folder,
+        "--counts",
+        "2,1",
+    )
     told = json.loads(run(*measure, "--json").stdout)
     assert told["n"] == len(find_images(samples))
     assert told["skipped"] == [str(tmp_path / "bad.jpg")]
@@ -146,13 +202,20 @@ def test_words_are_measured_before_and_after_the_filter(run: Run, built: Built, 
 
 @pytest.mark.parametrize("counts", ["", "0", "1,,5", "a", "-1"])
 def test_other_counts_are_refused(counts: str, samples: Path) -> None:
-    assert "allowed: numbers from 1, with commas between" in refused("evaluate", "semantics", samples, f"--counts={counts}")
+    assert "allowed: numbers from 1, with commas between" in refused(
+        "evaluate", "semantics", samples, f"--counts={counts}"
+    )
 
 
 def test_another_encoder_by_the_same_name_is_refused(built: Built, samples: Path, tmp_path: Path) -> None:
     name = write_tiny_clip(tmp_path / "clip", seed=1)
     own = Codebook.load(built.folder / "global")
-    moved = type(own)(own.entries, own.embeddings, type(own.source)(own.source.llm, own.source.llm_fingerprint, name, "0" * 16), own.facts)
+    moved = type(own)(
+        own.entries,
+        own.embeddings,
+        type(own.source)(own.source.llm, own.source.llm_fingerprint, name, "0" * 16),
+        own.facts,
+    )
     moved.save(tmp_path / "moved")
     line = refused("codebook", "show", tmp_path / "moved", "--images", samples, "-o", tmp_path / "page.png")
     assert "has fingerprint" in line

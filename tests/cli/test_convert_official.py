@@ -37,9 +37,20 @@ def release(place: Path, tmp_path: Path) -> Release:
 
 def run(place: Path, release: Release, target: Path, *more: str) -> Result:
     """`v2l convert-official …`."""
-    args = ["--checkpoint", release.checkpoint, "--codebooks", release.codebooks, "--llm", place / "llama", "-o", target]
+    args = [
+        "--checkpoint",
+        release.checkpoint,
+        "--codebooks",
+        release.codebooks,
+        "--llm",
+        place / "llama",
+        "-o",
+        target,
+    ]
     clip = f"openclip:local-dir:{place / 'clip'}"
-    return CliRunner().invoke(app, ["convert-official", *map(str, args), "--encoder", clip, "--device", "cpu", *more])
+    return CliRunner().invoke(
+        app, ["convert-official", *map(str, args), "--encoder", clip, "--device", "cpu", *more]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +71,9 @@ def verb(*args: object) -> str:
 
 
 def test_words_come_in_the_order_of_the_release(converted: Path, samples: Path) -> None:
-    record = json.loads(verb("words", samples / "hat" / "straw.jpg", "-n", 21, "--local", "--checkpoint", converted, "--json"))
+    record = json.loads(
+        verb("words", samples / "hat" / "straw.jpg", "-n", 21, "--local", "--checkpoint", converted, "--json")
+    )
     assert {word["word"] for word in record["words"]} <= set(words(60))
     assert len(record["words"]) == 21
     assert record["stack"]["variant"] == "official"
@@ -90,7 +103,17 @@ def test_the_frozen_llama_classifies_and_paints(converted: Path, samples: Path, 
     )
     assert record["n"] == 2
     box = ("--box", "0,0,60,60")
-    verb("inpaint", samples / "hat" / "straw.jpg", *box, "--checkpoint", converted, "--prompt", "official", "-o", tmp_path / "out.png")
+    verb(
+        "inpaint",
+        samples / "hat" / "straw.jpg",
+        *box,
+        "--checkpoint",
+        converted,
+        "--prompt",
+        "official",
+        "-o",
+        tmp_path / "out.png",
+    )
     assert (tmp_path / "out.png").is_file()
 
 
@@ -101,7 +124,10 @@ def test_check_reports_everything_and_writes_nothing(place: Path, release: Relea
     torch.save(spoilt, release.checkpoint)
     result = run(place, release, tmp_path / "out", "--check")
     assert result.exit_code == 1
-    assert all(f"missing: {name}" in result.stdout for name in ("decoder.conv_out.bias", "decoder.norm_out.bias", "encoder.conv_in.bias"))
+    assert all(
+        f"missing: {name}" in result.stdout
+        for name in ("decoder.conv_out.bias", "decoder.norm_out.bias", "encoder.conv_in.bias")
+    )
     assert "nothing was written" in result.stdout
     assert not (tmp_path / "out").exists()
 
@@ -142,10 +168,16 @@ def spoil(kind: str, release: Release) -> None:
             swap(release)
         case "mixed":
             content = torch.load(release.checkpoint, weights_only=False)
-            content["state_dict"]["decoder.conv_out.bias"] = content["state_dict"]["decoder.conv_out.bias"].half()
+            content["state_dict"]["decoder.conv_out.bias"] = content["state_dict"][
+                "decoder.conv_out.bias"
+            ].half()
             torch.save(content, release.checkpoint)
         case "one word less":
-            np.save(release.codebooks / "global_vocabulary.npy", np.array(words(60)[:-1], dtype=object), allow_pickle=True)
+            np.save(
+                release.codebooks / "global_vocabulary.npy",
+                np.array(words(60)[:-1], dtype=object),
+                allow_pickle=True,
+            )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +190,9 @@ def spoil(kind: str, release: Release) -> None:
         ("one word less", "59 words for 60 global rows"),
     ],
 )
-def test_bad_files_are_one_line_and_nothing_is_written(kind: str, told: str, place: Path, release: Release, tmp_path: Path) -> None:
+def test_bad_files_are_one_line_and_nothing_is_written(
+    kind: str, told: str, place: Path, release: Release, tmp_path: Path
+) -> None:
     spoil(kind, release)
     result = run(place, release, tmp_path / "out")
     assert result.exit_code == 1
@@ -178,7 +212,9 @@ def test_another_clip_is_one_line(place: Path, release: Release, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_llama_in_metas_format_is_refused_with_the_command_that_converts_it(place: Path, release: Release, tmp_path: Path) -> None:
+def test_llama_in_metas_format_is_refused_with_the_command_that_converts_it(
+    place: Path, release: Release, tmp_path: Path
+) -> None:
     meta = tmp_path / "llama-2-7b"
     meta.mkdir()
     for name in ("consolidated.00.pth", "consolidated.01.pth", "params.json", "tokenizer.model"):
@@ -186,6 +222,12 @@ def test_llama_in_metas_format_is_refused_with_the_command_that_converts_it(plac
     result = run(place, release, tmp_path / "out", "--llm", str(meta))
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert f"convert_llama_weights_to_hf --input_dir {meta} --num_shards 2 --llama_version 2 --output_dir {meta}-hf" in line
+    assert (
+        f"convert_llama_weights_to_hf --input_dir {meta} --num_shards 2 --llama_version 2 --output_dir {meta}-hf"
+        in line
+    )
     (meta / "tokenizer.model").unlink()
-    assert f"cp {tmp_path / 'tokenizer.model'} {meta}" in run(place, release, tmp_path / "out", "--llm", str(meta)).stderr
+    assert (
+        f"cp {tmp_path / 'tokenizer.model'} {meta}"
+        in run(place, release, tmp_path / "out", "--llm", str(meta)).stderr
+    )

@@ -19,7 +19,9 @@ def test_a_complete_machine_is_ready(run: Run) -> None:
     report = json.loads(run("doctor", "--json").stdout)
     assert report["ready"]
     assert report["stack"]["llm"] == "smollm2"
-    assert {"torch", "transformers", "smollm2", "small"} <= {check["name"] for check in report["checks"] if check["found"]}
+    assert {"torch", "transformers", "smollm2", "small"} <= {
+        check["name"] for check in report["checks"] if check["found"]
+    }
     assert all(check["run"] for check in report["checks"] if not check["found"])
 
 
@@ -33,7 +35,10 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
 
 
 def test_people_read_what_is_missing() -> None:
-    checks = [Check("packages", "torch", True, True, "2.14"), Check("embedded models", "minilm", False, True, "texts", "pip install x")]
+    checks = [
+        Check("packages", "torch", True, True, "2.14"),
+        Check("embedded models", "minilm", False, True, "texts", "pip install x"),
+    ]
     text = page(checks, ready=False)
     assert "packages: 1 of 1 here" in text
     assert "torch" not in text

@@ -20,7 +20,15 @@ def test_captions_and_answers_in_one_report(run: Run, samples: Path, tmp_path: P
     question = {"image": str(samples / "pants" / "jeans.jpg"), "question": "What is it?", "answer": "Jeans"}
     (tmp_path / "q.json").write_text(json.dumps([question]))
     places = (samples / "pants" / "jeans.jpg", samples / "shoes" / "boots.jpg", tmp_path / "bad.jpg")
-    asked = ("evaluate", "describe", *places, "--questions", tmp_path / "q.json", "--log", tmp_path / "log.jsonl")
+    asked = (
+        "evaluate",
+        "describe",
+        *places,
+        "--questions",
+        tmp_path / "q.json",
+        "--log",
+        tmp_path / "log.jsonl",
+    )
     answer = run(*asked, "--json", "--seed", 3)
     report = json.loads(answer.stdout)
     assert report["seed"] == 3

@@ -38,6 +38,8 @@ def test_too_little_memory_is_one_line() -> None:
     assert "memory" in failure.line
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), OSError(errno.EIO, "x"), RuntimeError("x")])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError("x"), OSError(errno.EIO, "x"), RuntimeError("x")]
+)
 def test_a_bug_is_not_explained_away(error: Exception) -> None:
     assert explain(error) is None

@@ -11,15 +11,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from v2l.cli.app import app
-from v2l.cli.fewshot_options import method
+from v2l.cli.classify.options import method
 from v2l.errors import V2LError
-from v2l.tasks.fewshot import PROTOCOLS
+from v2l.tasks.classification.fewshot import PROTOCOLS
 
 Run = Callable[..., Result]
 
 
 @pytest.mark.embedded
-def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked_again(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked_again(
+    run: Run, samples: Path, tmp_path: Path
+) -> None:
     saved = tmp_path / "episodes.jsonl"
     drawn = ("--n-ways", 2, "--k-shots", 1, "--episodes", 4, "--seed", 3, "--save-episodes", saved)
     report = json.loads(run("fewshot-classify", samples, *drawn, "--json").stdout)
@@ -30,21 +32,27 @@ def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked
     assert 0 <= low <= report["accuracy"]["value"] <= high <= 1
     right = sum(prediction["label"] == prediction["truth"] for prediction in report["predictions"])
     assert report["accuracy"]["value"] == pytest.approx(right / 4)
-    again = json.loads(run("fewshot-classify", samples, "--episodes-from", saved, "--seed", 3, "--json").stdout)
+    again = json.loads(
+        run("fewshot-classify", samples, "--episodes-from", saved, "--seed", 3, "--json").stdout
+    )
     assert again == report
 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("protocol", ["paper", "official"])
 def test_protocols_answer_by_what_the_llm_writes(run: Run, samples: Path, protocol: str) -> None:
-    report = json.loads(run("fewshot-classify", samples, "--episodes", 2, "--protocol", protocol, "--json").stdout)
+    report = json.loads(
+        run("fewshot-classify", samples, "--episodes", 2, "--protocol", protocol, "--json").stdout
+    )
     assert report["protocol"] == protocol
     assert report["settings"]["method"]["words"] == {"count": 5, "how": "nearest"}
     assert all(isinstance(prediction["text"], str) for prediction in report["predictions"])
 
 
 @pytest.mark.embedded
-def test_queries_of_no_known_class_get_their_labels_and_unreadable_files_are_listed(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_queries_of_no_known_class_get_their_labels_and_unreadable_files_are_listed(
+    run: Run, samples: Path, tmp_path: Path
+) -> None:
     for label in ("hat", "shoes"):
         (tmp_path / "support" / label).mkdir(parents=True)
         first, second, *_ = sorted((samples / label).iterdir())
@@ -60,13 +68,23 @@ def test_queries_of_no_known_class_get_their_labels_and_unreadable_files_are_lis
 
 
 def test_options_change_single_things_of_a_protocol() -> None:
-    changed = method("paper", rule="constrained", count=21, how=None, wording=None, induction=False, repeats=3, orders=None)
-    assert (changed.protocol, changed.rule, changed.words.count, changed.words.how) == ("paper", "constrained", 21, "nearest")
+    changed = method(
+        "paper", rule="constrained", count=21, how=None, wording=None, induction=False, repeats=3, orders=None
+    )
+    assert (changed.protocol, changed.rule, changed.words.count, changed.words.how) == (
+        "paper",
+        "constrained",
+        21,
+        "nearest",
+    )
     assert (changed.format.wording, changed.format.induction, changed.format.repeats) == ("paper", False, 3)
     assert method("default") == PROTOCOLS["default"]
 
 
-@pytest.mark.parametrize("change", [{"rule": "coin"}, {"count": 0}, {"how": "far"}, {"wording": "haiku"}, {"repeats": -1}, {"orders": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [{"rule": "coin"}, {"count": 0}, {"how": "far"}, {"wording": "haiku"}, {"repeats": -1}, {"orders": 0}],
+)
 def test_options_without_sense_are_refused(change: dict) -> None:
     with pytest.raises(V2LError):
         method("default", **change)
@@ -82,7 +100,9 @@ def test_options_without_sense_are_refused(change: dict) -> None:
         (("--part", "half"), "train, eval, all"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line_before_any_model_is_loaded(samples: Path, options: tuple[str, str], part: str) -> None:
+def test_what_cannot_be_asked_is_one_line_before_any_model_is_loaded(
+    samples: Path, options: tuple[str, str], part: str
+) -> None:
     answer = CliRunner().invoke(app, ["fewshot-classify", str(samples), *options])
     assert answer.exit_code == 1
     (line,) = answer.stderr.splitlines()

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from v2l.cli.app import VERBS
-from v2l.cli.codebook import VERBS as CODEBOOKS
-from v2l.cli.evaluate import VERBS as EVALUATIONS
+from v2l.cli.codebook.group import VERBS as CODEBOOKS
+from v2l.cli.evaluate.group import VERBS as EVALUATIONS
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "timm", "open_clip", "sentence_transformers", "accelerate")
 ASK = """
@@ -29,7 +29,9 @@ print(json.dumps({"text": text.getvalue(), "code": code, "modules": sorted(sys.m
 
 def ask(*args: str) -> dict:
     """What `v2l ARGS` prints, its exit code, and every module that was imported on the way."""
-    answer = subprocess.run([sys.executable, "-c", ASK, json.dumps(args)], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(args)], capture_output=True, text=True, check=True
+    )
     return json.loads(answer.stdout)
 
 
@@ -58,5 +60,7 @@ def test_the_group_lists_every_evaluation() -> None:
 
 def test_the_library_itself_imports_nothing_heavy() -> None:
     script = "import sys, v2l; dir(v2l); print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not set(HEAVY) & set(modules)

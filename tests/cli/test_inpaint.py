@@ -33,5 +33,9 @@ def test_a_mask_file_means_its_white_part(run: Run, samples: Path, tmp_path: Pat
     size = load_image(photograph).shape[-2:]
     mask = box_mask((10, 20, 40, 44), (size[0], size[1]))
     save_image(mask.float().expand(3, -1, -1), tmp_path / "mask.png")
-    record = json.loads(run("inpaint", photograph, "--mask", tmp_path / "mask.png", "-o", tmp_path / "out.png", "--json").stdout)
+    record = json.loads(
+        run(
+            "inpaint", photograph, "--mask", tmp_path / "mask.png", "-o", tmp_path / "out.png", "--json"
+        ).stdout
+    )
     assert record["masked_pixels"] == int(mask.sum())

@@ -22,9 +22,18 @@ main()
 """
 
 
-@pytest.mark.parametrize("moment", ["typer", "v2l.cli.words", "torch", "v2l.tasks.stack"])
+@pytest.mark.parametrize("moment", ["typer", "v2l.cli.words", "torch", "v2l.pipeline.pipeline"])
 def test_ctrl_c_while_importing(moment: str, samples: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PRESS, moment, "inpaint", str(samples / "hat" / "straw.jpg"), "-o", str(tmp_path / "out.png")]
+    command = [
+        sys.executable,
+        "-c",
+        PRESS,
+        moment,
+        "inpaint",
+        str(samples / "hat" / "straw.jpg"),
+        "-o",
+        str(tmp_path / "out.png"),
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 130
     assert answer.stderr.startswith("v2l: stopped")

@@ -32,8 +32,17 @@ TRAINING = {"steps": 2, "batch_size": 2, "crop_size": 32, "perceptual": "none", 
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the models and a config that names them."""
     folder = tmp_path_factory.mktemp("llama-line")
-    models = {"encoder": write_tiny_clip(folder / "clip"), "llm": str(write_tiny_llama(folder / "llama", context=2048))}
-    settings = {"extends": "small", "models": models, "model": NETWORK, "training": TRAINING, "codebook": {"min_count": 0}}
+    models = {
+        "encoder": write_tiny_clip(folder / "clip"),
+        "llm": str(write_tiny_llama(folder / "llama", context=2048)),
+    }
+    settings = {
+        "extends": "small",
+        "models": models,
+        "model": NETWORK,
+        "training": TRAINING,
+        "codebook": {"min_count": 0},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder
 
@@ -48,7 +57,9 @@ def cache(home: Path) -> pytest.MonkeyPatch:
 
 def verb(home: Path, *args: object) -> dict:
     """What a verb reports."""
-    result = CliRunner().invoke(app, ["--config", str(home / "config.yaml"), "--device", "cpu", *map(str, args), "--json"])
+    result = CliRunner().invoke(
+        app, ["--config", str(home / "config.yaml"), "--device", "cpu", *map(str, args), "--json"]
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     return json.loads(result.stdout)
 
@@ -75,7 +86,9 @@ def test_global_words_keep_the_space_between_their_pieces(checkpoint: Path, home
     llm = load_llm(str(home / "llama"), device="cpu")
     words = Codebook.load(checkpoint / "global")
     assert {entry.order for entry in words.entries} > {1}
-    assert all("▁" not in entry.word and llm.decode(entry.ids).strip() == entry.word for entry in words.entries)
+    assert all(
+        "▁" not in entry.word and llm.decode(entry.ids).strip() == entry.word for entry in words.entries
+    )
 
 
 def test_words_classes_and_holes(checkpoint: Path, home: Path, samples: Path, tmp_path: Path) -> None:
@@ -83,5 +96,7 @@ def test_words_classes_and_holes(checkpoint: Path, home: Path, samples: Path, tm
     assert len(record["words"]) == 5
     answer = verb(home, "fewshot-classify", samples, "--episodes", 3, "--checkpoint", checkpoint)
     assert (answer["n"], answer["stack"]["llm"]) == (3, str(home / "llama"))
-    verb(home, "inpaint", samples / "hat" / "straw.jpg", "--checkpoint", checkpoint, "-o", tmp_path / "hat.png")
+    verb(
+        home, "inpaint", samples / "hat" / "straw.jpg", "--checkpoint", checkpoint, "-o", tmp_path / "hat.png"
+    )
     assert (tmp_path / "hat.png").is_file()

@@ -23,7 +23,7 @@ def no_llm(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> NoReturn:
         raise AssertionError("an LLM was loaded")
 
-    monkeypatch.setattr("v2l.tasks.stack.LLMChoice.load", refuse)
+    monkeypatch.setattr("v2l.pipeline.pipeline.LLMChoice.load", refuse)
 
 
 @pytest.mark.embedded
@@ -38,9 +38,15 @@ def test_the_text_alone_is_printed(run: Run, no_llm: None, samples: Path) -> Non
 
 @pytest.mark.embedded
 def test_to_classify_the_labels_are_named(run: Run, no_llm: None, samples: Path) -> None:
-    record = json.loads(run("prompt", samples / "hat" / "straw.jpg", "--task", "classify", "--support", samples, "--json").stdout)
+    record = json.loads(
+        run(
+            "prompt", samples / "hat" / "straw.jpg", "--task", "classify", "--support", samples, "--json"
+        ).stdout
+    )
     assert "'dress' or 'hat' or 'pants' or 'shoes'" in record["prompt"]
-    assert [shot["label"] for shot in record["support"]] != sorted(shot["label"] for shot in record["support"])
+    assert [shot["label"] for shot in record["support"]] != sorted(
+        shot["label"] for shot in record["support"]
+    )
     assert "answer" not in record
 
 

@@ -67,7 +67,9 @@ def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_p
 
 
 @pytest.mark.embedded
-def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(run: Run, small: Path, tmp_path: Path, samples: Path) -> None:
+def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
+    run: Run, small: Path, tmp_path: Path, samples: Path
+) -> None:
     out = tmp_path / "sharp.png"
     asked = (
         "deblur",
@@ -90,7 +92,17 @@ def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(run: Run, 
 
 @pytest.mark.embedded
 def test_evaluation_prints_both_the_llm_and_the_vote(run: Run, samples: Path, tmp_path: Path) -> None:
-    asked = ("evaluate", "restoration", samples / "hat", "--limit", 2, "--windows", 1, "--tasks", "inpaint,deblur")
+    asked = (
+        "evaluate",
+        "restoration",
+        samples / "hat",
+        "--limit",
+        2,
+        "--windows",
+        1,
+        "--tasks",
+        "inpaint,deblur",
+    )
     report = json.loads(run(*asked, "--log", tmp_path / "log.jsonl", "--json").stdout)
     assert report["protocol"] == "paper"
     assert report["n"] == 2
@@ -101,10 +113,27 @@ def test_evaluation_prints_both_the_llm_and_the_vote(run: Run, samples: Path, tm
 
 @pytest.mark.embedded
 def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: Path) -> None:
-    asked = ("evaluate", "restoration", samples / "hat", "--protocol", "official", "--limit", 1, "--windows", 1, "--tasks", "unshift")
+    asked = (
+        "evaluate",
+        "restoration",
+        samples / "hat",
+        "--protocol",
+        "official",
+        "--limit",
+        1,
+        "--windows",
+        1,
+        "--tasks",
+        "unshift",
+    )
     report = json.loads(run(*asked, "--json").stdout)
     asking = report["settings"]["scenes"]["asking"]
-    assert (report["protocol"], asking["prompt"], asking["n_before"], asking["palette"]) == ("official", "official", 0, 0)
+    assert (report["protocol"], asking["prompt"], asking["n_before"], asking["num_candidates"]) == (
+        "official",
+        "official",
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,12 +156,14 @@ def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: P
     ],
     ids=str,
 )
-def test_what_cannot_be_restored_is_one_line(stack_loaded_once: None, args: tuple[object, ...], part: str, small: Path) -> None:
+def test_what_cannot_be_restored_is_one_line(
+    pipeline_loaded_once: None, args: tuple[object, ...], part: str, small: Path
+) -> None:
     verb, *rest = args
     assert part in refused(verb, small, *rest)
 
 
-def test_a_tiny_picture_cannot_be_deblurred(stack_loaded_once: None, tmp_path: Path) -> None:
+def test_a_tiny_picture_cannot_be_deblurred(pipeline_loaded_once: None, tmp_path: Path) -> None:
     save_image(torch.rand(3, 8, 8), tmp_path / "tiny.png")
     assert "a larger image" in refused("deblur", tmp_path / "tiny.png")
 
@@ -157,10 +188,16 @@ def test_a_photograph_is_no_mask(samples: Path, small: Path, tmp_path: Path) -> 
     ],
     ids=str,
 )
-def test_what_cannot_be_measured_is_one_line(args: tuple[object, ...], part: str, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_measured_is_one_line(
+    args: tuple[object, ...], part: str, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(samples.parents[1])
     assert part in refused("evaluate", "restoration", "data/samples", *args)
 
 
-def test_blind_evaluation_without_examples_says_what_to_type(stack_loaded_once: None, samples: Path) -> None:
-    assert "--examples FOLDER" in refused("evaluate", "restoration", samples, "--protocol", "blind", "--limit", 2)
+def test_blind_evaluation_without_examples_says_what_to_type(
+    pipeline_loaded_once: None, samples: Path
+) -> None:
+    assert "--examples FOLDER" in refused(
+        "evaluate", "restoration", samples, "--protocol", "blind", "--limit", 2
+    )

@@ -12,7 +12,7 @@ import torch
 from typer.testing import Result
 
 from v2l.images import save_image
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 Run = Callable[..., Result]
 
@@ -24,7 +24,9 @@ training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, percept
 
 
 @pytest.mark.embedded
-def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_writes_a_checkpoint_and_goes_on(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
     (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
     (photographs := tmp_path / "photographs").mkdir()
@@ -34,9 +36,23 @@ def test_training_writes_a_checkpoint_and_goes_on(run: Run, samples: Path, tmp_p
     save_image(torch.rand(3, 20, 40), tmp_path / "small.png")
     (tmp_path / "list.csv").write_text("path\nsmall.png\n", encoding="utf-8")
     places = (photographs, tmp_path / "list.csv")
-    command = ("train", *places, "--config", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--steps", 3, "--json")
+    command = (
+        "train",
+        *places,
+        "--config",
+        tmp_path / "tiny.yaml",
+        "-o",
+        tmp_path / "run",
+        "--steps",
+        3,
+        "--json",
+    )
     planned = json.loads(run(*command, "--plan").stdout)
-    assert (planned["images"], planned["steps"], [phase["steps"] for phase in planned["phases"]]) == (6, 3, [1, 2])
+    assert (planned["images"], planned["steps"], [phase["steps"] for phase in planned["phases"]]) == (
+        6,
+        3,
+        [1, 2],
+    )
     assert not (tmp_path / "run").exists()
     first = json.loads(run(*command).stdout)
     weights = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()

@@ -19,15 +19,22 @@ Run = Callable[..., Result]
 @pytest.mark.embedded
 def test_json_has_words_and_the_grid_of_every_image(run: Run, samples: Path) -> None:
     images = [samples / "shoes" / "boots.jpg", samples / "hat" / "straw.jpg"]
-    records = [json.loads(line) for line in run("words", *images, "--json", "--local", "--count", 5).stdout.splitlines()]
+    records = [
+        json.loads(line)
+        for line in run("words", *images, "--json", "--local", "--count", 5).stdout.splitlines()
+    ]
     assert [record["image"] for record in records] == [str(image) for image in images]
     for record in records:
         scores = [word["score"] for word in record["words"]]
         assert len(scores) == 5
         assert scores == sorted(scores, reverse=True)
-        assert all(-1 <= score <= 1.001 and word["ids"] for score, word in zip(scores, record["words"], strict=True))
+        assert all(
+            -1 <= score <= 1.001 and word["ids"] for score, word in zip(scores, record["words"], strict=True)
+        )
         assert len(record["local_ids"]) == len(record["local_ids"][0]) == 16
-        assert {"encoder", "encoder_fingerprint", "llm", "llm_fingerprint", "checkpoint"} <= record["stack"].keys()
+        assert {"encoder", "encoder_fingerprint", "llm", "llm_fingerprint", "checkpoint"} <= record[
+            "stack"
+        ].keys()
 
 
 @pytest.mark.embedded
@@ -38,7 +45,9 @@ def test_the_words_name_what_is_there(run: Run, samples: Path) -> None:
 
 
 @pytest.mark.embedded
-def test_bad_files_of_a_folder_are_skipped_counted_and_listed(run: Run, samples: Path, tmp_path: Path) -> None:
+def test_bad_files_of_a_folder_are_skipped_counted_and_listed(
+    run: Run, samples: Path, tmp_path: Path
+) -> None:
     shutil.copy(samples / "hat" / "plaid.jpg", tmp_path)
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "half.jpg").write_bytes((samples / "hat" / "straw.jpg").read_bytes()[:2000])

@@ -10,10 +10,10 @@ from tiny_encoder import tiny_encoder
 from tiny_llm import tiny_llm
 
 from v2l.codebook.build import CodebookBuilder
-from v2l.codebook.shards import silent
 from v2l.config import CodebookConfig
 from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM
+from v2l.shards import silent
 from v2l.sources import find_images
 
 TEMPLATES = ("a photo of a {}", "the {}")
@@ -41,7 +41,11 @@ def photographs(samples: Path) -> list[Path]:
 def builder(encoder: JointEncoder, llm: FrozenLLM, tmp_path: Path) -> Callable[..., CodebookBuilder]:
     """Settings, folder of finished parts, and listener ──► a builder of the tiny models."""
 
-    def make(work: str = "work", progress: Callable[[str, int, int], None] = silent, **settings: object) -> CodebookBuilder:
-        return CodebookBuilder(encoder, llm, CodebookConfig(**{"templates": TEMPLATES, **settings}), tmp_path / work, progress)
+    def make(
+        work: str = "work", progress: Callable[[str, int, int], None] = silent, **settings: object
+    ) -> CodebookBuilder:
+        return CodebookBuilder(
+            encoder, llm, CodebookConfig(**{"templates": TEMPLATES, **settings}), tmp_path / work, progress
+        )
 
     return make

@@ -17,15 +17,21 @@ from tiny_llm import tiny_llm
 
 from v2l.codebook import build as build_module
 from v2l.codebook.build import CodebookBuilder
-from v2l.codebook.shards import Shards, silent
 from v2l.config import CodebookConfig
+from v2l.shards import Shards, silent
 from v2l.sources import find_images
 
-POINTS = (("encoding images", 10), ("expanding to 3-grams", 1), ("embedding words", 50))  # step, items done at least
+POINTS = (
+    ("encoding images", 10),
+    ("expanding to 3-grams", 1),
+    ("embedding words", 50),
+)  # step, items done at least
 
 samples, folder = map(Path, sys.argv[1:])
 torch.set_num_threads(1)  # a fork has no other threads
-build_module.Shards = lambda place, step, progress, size, world: Shards(place, step, progress, min(size, 10 if "images" in step else 40))
+build_module.Shards = lambda place, step, progress, size, world: Shards(
+    place, step, progress, min(size, 10 if "images" in step else 40)
+)
 encoder, llm, photographs = tiny_encoder(folder / "clip"), tiny_llm(), find_images(samples)
 
 
@@ -45,11 +51,16 @@ def die_at(point: tuple[str, int]) -> Callable[[str, int, int], None]:
 for point in POINTS:
     child = os.fork()
     if child == 0:
-        torch.set_num_threads(1)  # torch renews its thread pool at its first use after a fork, and two readers at once would race for it
+        torch.set_num_threads(
+            1
+        )  # torch renews its thread pool at its first use after a fork, and two readers at once would race for it
         build("killed", die_at(point))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     parts = len(list((folder / "killed-work").glob("*.safetensors")))
-    print(f"signal {os.waitstatus_to_exitcode(status)}, {parts} parts, target {(folder / 'killed').exists()}", flush=True)
+    print(
+        f"signal {os.waitstatus_to_exitcode(status)}, {parts} parts, target {(folder / 'killed').exists()}",
+        flush=True,
+    )
 build("killed")
 build("whole")

@@ -26,13 +26,17 @@ def of_order(grams: list[Gram], order: int) -> set[tuple[int, ...]]:
     return {gram.ids for gram in grams if gram.order == order}
 
 
-def test_more_continuations_make_more_ngrams_and_the_greedy_ones_stay(builder: Make, vocabulary: Vocabulary, llm: FrozenLLM) -> None:
+def test_more_continuations_make_more_ngrams_and_the_greedy_ones_stay(
+    builder: Make, vocabulary: Vocabulary, llm: FrozenLLM
+) -> None:
     one, _ = builder(max_order=2).candidates(vocabulary)
     three, _ = builder(max_order=2, continuations=3).candidates(vocabulary)
     assert of_order(one, 2) < of_order(three, 2)
     words = [gram for gram in one if gram.order == 1]
     likeliest = llm.next_tokens([opening_prompt(gram, "a photo of {}") for gram in words], 3)
-    assert of_order(three, 2) <= {(*gram.ids, token_id) for gram, ids in zip(words, likeliest, strict=True) for token_id in ids}
+    assert of_order(three, 2) <= {
+        (*gram.ids, token_id) for gram, ids in zip(words, likeliest, strict=True) for token_id in ids
+    }
 
 
 def test_every_opening_has_its_own_continuations(builder: Make, vocabulary: Vocabulary) -> None:
@@ -44,7 +48,9 @@ def test_every_opening_has_its_own_continuations(builder: Make, vocabulary: Voca
     assert of_order(together, 2) <= of_order(apart[0], 2) | of_order(apart[1], 2)
 
 
-def test_without_words_only_all_text_is_a_candidate(builder: Make, vocabulary: Vocabulary, encoder: JointEncoder) -> None:
+def test_without_words_only_all_text_is_a_candidate(
+    builder: Make, vocabulary: Vocabulary, encoder: JointEncoder
+) -> None:
     words, lost = builder().candidates(vocabulary)
     texts, lost_texts = builder(words_only=False).candidates(vocabulary)
     assert lost["fragment"] == len(vocabulary.fragments) > 0 == lost_texts["fragment"]
@@ -69,7 +75,9 @@ def test_a_word_that_the_llm_goes_on_with_stays_if_the_encoder_knows_it_whole(bu
     assert make._unfinished(grams, [(apart,), (apart,)]) == []
 
 
-def test_other_weights_of_one_name_and_tokenizer_use_no_old_part(builder: Make, vocabulary: Vocabulary, llm: FrozenLLM) -> None:
+def test_other_weights_of_one_name_and_tokenizer_use_no_old_part(
+    builder: Make, vocabulary: Vocabulary, llm: FrozenLLM
+) -> None:
     tokenizer = byte_level_tokenizer()
     other = FrozenLLM(tiny_model(len(tokenizer), tokenizer.eos_token_id, seed=3), tokenizer, llm.name)
     assert other.fingerprint == llm.fingerprint

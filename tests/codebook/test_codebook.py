@@ -28,7 +28,9 @@ def of_words(words: list[str], embeddings: Tensor) -> Codebook:
 
 
 def queries(count: int, dim: int = 16, seed: int = 9) -> Tensor:
-    return functional.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    return functional.normalize(
+        torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=-1
+    )
 
 
 def brute_force(codebook: Codebook, features: Tensor, count: int) -> list[list[int]]:
@@ -50,13 +52,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "codebook"
 
 
-@given(rows=st.integers(1, 30), images=st.integers(0, 20), chunk=st.integers(1, 7), seed=st.integers(0, 5), data=st.data())
+@given(
+    rows=st.integers(1, 30),
+    images=st.integers(0, 20),
+    chunk=st.integers(1, 7),
+    seed=st.integers(0, 5),
+    data=st.data(),
+)
 @settings(max_examples=40, deadline=None)
-def test_nearest_in_chunks_equals_brute_force(rows: int, images: int, chunk: int, seed: int, data: st.DataObject) -> None:
+def test_nearest_in_chunks_equals_brute_force(
+    rows: int, images: int, chunk: int, seed: int, data: st.DataObject
+) -> None:
     count = data.draw(st.integers(1, rows))
     generator = torch.Generator().manual_seed(seed)
     # whole numbers: sums are exact in any order, and ties are many
-    embeddings, features = (torch.randint(-1, 2, (size, 4), generator=generator).float() for size in (rows, images))
+    embeddings, features = (
+        torch.randint(-1, 2, (size, 4), generator=generator).float() for size in (rows, images)
+    )
     codebook = of_words([f"w{row}" for row in range(rows)], embeddings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codebook_module, "CHUNK_BYTES", 4 * rows * chunk)
@@ -102,7 +114,10 @@ def test_case_marks_and_plural_are_one_family(one: str, other: str) -> None:
     assert family(one) == family(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("dog", "dogma"), ("bus", "bu"), ("gas", "ga"), ("glass", "glas"), ("is", "i"), ("犬", "猫")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("dog", "dogma"), ("bus", "bu"), ("gas", "ga"), ("glass", "glas"), ("is", "i"), ("犬", "猫")],
+)
 def test_other_words_are_other_families(one: str, other: str) -> None:
     assert family(one) != family(other)
 
@@ -151,7 +166,9 @@ def test_what_was_saved_is_loaded(dtype: torch.dtype, tmp_path: Path) -> None:
         Entry("a\u2028b", (1,)),
         Entry("a\u0085b", (2,)),
     )
-    codebook = Codebook(entries, queries(5).to(dtype), SOURCE, {"dropped": {"byte": 3}, "templates": ["a {}"]})
+    codebook = Codebook(
+        entries, queries(5).to(dtype), SOURCE, {"dropped": {"byte": 3}, "templates": ["a {}"]}
+    )
     codebook.save(tmp_path / "codebook")
     loaded = Codebook.load(tmp_path / "codebook")
     assert (loaded.entries, loaded.source, loaded.facts) == (entries, SOURCE, codebook.facts)
@@ -168,7 +185,13 @@ def test_saving_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None
 
 def test_its_words_can_be_read_by_people(folder: Path) -> None:
     lines = (folder / "entries.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(lines[2]) == {"word": "word2", "ids": [102, 103, 104], "order": 3, "count": 0, "aliases": []}
+    assert json.loads(lines[2]) == {
+        "word": "word2",
+        "ids": [102, 103, 104],
+        "order": 3,
+        "count": 0,
+        "aliases": [],
+    }
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "entries.jsonl", "embeddings.safetensors"])
@@ -229,7 +252,10 @@ def test_token_ids_are_the_single_ids_of_the_rows() -> None:
 
 
 def test_ngrams_have_no_single_token_ids() -> None:
-    with pytest.raises(V2LError, match="a local codebook needs single tokens, and this one has n-grams; allowed: the codebook named local"):
+    with pytest.raises(
+        V2LError,
+        match="a local codebook needs single tokens, and this one has n-grams; allowed: the codebook named local",
+    ):
         tiny_codebook(orders=2).token_ids.tolist()
 
 
@@ -240,16 +266,21 @@ def test_a_row_is_found_by_its_token_and_its_aliases() -> None:
 
 def test_reading_a_codebook_needs_no_llm(folder: Path) -> None:
     program = (
-        f"import sys; from v2l.codebook.codebook import Codebook; Codebook.load({str(folder)!r}); sys.exit('transformers' in sys.modules)"
+        f"import sys; from v2l.codebook.codebook import Codebook; Codebook.load({str(folder)!r}); "
+        "sys.exit('transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("count", [1, 4, 40])
 @pytest.mark.parametrize("size", [1, 7, 16384])
-def test_nearest_does_not_depend_on_how_many_rows_are_compared_at_once(size: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_does_not_depend_on_how_many_rows_are_compared_at_once(
+    size: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = tiny_codebook()
-    doubled = replace(book, embeddings=torch.cat([book.embeddings[:20], book.embeddings[:20]]))  # every score comes twice
+    doubled = replace(
+        book, embeddings=torch.cat([book.embeddings[:20], book.embeddings[:20]])
+    )  # every score comes twice
     order = (queries(9) @ doubled.embeddings.T).sort(dim=-1, descending=True, stable=True)
     monkeypatch.setattr("v2l.codebook.codebook.ROWS", size)
     scores, rows = doubled.nearest(queries(9), count)
@@ -265,7 +296,9 @@ def test_loading_leaves_the_collection_of_garbage_as_it_was(folder: Path) -> Non
 
 def test_merged_codebooks_keep_the_first_of_equal_ids() -> None:
     one, other = tiny_codebook(6).select([0, 1, 2]), tiny_codebook(6).select([5, 2, 1])
-    changed = replace(other, entries=(other.entries[0], replace(other.entries[1], word="another"), other.entries[2]))
+    changed = replace(
+        other, entries=(other.entries[0], replace(other.entries[1], word="another"), other.entries[2])
+    )
     merged = one.merge(changed)
     assert merged.words == ("word0", "word1", "word2", "word5")
     assert torch.equal(merged.embeddings, tiny_codebook(6).embeddings[[0, 1, 2, 5]])
@@ -277,6 +310,10 @@ def test_codebooks_of_different_models_are_not_merged(kind: str) -> None:
     book = tiny_codebook(3)
     moved = replace(book, source=replace(book.source, **{kind: "moved"}))
     assert len(book.merge(moved)) == 3, "a name is no model"
-    other = replace(book, source=replace(book.source, **{kind: "other", f"{kind}_fingerprint": "0123456789abcdef"}))
-    with pytest.raises(V2LError, match=rf"one codebook is of the {kind} .*, the other of other \(0123456789ab…\)"):
+    other = replace(
+        book, source=replace(book.source, **{kind: "other", f"{kind}_fingerprint": "0123456789abcdef"})
+    )
+    with pytest.raises(
+        V2LError, match=rf"one codebook is of the {kind} .*, the other of other \(0123456789ab…\)"
+    ):
         book.merge(other)

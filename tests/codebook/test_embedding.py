@@ -8,16 +8,21 @@ import pytest
 import torch
 
 from v2l.codebook.embedding import WordEmbedder, embed_words
-from v2l.codebook.shards import Shards
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
+from v2l.shards import Shards
 
 WORDS = ["hat", "red dress", "shoes", "{}", "犬", "a", "100%"]
 TEMPLATES = ["a photo of a {}", "the {}", "{}."]
 
 
 def plain_mean(encoder: JointEncoder) -> torch.Tensor:
-    return torch.stack([encoder.encode_texts([template.format(word) for template in TEMPLATES]).mean(dim=0) for word in WORDS])
+    return torch.stack(
+        [
+            encoder.encode_texts([template.format(word) for template in TEMPLATES]).mean(dim=0)
+            for word in WORDS
+        ]
+    )
 
 
 def test_it_is_the_mean_over_templates_renormalised(encoder: JointEncoder) -> None:
@@ -49,7 +54,12 @@ def test_equal_words_are_embedded_once(encoder: JointEncoder, tmp_path: Path) ->
     told: list[tuple[str, int, int]] = []
     shards = Shards(tmp_path, "words", lambda *event: told.append(event), size=2)
     vectors = embed_words(WordEmbedder(encoder, TEMPLATES), ["hat", "shoes", "hat", "a", "shoes"], shards)
-    torch.testing.assert_close(vectors, WordEmbedder(encoder, TEMPLATES).embed(["hat", "shoes", "hat", "a", "shoes"]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        vectors,
+        WordEmbedder(encoder, TEMPLATES).embed(["hat", "shoes", "hat", "a", "shoes"]),
+        atol=1e-5,
+        rtol=0,
+    )
     assert told == [("words", 2, 3), ("words", 3, 3)]
 
 
@@ -60,12 +70,18 @@ def test_it_can_be_rounded_to_half_precision(encoder: JointEncoder, tmp_path: Pa
 
 
 def test_one_template_is_the_encoders_own_vector(encoder: JointEncoder) -> None:
-    torch.testing.assert_close(WordEmbedder(encoder, ["{}"]).embed(WORDS), encoder.encode_texts(WORDS), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        WordEmbedder(encoder, ["{}"]).embed(WORDS), encoder.encode_texts(WORDS), atol=1e-5, rtol=0
+    )
 
 
 def test_other_templates_and_another_length_find_no_old_parts(encoder: JointEncoder, tmp_path: Path) -> None:
     shards = Shards(tmp_path, "words")
-    embedders = [WordEmbedder(encoder, TEMPLATES[:2]), WordEmbedder(encoder, TEMPLATES[1:]), WordEmbedder(encoder, TEMPLATES[:2], False)]
+    embedders = [
+        WordEmbedder(encoder, TEMPLATES[:2]),
+        WordEmbedder(encoder, TEMPLATES[1:]),
+        WordEmbedder(encoder, TEMPLATES[:2], False),
+    ]
     one, other, plain = (embed_words(embedder, WORDS, shards) for embedder in embedders)
     assert (one - other).abs().max() > 1e-3
     assert (one - plain).abs().max() > 1e-3

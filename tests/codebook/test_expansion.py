@@ -17,7 +17,10 @@ OPENING = "a photo of {}"
 
 def all_grams(llm: FrozenLLM, encoder: JointEncoder) -> list[Gram]:
     vocabulary = read_vocabulary(llm, encoder.tokenize_texts)
-    return [Gram((token_id,), surface) for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True)]
+    return [
+        Gram((token_id,), surface)
+        for token_id, surface in zip(vocabulary.ids, vocabulary.surfaces, strict=True)
+    ]
 
 
 def greedy(llm: FrozenLLM, prompt: Prompt) -> int:
@@ -27,7 +30,9 @@ def greedy(llm: FrozenLLM, prompt: Prompt) -> int:
 
 
 @pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
-def test_expansion_in_batches_equals_greedy_decoding_one_by_one(sentence: bool, encoder: JointEncoder) -> None:
+def test_expansion_in_batches_equals_greedy_decoding_one_by_one(
+    sentence: bool, encoder: JointEncoder
+) -> None:
     llm = tiny_llm(sentence=sentence)
     grams = all_grams(llm, encoder)
     for _ in range(2):  # to bigrams, to trigrams
@@ -60,7 +65,10 @@ def test_continuations_that_are_no_words_are_counted(llm: FrozenLLM) -> None:
     (hat,) = llm.encode_pieces(" hat")
     (newline,) = llm.encode_pieces("\n")
     end = llm.tokenizer.eos_token_id
-    assert expand([Gram((hat,), " hat")] * 2, llm, [[newline, end], [hat]]) == ([Gram((hat, hat), " hat hat")], 2)
+    assert expand([Gram((hat,), " hat")] * 2, llm, [[newline, end], [hat]]) == (
+        [Gram((hat, hat), " hat hat")],
+        2,
+    )
 
 
 def test_a_gram_has_as_many_longer_ones_as_it_has_continuations(llm: FrozenLLM) -> None:
@@ -74,7 +82,10 @@ def test_punctuation_follows_when_not_only_words_are_wanted(llm: FrozenLLM) -> N
     hat, comma, newline = (llm.encode_pieces(text)[0] for text in (" hat", ",", "\n"))
     continuations = [[comma, newline, llm.tokenizer.eos_token_id]]
     assert expand([Gram((hat,), " hat")], llm, continuations) == ([], 3)
-    assert expand([Gram((hat,), " hat")], llm, continuations, words_only=False) == ([Gram((hat, comma), " hat,")], 2)
+    assert expand([Gram((hat,), " hat")], llm, continuations, words_only=False) == (
+        [Gram((hat, comma), " hat,")],
+        2,
+    )
 
 
 def test_every_gram_has_one_continuation(llm: FrozenLLM) -> None:
@@ -92,14 +103,18 @@ def test_letters_digits_and_the_marks_inside_words_make_a_longer_word(surface: s
     assert is_word_like(surface)
 
 
-@pytest.mark.parametrize("surface", ["", " ", "\n", "truck\n", ".", ",", " (", "-", "'", "a.b", "\ufffd", "two words?"])
+@pytest.mark.parametrize(
+    "surface", ["", " ", "\n", "truck\n", ".", ",", " (", "-", "'", "a.b", "\ufffd", "two words?"]
+)
 def test_punctuation_newlines_and_bytes_make_no_longer_word(surface: str) -> None:
     assert not is_word_like(surface)
 
 
 @pytest.mark.parametrize("opening", [OPENING, "the {}", "{}"])
 @pytest.mark.parametrize("sentence", [False, True], ids=["byte-level", "sentencepiece"])
-def test_the_prompt_reads_the_opening_and_the_gram(sentence: bool, opening: str, encoder: JointEncoder) -> None:
+def test_the_prompt_reads_the_opening_and_the_gram(
+    sentence: bool, opening: str, encoder: JointEncoder
+) -> None:
     llm = tiny_llm(sentence=sentence)
     for gram in all_grams(llm, encoder):
         text = llm.decode(llm.encode_pieces(opening_prompt(gram, opening)))
@@ -107,7 +122,10 @@ def test_the_prompt_reads_the_opening_and_the_gram(sentence: bool, opening: str,
 
 
 @pytest.mark.parametrize(
-    ("surface", "ids", "expected"), [(" fabric that", (1, 2), True), (" glass of water", (1, 2, 3), False), (" of", (1,), False)]
+    ("surface", "ids", "expected"),
+    [(" fabric that", (1, 2), True), (" glass of water", (1, 2, 3), False), (" of", (1,), False)],
 )
-def test_an_ngram_dangles_when_it_ends_in_a_word_that_asks_for_another(surface: str, ids: tuple[int, ...], expected: bool) -> None:
+def test_an_ngram_dangles_when_it_ends_in_a_word_that_asks_for_another(
+    surface: str, ids: tuple[int, ...], expected: bool
+) -> None:
     assert dangles(Gram(ids, surface)) is expected

@@ -14,12 +14,19 @@ from torch.nn import functional
 
 from v2l.codebook import filtering
 from v2l.codebook.codebook import Codebook, Entry, Source
-from v2l.codebook.filtering import Rule, count_top_candidates, count_votes, encode_files, filter_candidates, image_features
-from v2l.codebook.shards import Shards
+from v2l.codebook.filtering import (
+    Rule,
+    count_top_candidates,
+    count_votes,
+    encode_files,
+    filter_candidates,
+    image_features,
+)
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.images import load_image, save_image
 from v2l.processes import World
+from v2l.shards import Shards
 from v2l.sources import find_images
 
 
@@ -42,13 +49,19 @@ def folder(tmp_path: Path) -> Path:
 def test_counts_are_those_of_a_plain_sort_and_add_up(images: int, candidates: int, seed: int) -> None:
     features, words = unit(images, 8, seed), unit(candidates, 8, seed + 100)
     counts = count_top_candidates(features, words)
-    votes = Counter(row for scores in (features @ words.T).tolist() for row in sorted(range(candidates), key=lambda row: -scores[row])[:5])
+    votes = Counter(
+        row
+        for scores in (features @ words.T).tolist()
+        for row in sorted(range(candidates), key=lambda row: -scores[row])[:5]
+    )
     assert counts.tolist() == [votes[row] for row in range(candidates)]
     assert counts.sum() == images * min(5, candidates)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50, 512])
-def test_counts_do_not_depend_on_how_many_images_are_counted_at_once(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_do_not_depend_on_how_many_images_are_counted_at_once(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features, words = unit(50, 8, 0), unit(20, 8, 1)
     expected = count_top_candidates(features, words)
     monkeypatch.setattr(filtering, "CHUNK", chunk)
@@ -68,7 +81,9 @@ def test_features_are_those_of_the_images_and_the_rest_is_listed(folder: Path, e
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-def test_features_do_not_depend_on_the_batch(batch: int, folder: Path, encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_do_not_depend_on_the_batch(
+    batch: int, folder: Path, encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = sorted(folder.glob("*.png"))
     expected, _ = image_features(encoder, paths, Shards(folder / "whole", "images"))
     monkeypatch.setattr(filtering, "BATCH", batch)
@@ -86,22 +101,32 @@ def test_a_file_that_is_replaced_is_read_again(folder: Path, encoder: JointEncod
 
 
 def test_a_file_that_is_gone_is_listed(folder: Path, encoder: JointEncoder) -> None:
-    features, unreadable = image_features(encoder, [folder / "a.png", folder / "gone.png"], Shards(folder / "work", "images"))
+    features, unreadable = image_features(
+        encoder, [folder / "a.png", folder / "gone.png"], Shards(folder / "work", "images")
+    )
     assert len(features) == 1
     assert unreadable == [folder / "gone.png"]
 
 
 @pytest.mark.parametrize("names", [[], ["b.png"], ["b.png", "d.png", "gone.png"]])
 def test_not_one_readable_image_is_refused(names: list[str], folder: Path, encoder: JointEncoder) -> None:
-    with pytest.raises(V2LError, match=f"^none of {len(names)} files is a readable image(; the first: .*b.png is no image.*)?; allowed: "):
+    with pytest.raises(
+        V2LError,
+        match=f"^none of {len(names)} files is a readable image(; the first: .*b.png is no image.*)?; allowed: ",
+    ):
         image_features(encoder, [folder / name for name in names], Shards(folder / "work", "images"))
 
 
 def test_an_encoder_without_numbers_is_refused_and_leaves_no_part(
     folder: Path, encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "encode_images", lambda images: torch.full((len(images), encoder.dim), torch.nan))
-    with pytest.raises(V2LError, match=r"gives NaN or infinity for .*a\.png or one of the 2 images after it; allowed: finite numbers"):
+    monkeypatch.setattr(
+        encoder, "encode_images", lambda images: torch.full((len(images), encoder.dim), torch.nan)
+    )
+    with pytest.raises(
+        V2LError,
+        match=r"gives NaN or infinity for .*a\.png or one of the 2 images after it; allowed: finite numbers",
+    ):
         image_features(encoder, sorted(folder.glob("*.png")), Shards(folder / "work", "images"))
     assert not (folder / "work").exists()
 
@@ -112,13 +137,17 @@ def test_images_in_a_shard_have_the_features_of_the_files(folder: Path, encoder:
         for path in paths:
             tar.add(path, arcname=path.name)
     members = find_images(folder / "shard.tar")
-    plain, packed = (image_features(encoder, files, Shards(folder / "work", "images")) for files in (paths, members))
+    plain, packed = (
+        image_features(encoder, files, Shards(folder / "work", "images")) for files in (paths, members)
+    )
     assert torch.equal(plain[0], packed[0])
     assert [file.name for file in plain[1]] == [file.name for file in packed[1]]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_votes_are_the_same_however_many_processes_count(processes: int, folder: Path, encoder: JointEncoder) -> None:
+def test_votes_are_the_same_however_many_processes_count(
+    processes: int, folder: Path, encoder: JointEncoder
+) -> None:
     parts = encode_files(encoder, sorted(folder.glob("*.png")), Shards(folder / "work", "images", size=1))
     words = unit(30, encoder.dim, 0)
     shares: list[torch.Tensor] = []
@@ -130,7 +159,9 @@ def test_votes_are_the_same_however_many_processes_count(processes: int, folder:
 
     for index in range(processes):
         count_votes(parts, words, Counting(index, processes))
-    features, _ = image_features(encoder, sorted(folder.glob("*.png")), Shards(folder / "work", "images", size=1))
+    features, _ = image_features(
+        encoder, sorted(folder.glob("*.png")), Shards(folder / "work", "images", size=1)
+    )
     assert torch.equal(sum(shares), count_top_candidates(features, words))
     assert sum(shares).sum() == 5 * 3, "files that are no images have no vote"
 
@@ -145,7 +176,10 @@ def test_a_rule_keeps_by_votes_by_number_and_by_share() -> None:
     assert Rule(4, keep_share=0.9).rows(counts).tolist() == [2, 4]
 
 
-@pytest.mark.parametrize(("text", "rule"), [("2000", Rule(1, 2000)), ("20%", Rule(1, keep_share=0.2)), ("0.5%", Rule(1, keep_share=0.005))])
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("2000", Rule(1, 2000)), ("20%", Rule(1, keep_share=0.2)), ("0.5%", Rule(1, keep_share=0.005))],
+)
 def test_a_limit_is_typed_as_number_or_share(text: str, rule: Rule) -> None:
     assert Rule.parse(1, text) == rule
 

@@ -93,9 +93,22 @@ def test_a_mark_is_no_word_though_it_reads_like_one() -> None:
 @pytest.mark.parametrize(
     ("piece", "reason"),
     [
-        *((piece, "unused") for piece in ("<unused7>", "[unused12]", "<|reserved_special_token_5|>", "<extra_id_9>", ">>UNUSED_105<<", "")),
+        *(
+            (piece, "unused")
+            for piece in (
+                "<unused7>",
+                "[unused12]",
+                "<|reserved_special_token_5|>",
+                "<extra_id_9>",
+                ">>UNUSED_105<<",
+                "",
+            )
+        ),
         *((piece, "byte") for piece in ("<0x41>", "<0xFF>")),
-        *((piece, None) for piece in ("unused", " reserved", "(control)", "<0x4>", "<extra>", "control7", "<b>")),
+        *(
+            (piece, None)
+            for piece in ("unused", " reserved", "(control)", "<0x4>", "<extra>", "control7", "<b>")
+        ),
     ],
 )
 def test_ids_for_later_use_and_single_bytes_are_known_by_their_pieces(piece: str, reason: str | None) -> None:
@@ -105,10 +118,17 @@ def test_ids_for_later_use_and_single_bytes_are_known_by_their_pieces(piece: str
 def test_a_sentencepiece_vocabulary_is_read_whole(llama: FrozenLLM, encoder: JointEncoder) -> None:
     vocabulary = read_vocabulary(llama, encoder.tokenize_texts)
     assert len(vocabulary) + sum(vocabulary.dropped.values()) == llama.vocabulary_size == 380
-    assert {reason: vocabulary.dropped[reason] for reason in ("byte", "unused", "control")} == {"byte": 256, "unused": 2, "control": 3}
+    assert {reason: vocabulary.dropped[reason] for reason in ("byte", "unused", "control")} == {
+        "byte": 256,
+        "unused": 2,
+        "control": 3,
+    }
     pieces = [llama.piece(token_id) for token_id in vocabulary.ids]
     assert not [piece for piece in pieces if piece.startswith(("<0x", "<unused", "[unused", "<s"))]
-    assert all(surface.startswith(" ") == piece.startswith("▁") for piece, surface in zip(pieces, vocabulary.surfaces, strict=True))
+    assert all(
+        surface.startswith(" ") == piece.startswith("▁")
+        for piece, surface in zip(pieces, vocabulary.surfaces, strict=True)
+    )
 
 
 def test_the_byte_of_a_letter_is_not_taken_for_the_letter(llama: FrozenLLM, encoder: JointEncoder) -> None:
@@ -138,7 +158,10 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_one_line(encoder: JointEnco
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens(["<pad>"])
     short = FrozenLLM(tiny_model(len(tokenizer) - 1, 0), tokenizer, "short")
-    with pytest.raises(V2LError, match=rf"^the tokenizer of 'short' has {len(tokenizer)} ids and the model knows {len(tokenizer) - 1};"):
+    with pytest.raises(
+        V2LError,
+        match=rf"^the tokenizer of 'short' has {len(tokenizer)} ids and the model knows {len(tokenizer) - 1};",
+    ):
         read_vocabulary(short, encoder.tokenize_texts)
 
 
@@ -157,7 +180,9 @@ def test_what_the_encoder_cannot_read_is_counted() -> None:
 
 
 @given(st.lists(st.text(alphabet="aA b\n\ufffd\x07犬", max_size=3), max_size=30), st.sets(st.integers(0, 29)))
-def test_every_id_is_a_word_an_alias_or_dropped_for_one_reason(surfaces: list[str], special: set[int]) -> None:
+def test_every_id_is_a_word_an_alias_or_dropped_for_one_reason(
+    surfaces: list[str], special: set[int]
+) -> None:
     vocabulary = read_vocabulary(Tokens(tuple(surfaces), frozenset(special)), read_lower)
     assert len(vocabulary) + sum(vocabulary.dropped.values()) == len(surfaces)
     named = Counter([*vocabulary.ids, *(alias for aliases in vocabulary.aliases for alias in aliases)])
@@ -203,7 +228,8 @@ def test_the_embedded_vocabulary_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("surface", "expected"), [("issance", True), ("Issance", True), (" dog", False), ("猫", False), ("7", False), (".", False)]
+    ("surface", "expected"),
+    [("issance", True), ("Issance", True), (" dog", False), ("猫", False), ("7", False), (".", False)],
 )
 def test_a_fragment_is_a_cased_letter_without_its_space(surface: str, expected: bool) -> None:
     assert is_fragment(surface) is expected

@@ -10,11 +10,11 @@ import torch
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder
-from v2l.codebook.shards import Shards
 from v2l.codebook.wordlist import codebook_of_words, export_csv, import_csv, read_words, token_ids
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM
+from v2l.shards import Shards
 
 ENTRIES = (
     Entry("dog", (3,), count=7, aliases=(8, 9)),
@@ -35,7 +35,11 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_words_are_read_without_outer_spaces(tmp_path: Path) -> None:
-    assert read_words(write(tmp_path / "a.txt", "\ufeffdog\n  fire truck \nDog\n")) == ["dog", "fire truck", "Dog"]
+    assert read_words(write(tmp_path / "a.txt", "\ufeffdog\n  fire truck \nDog\n")) == [
+        "dog",
+        "fire truck",
+        "Dog",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,9 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
             read_words(tmp_path / name)
 
 
-def test_own_words_have_the_ids_that_they_have_in_a_text(encoder: JointEncoder, llm: FrozenLLM, tmp_path: Path) -> None:
+def test_own_words_have_the_ids_that_they_have_in_a_text(
+    encoder: JointEncoder, llm: FrozenLLM, tmp_path: Path
+) -> None:
     embedder = WordEmbedder(encoder, ("a photo of a {}", "the {}"))
     words = codebook_of_words(["hat", "fire truck", "Hat", "shoe"], llm, embedder, Shards(tmp_path, "words"))
     assert words.words == ("hat", "fire truck", "shoe"), "the encoder reads Hat as hat"
@@ -71,7 +77,10 @@ def test_own_words_have_the_ids_that_they_have_in_a_text(encoder: JointEncoder, 
         assert entry.order == len(entry.ids)
     torch.testing.assert_close(words.embeddings.float(), embedder.embed(words.words), atol=1e-3, rtol=0)
     assert words.facts["dropped"] == {"read alike, or not at all, by the encoder": 1}
-    assert (words.source.llm_fingerprint, words.source.encoder_fingerprint) == (llm.fingerprint, encoder.fingerprint)
+    assert (words.source.llm_fingerprint, words.source.encoder_fingerprint) == (
+        llm.fingerprint,
+        encoder.fingerprint,
+    )
     words.save(tmp_path / "own")
     assert Codebook.load(tmp_path / "own").entries == words.entries
 
@@ -123,7 +132,10 @@ def test_lines_that_people_took_out_are_gone(book: Codebook, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("word,ids\ncat,77\n", r"line 2: 'cat' \(ids 77\) is not in the codebook; .*try: v2l codebook from-words"),
+        (
+            "word,ids\ncat,77\n",
+            r"line 2: 'cat' \(ids 77\) is not in the codebook; .*try: v2l codebook from-words",
+        ),
         ("word,ids\ncat,3\n", "line 2: ids 3 are 'dog', not 'cat'"),
         ("word,ids\ndog,3\ndog,3\n", r"line 3 repeats line 2 \('dog'\)"),
         ("word,count\ndog,3\n", "has no column named ids"),

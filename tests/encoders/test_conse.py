@@ -26,22 +26,34 @@ def conse() -> JointEncoder:
 @pytest.fixture(scope="module")
 def photographs(samples: Path) -> dict[str, list[Tensor]]:
     """Label ──► photographs, each as large as it is."""
-    return {label: [load_image(path) for path in find_images(samples / {"shoe": "shoes"}.get(label, label))] for label in LABELS}
+    return {
+        label: [load_image(path) for path in find_images(samples / {"shoe": "shoes"}.get(label, label))]
+        for label in LABELS
+    }
 
 
 @pytest.fixture(scope="module")
 def vectors(conse: JointEncoder, photographs: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {label: torch.cat([conse.encode_images(image[None]) for image in images]) for label, images in photographs.items()}
+    return {
+        label: torch.cat([conse.encode_images(image[None]) for image in images])
+        for label, images in photographs.items()
+    }
 
 
 def small_network(width: int = 4) -> nn.Module:
-    return nn.Sequential(OrderedDict(stem=nn.Conv2d(3, width, 3), norm=nn.BatchNorm2d(width), head=nn.Linear(width, 2)))
+    return nn.Sequential(
+        OrderedDict(stem=nn.Conv2d(3, width, 3), norm=nn.BatchNorm2d(width), head=nn.Linear(width, 2))
+    )
 
 
 def saved_with_other_names(network: nn.Module, path: Path) -> Path:
     """The same tensors in the same order, as another package calls them."""
     torch.save(
-        OrderedDict((f"block.{place}.{name.rsplit('.', 1)[-1]}", t) for place, (name, t) in enumerate(network.state_dict().items())), path
+        OrderedDict(
+            (f"block.{place}.{name.rsplit('.', 1)[-1]}", t)
+            for place, (name, t) in enumerate(network.state_dict().items())
+        ),
+        path,
     )
     return path
 
@@ -52,8 +64,12 @@ def test_weights_are_paired_by_their_place(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, target.state_dict()[name]) for name, tensor in source.state_dict().items())
 
 
-@pytest.mark.parametrize("other", [small_network(width=5), small_network()[:2], nn.Sequential(small_network(), nn.Linear(2, 2))])
-def test_weights_of_another_architecture_are_refused_and_change_nothing(other: nn.Module, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "other", [small_network(width=5), small_network()[:2], nn.Sequential(small_network(), nn.Linear(2, 2))]
+)
+def test_weights_of_another_architecture_are_refused_and_change_nothing(
+    other: nn.Module, tmp_path: Path
+) -> None:
     target = small_network()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     with pytest.raises(V2LError, match=r"^weights\.pth is not of the architecture Sequential"):
@@ -63,8 +79,12 @@ def test_weights_of_another_architecture_are_refused_and_change_nothing(other: n
 
 def test_tensors_of_one_shape_with_other_parts_of_a_name_are_refused(tmp_path: Path) -> None:
     target = small_network()
-    swapped = OrderedDict((name.replace("running_mean", "running_var"), tensor) for name, tensor in target.state_dict().items())
-    renamed = OrderedDict((f"{place}.{name.rsplit('.', 1)[-1]}", tensor) for place, (name, tensor) in enumerate(swapped.items()))
+    swapped = OrderedDict(
+        (name.replace("running_mean", "running_var"), tensor) for name, tensor in target.state_dict().items()
+    )
+    renamed = OrderedDict(
+        (f"{place}.{name.rsplit('.', 1)[-1]}", tensor) for place, (name, tensor) in enumerate(swapped.items())
+    )
     renamed[f"{len(renamed)}.running_mean"] = renamed.pop(next(iter(renamed)))
     torch.save(renamed, tmp_path / "weights.pth")
     with pytest.raises(V2LError, match="is not of the architecture"):
@@ -82,13 +102,19 @@ def test_a_damaged_weights_file_is_one_line(content: bytes | str, tmp_path: Path
 @pytest.mark.embedded
 def test_a_name_is_nearest_to_its_own_photographs(conse: JointEncoder, vectors: dict[str, Tensor]) -> None:
     texts = conse.encode_texts([conse.templates[0].format(label) for label in LABELS])
-    means = torch.stack([(vectors[label] @ texts.T).mean(dim=0) for label in LABELS])  # (photographs of, name)
+    means = torch.stack(
+        [(vectors[label] @ texts.T).mean(dim=0) for label in LABELS]
+    )  # (photographs of, name)
     assert means.argmax(dim=0).tolist() == list(range(len(LABELS)))
 
 
 @pytest.mark.embedded
-def test_photographs_of_shoes_are_nearer_to_shoe_than_to_dress(conse: JointEncoder, vectors: dict[str, Tensor]) -> None:
-    shoe, dress = vectors["shoe"].mean(dim=0) @ conse.encode_texts(["a photo of a shoe", "a photo of a dress"]).T
+def test_photographs_of_shoes_are_nearer_to_shoe_than_to_dress(
+    conse: JointEncoder, vectors: dict[str, Tensor]
+) -> None:
+    shoe, dress = (
+        vectors["shoe"].mean(dim=0) @ conse.encode_texts(["a photo of a shoe", "a photo of a dress"]).T
+    )
     assert shoe > dress + 0.1
 
 
@@ -106,9 +132,14 @@ def test_words_of_one_meaning_are_nearer_than_others(conse: JointEncoder) -> Non
 
 
 @pytest.mark.embedded
-def test_an_image_vector_is_the_weighted_mean_of_its_ten_likeliest_names(conse: JointEncoder, photographs: dict[str, list[Tensor]]) -> None:
+def test_an_image_vector_is_the_weighted_mean_of_its_ten_likeliest_names(
+    conse: JointEncoder, photographs: dict[str, list[Tensor]]
+) -> None:
     image = conse.prepare(photographs["hat"][0])[None]
-    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    mean, std = (
+        torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
+        torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
+    )
     with torch.no_grad():
         chances = conse.classifier((image - mean) / std).softmax(dim=-1)[0]
     likeliest = chances.argsort(descending=True)[:10].tolist()
@@ -127,11 +158,15 @@ def test_vectors_have_unit_length_and_patches_a_grid(
 
 
 @pytest.mark.embedded
-def test_an_image_has_the_same_vector_alone_and_in_a_batch(conse: JointEncoder, photographs: dict[str, list[Tensor]]) -> None:
+def test_an_image_has_the_same_vector_alone_and_in_a_batch(
+    conse: JointEncoder, photographs: dict[str, list[Tensor]]
+) -> None:
     batch = torch.stack([conse.prepare(image) for images in photographs.values() for image in images[:2]])
     together = conse.encode_images(batch)
     assert torch.equal(conse.encode_images(batch), together)
-    torch.testing.assert_close(torch.cat([conse.encode_images(image[None]) for image in batch]), together, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        torch.cat([conse.encode_images(image[None]) for image in batch]), together, atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.embedded

@@ -52,7 +52,9 @@ def test_image_vectors_are_float32_of_unit_length(encoder: JointEncoder, images:
 def test_an_image_has_the_same_vector_alone_and_in_a_batch(encoder: JointEncoder, images: Tensor) -> None:
     together = encoder.encode_images(images)
     assert torch.equal(encoder.encode_images(images), together)
-    torch.testing.assert_close(torch.cat([encoder.encode_images(image[None]) for image in images]), together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.cat([encoder.encode_images(image[None]) for image in images]), together, atol=1e-5, rtol=0
+    )
 
 
 def test_other_images_have_other_vectors(encoder: JointEncoder, images: Tensor) -> None:
@@ -81,7 +83,9 @@ def test_images_are_normalized_as_the_model_asks(encoder: JointEncoder, images: 
     torch.testing.assert_close(encoder.encode_images(images), expected)
 
 
-def test_patches_are_the_projected_last_features_in_raster_order(encoder: JointEncoder, images: Tensor) -> None:
+def test_patches_are_the_projected_last_features_in_raster_order(
+    encoder: JointEncoder, images: Tensor
+) -> None:
     patches = encoder.encode_patches(images)
     assert patches.shape == (8, 4, 4, encoder.dim)  # 32 px in patches of 8
     torch.testing.assert_close(lengths(patches), torch.ones(8, 4, 4))
@@ -91,7 +95,9 @@ def test_patches_are_the_projected_last_features_in_raster_order(encoder: JointE
     encoder.encode_images(images)
     hook.remove()
     with torch.inference_mode():
-        expected = functional.normalize(visual.ln_post(last[0][:, 1:]) @ visual.proj, dim=-1)  # without the class token
+        expected = functional.normalize(
+            visual.ln_post(last[0][:, 1:]) @ visual.proj, dim=-1
+        )  # without the class token
     torch.testing.assert_close(patches.flatten(1, 2), expected, atol=1e-5, rtol=0)
 
 
@@ -111,7 +117,9 @@ def test_texts_that_read_alike_have_one_vector(encoder: JointEncoder) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [("!=", "="), ("!(", "("), ("", "!")])
-def test_texts_that_differ_by_an_exclamation_mark_read_differently(one: str, other: str, encoder: JointEncoder) -> None:
+def test_texts_that_differ_by_an_exclamation_mark_read_differently(
+    one: str, other: str, encoder: JointEncoder
+) -> None:
     readings = encoder.tokenize_texts([one, other])
     assert readings[0] != readings[1]
 
@@ -131,7 +139,9 @@ def test_other_weights_have_another_fingerprint(encoder: JointEncoder, tmp_path:
     assert tiny_encoder(tmp_path / "seed-0").fingerprint == encoder.fingerprint
 
 
-def test_the_same_weights_with_quickgelu_are_another_encoder(encoder: JointEncoder, images: Tensor, tmp_path: Path) -> None:
+def test_the_same_weights_with_quickgelu_are_another_encoder(
+    encoder: JointEncoder, images: Tensor, tmp_path: Path
+) -> None:
     quick = tiny_encoder(tmp_path / "quick", quick_gelu=True)
     assert all(torch.equal(tensor, encoder.state_dict()[name]) for name, tensor in quick.state_dict().items())
     assert quick.fingerprint != encoder.fingerprint
@@ -165,9 +175,13 @@ def test_the_tag_says_which_gelu_its_weights_want(tag: str, quick: bool) -> None
     assert openclip._quick_gelu_of_tag("ViT-L-14", tag) is quick
 
 
-def test_weights_come_from_a_local_file_too(encoder: JointEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_come_from_a_local_file_too(
+    encoder: JointEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_tiny_clip(tmp_path / "tiny")
-    architecture = json.loads((tmp_path / "tiny" / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
+    architecture = json.loads((tmp_path / "tiny" / "open_clip_config.json").read_text(encoding="utf-8"))[
+        "model_cfg"
+    ]
     monkeypatch.setitem(openclip.open_clip.factory._MODEL_CONFIGS, "tiny", architecture)
     weights = tmp_path / "tiny" / "open_clip_model.safetensors"
     assert load_encoder(f"openclip:tiny@{weights}", device="cpu").fingerprint == encoder.fingerprint
@@ -227,7 +241,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         load_encoder(name, device="cpu")
 
 
-def test_an_image_half_without_patches_is_refused_for_them_only(encoder: JointEncoder, images: Tensor, tmp_path: Path) -> None:
+def test_an_image_half_without_patches_is_refused_for_them_only(
+    encoder: JointEncoder, images: Tensor, tmp_path: Path
+) -> None:
     other = tiny_encoder(tmp_path / "no-projection")
     other.model.visual.proj = None
     with pytest.raises(V2LError, match="an image half without a projection of its patches; allowed: a ViT"):

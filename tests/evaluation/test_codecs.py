@@ -19,7 +19,9 @@ def photograph(samples: Path) -> Tensor:
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("budget", [900, 2000])
-def test_the_file_is_not_below_the_budget_and_one_step_lower_it_is(codec: str, budget: int, photograph: Tensor) -> None:
+def test_the_file_is_not_below_the_budget_and_one_step_lower_it_is(
+    codec: str, budget: int, photograph: Tensor
+) -> None:
     through = compress(photograph, codec, budget)
     assert through.size >= budget
     assert through.image.shape == photograph.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_stack import ColourEncoder, tiny_stack
+from tiny_pipeline import ColourEncoder, tiny_pipeline
 from torch.nn.functional import normalize
 
 from v2l.errors import V2LError
@@ -23,25 +23,29 @@ from v2l.evaluation.describe import (
     load_questions,
 )
 from v2l.evaluation.describe_report import page, report
-from v2l.tasks.describe import Describer, DescribeSettings
+from v2l.tasks.description.describe import Describer, DescribeSettings
 
 SETTINGS = DescribeSettings(n_words=3, n_examples=1)
 
 
 @pytest.fixture(scope="module")
 def captioner() -> Describer:
-    return Describer(tiny_stack(), "caption", SETTINGS)
+    return Describer(tiny_pipeline(), "caption", SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def answerer() -> Describer:
-    return Describer(tiny_stack(), "vqa", SETTINGS)
+    return Describer(tiny_pipeline(), "vqa", SETTINGS)
 
 
 @pytest.fixture
 def photographs(samples: Path, tmp_path: Path) -> list[Path]:
     (tmp_path / "bad.jpg").write_text("no image")
-    return [*sorted((samples / "hat").iterdir()), tmp_path / "bad.jpg", *sorted((samples / "shoes").iterdir())]
+    return [
+        *sorted((samples / "hat").iterdir()),
+        tmp_path / "bad.jpg",
+        *sorted((samples / "shoes").iterdir()),
+    ]
 
 
 @pytest.fixture
@@ -73,7 +77,9 @@ def test_distinct_counts_different_ngrams() -> None:
     assert distinct(["hat"], 2) == 0
 
 
-def test_the_report_has_intervals_baselines_and_what_was_left_out(captioner: Describer, photographs: list[Path]) -> None:
+def test_the_report_has_intervals_baselines_and_what_was_left_out(
+    captioner: Describer, photographs: list[Path]
+) -> None:
     records = evaluate_captions(captioner, photographs)
     told = report((captioner, records), None)
     captions = told["captions"]
@@ -90,7 +96,9 @@ def test_the_report_has_intervals_baselines_and_what_was_left_out(captioner: Des
     assert "a photo of {top word}" in text
 
 
-def test_a_stopped_run_goes_on_and_tells_the_same(captioner: Describer, photographs: list[Path], tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_and_tells_the_same(
+    captioner: Describer, photographs: list[Path], tmp_path: Path
+) -> None:
     log = tmp_path / "log.jsonl"
     whole = evaluate_captions(captioner, photographs, log)
     lines = log.read_text().splitlines(keepends=True)
@@ -115,14 +123,18 @@ def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, q
     assert "Is it a boot?" in page(report(None, (answerer, records)))
 
 
-@pytest.mark.parametrize(("answer", "truth", "right"), [(" Hat.", "hat", True), ("hats", "hat", False), ("a hat", "hat", False)])
+@pytest.mark.parametrize(
+    ("answer", "truth", "right"), [(" Hat.", "hat", True), ("hats", "hat", False), ("a hat", "hat", False)]
+)
 def test_exact_match_forgives_case_and_full_stop_only(answer: str, truth: str, right: bool) -> None:
     assert is_right(answer, truth) == right
 
 
 def test_nothing_readable_is_one_line(captioner: Describer, answerer: Describer, tmp_path: Path) -> None:
     with pytest.raises(V2LError, match="at least 2"):
-        caption_report(captioner.stack.tokenizer.joint_encoder, evaluate_captions(captioner, [tmp_path / "gone.jpg"]))
+        caption_report(
+            captioner.pipeline.tokenizer.joint_encoder, evaluate_captions(captioner, [tmp_path / "gone.jpg"])
+        )
     (tmp_path / "q.json").write_text('[{"image": "gone.jpg", "question": "What?", "answer": "hat"}]')
     with pytest.raises(V2LError, match="not one image"):
         answer_report(evaluate_answers(answerer, load_questions(tmp_path / "q.json")))

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_stack import tiny_stack
+from tiny_pipeline import tiny_pipeline
 
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
 from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page, shuffled
-from v2l.tasks.fewshot import FewShotSettings
-from v2l.tasks.stack import Stack
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.classification.fewshot import FewShotSettings
 
 GRID = Grid(n_ways=(2,), k_shots=(1, 2), repeats=(0, 1), n_words=(3,))
 SETTINGS = FewShotSettings(episodes=3, seed=5)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    return tiny_stack()
+def pipeline() -> Pipeline:
+    return tiny_pipeline()
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +32,18 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def evaluation(stack: Stack, samples: Path) -> FewShotEvaluation:
-    return FewShotEvaluation(stack, ClassFolder.load(samples), SETTINGS, GRID)
+def evaluation(pipeline: Pipeline, samples: Path) -> FewShotEvaluation:
+    return FewShotEvaluation(pipeline, ClassFolder.load(samples), SETTINGS, GRID)
 
 
 def test_the_grid_is_the_papers_table_1() -> None:
     cells = Grid().cells()
     assert len(cells) == len(set(cells)) == 2 * 2 * 7
-    columns = [(cell.induction, cell.k_shots, cell.repeats) for cell in cells if (cell.n_ways, cell.n_words) == (2, 5)]
+    columns = [
+        (cell.induction, cell.k_shots, cell.repeats)
+        for cell in cells
+        if (cell.n_ways, cell.n_words) == (2, 5)
+    ]
     described = [(True, 1, 0), (True, 1, 1), (True, 1, 3), (True, 1, 5), (True, 3, 0), (True, 5, 0)]
     assert columns == [(False, 1, 0), *described]
 
@@ -71,10 +75,14 @@ def test_every_cell_has_its_figure_beside_the_baselines(evaluation: FewShotEvalu
 
 def test_cells_of_equal_ways_and_shots_ask_the_same_episodes(evaluation: FewShotEvaluation) -> None:
     first, second, *_ = evaluation.run().cells
-    assert [prediction.query for prediction in first.predictions] == [prediction.query for prediction in second.predictions]
+    assert [prediction.query for prediction in first.predictions] == [
+        prediction.query for prediction in second.predictions
+    ]
 
 
-def test_a_run_that_was_stopped_goes_on_behind_its_last_answer(evaluation: FewShotEvaluation, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_behind_its_last_answer(
+    evaluation: FewShotEvaluation, tmp_path: Path
+) -> None:
     whole = evaluation.run(tmp_path / "whole.jsonl")
     log = tmp_path / "stopped.jsonl"
     log.write_text("".join(islice((tmp_path / "whole.jsonl").open(), 6)) + '{"cell": {"n_wa')
@@ -92,7 +100,9 @@ def test_a_journal_of_other_settings_is_refused(evaluation: FewShotEvaluation, t
         replace(small, settings=replace(SETTINGS, seed=6)).run(tmp_path / "log.jsonl")
 
 
-def test_a_finished_run_asks_nothing_again(evaluation: FewShotEvaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_asks_nothing_again(
+    evaluation: FewShotEvaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table: FewShotTable = evaluation.run(tmp_path / "log.jsonl")
     monkeypatch.setattr("v2l.evaluation.fewshot.classify", lambda *_: pytest.fail("asked again"))
     assert evaluation.run(tmp_path / "log.jsonl").to_dict() == table.to_dict()
@@ -105,11 +115,11 @@ def test_the_control_asks_an_llm_with_shuffled_weights(evaluation: FewShotEvalua
     assert cell.baselines[CONTROL].n == 3
 
 
-def test_shuffling_keeps_the_numbers_of_every_weight_and_leaves_the_llm_as_it_was(stack: Stack) -> None:
-    before = {name: weight.clone() for name, weight in stack.llm.model.named_parameters()}
-    other = shuffled(stack.llm, seed=1)
+def test_shuffling_keeps_the_numbers_of_every_weight_and_leaves_the_llm_as_it_was(pipeline: Pipeline) -> None:
+    before = {name: weight.clone() for name, weight in pipeline.llm.model.named_parameters()}
+    other = shuffled(pipeline.llm, seed=1)
     for name, weight in other.model.named_parameters():
         assert torch.equal(weight.flatten().sort().values, before[name].flatten().sort().values)
-        assert torch.equal(stack.llm.model.get_parameter(name), before[name])
+        assert torch.equal(pipeline.llm.model.get_parameter(name), before[name])
     assert any(not torch.equal(weight, before[name]) for name, weight in other.model.named_parameters())
     assert "shuffled" in other.name

@@ -8,15 +8,15 @@ from pathlib import Path
 import lpips
 import pytest
 import torch
-from tiny_judges import Corners
-from tiny_stack import tiny_stack
+from tiny_metrics import Corners
+from tiny_pipeline import tiny_pipeline
 from typer.testing import CliRunner
 
 import v2l.evaluation.reconstruction as module
 from v2l.cli.app import app
 from v2l.errors import V2LError
-from v2l.evaluation.painters import Painters, in_8_bits
 from v2l.evaluation.reconstruction import Judges, Reconstruction, ReconstructionSettings
+from v2l.evaluation.reconstruction_methods import Painters, in_8_bits
 from v2l.evaluation.reconstruction_report import report
 from v2l.images import Skipped, load_image, resize_in_two_steps
 from v2l.perceptual import LPIPSDistance
@@ -25,13 +25,22 @@ from v2l.sources import find_images
 
 def test_it_measures_as_the_released_evaluation_did(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        module, "load_perceptual", lambda name, _: LPIPSDistance(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False), name)
+        module,
+        "load_perceptual",
+        lambda name, _: LPIPSDistance(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False), name),
     )
     monkeypatch.setattr(module, "LiteFeatures", Corners)
-    stack = tiny_stack()
-    stack.tokenizer.config = replace(stack.tokenizer.config, model=replace(stack.tokenizer.config.model, resize="two-step"))
+    pipeline = tiny_pipeline()
+    pipeline.tokenizer.config = replace(
+        pipeline.tokenizer.config, model=replace(pipeline.tokenizer.config.model, resize="two-step")
+    )
     settings = ReconstructionSettings(256, limit=2, protocol="official")
-    evaluation = Reconstruction(stack, Painters(stack.tokenizer, size=settings.size), Judges.load(stack.tokenizer, "official"), settings)
+    evaluation = Reconstruction(
+        pipeline,
+        Painters(pipeline.tokenizer, size=settings.size),
+        Judges.load(pipeline.tokenizer, "official"),
+        settings,
+    )
     told = report(evaluation.run(find_images(samples)))
     assert (told["protocol"], told["settings"]["size"]) == ("official", 256)
     assert told["networks"]["perceptual"] == "lpips-alex, range as released"
@@ -58,5 +67,5 @@ def test_without_its_network_the_verb_says_what_is_missing(
 
 @pytest.fixture
 def stack_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny stack in place of the one that ships."""
-    monkeypatch.setattr("v2l.tasks.stack.Stack.load", lambda *_: tiny_stack())
+    """The tiny pipeline in place of the one that ships."""
+    monkeypatch.setattr("v2l.pipeline.pipeline.Pipeline.load", lambda *_: tiny_pipeline())

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_judges import tiny_judges
-from tiny_stack import tiny_stack
+from tiny_metrics import tiny_metrics
+from tiny_pipeline import tiny_pipeline
 
 import v2l.evaluation.reconstruction as module
 from v2l.errors import V2LError
-from v2l.evaluation.painters import OWN, SHRUNK, SHUFFLED, Painted, Painters
-from v2l.evaluation.reconstruction import EQUAL, Reconstruction, ReconstructionResult, ReconstructionSettings, Totals
+from v2l.evaluation.reconstruction import (
+    EQUAL,
+    Reconstruction,
+    ReconstructionResult,
+    ReconstructionSettings,
+    Totals,
+)
+from v2l.evaluation.reconstruction_methods import OWN, SHRUNK, SHUFFLED, Painted, Painters
 from v2l.evaluation.reconstruction_pictures import pictures
 from v2l.evaluation.reconstruction_report import BAR, FIGURES, page, report
 from v2l.metrics import psnr
@@ -31,8 +37,13 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def evaluation() -> Reconstruction:
-    stack = tiny_stack()
-    return Reconstruction(stack, Painters(stack.tokenizer, size=64), tiny_judges(), ReconstructionSettings(64, seed=1, limit=7))
+    pipeline = tiny_pipeline()
+    return Reconstruction(
+        pipeline,
+        Painters(pipeline.tokenizer, size=64),
+        tiny_metrics(),
+        ReconstructionSettings(64, seed=1, limit=7),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +65,28 @@ def test_every_row_has_every_figure_of_every_photograph(result: ReconstructionRe
     assert result.figures[OWN].keys() == {*FIGURES, "bytes"}
 
 
-def test_the_figures_are_those_of_the_photographs(evaluation: Reconstruction, files: list[ImageFile], result: ReconstructionResult) -> None:
+def test_the_figures_are_those_of_the_photographs(
+    evaluation: Reconstruction, files: list[ImageFile], result: ReconstructionResult
+) -> None:
     drawn = evaluation.settings.draw(files)
     assert [str(file) for file in drawn] == result.files
     crops = evaluation.painters.read(drawn, module.Skipped())
     painting = evaluation.painters.paint(crops, evaluation.words_of_last(drawn))
     for row in (OWN, SHUFFLED, BAR, SHRUNK):
-        assert result.figures[row]["psnr"] == pytest.approx(psnr(crops.crops, painting.rows[row].images).tolist(), rel=1e-4)
+        assert result.figures[row]["psnr"] == pytest.approx(
+            psnr(crops.crops, painting.rows[row].images).tolist(), rel=1e-4
+        )
     assert int(result.usage.counts.sum()) == 7 * 64
     assert result.usage.used == len(painting.local_rows.unique())
 
 
 @pytest.mark.parametrize("batches", [1, 2])
 def test_stopped_and_gone_on_is_the_same_as_straight(
-    batches: int, evaluation: Reconstruction, files: list[ImageFile], result: ReconstructionResult, tmp_path: Path
+    batches: int,
+    evaluation: Reconstruction,
+    files: list[ImageFile],
+    result: ReconstructionResult,
+    tmp_path: Path,
 ) -> None:
     def stop(done: int, total: int) -> None:
         if done >= 3 * batches:
@@ -82,35 +101,47 @@ def test_stopped_and_gone_on_is_the_same_as_straight(
     assert report(evaluation.run(files, log)) == report(result)
 
 
-def test_a_journal_of_other_weights_is_refused(evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path) -> None:
+def test_a_journal_of_other_weights_is_refused(
+    evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path
+) -> None:
     evaluation.run(files, tmp_path / "log.jsonl")
-    stack = tiny_stack()
+    pipeline = tiny_pipeline()
     with torch.no_grad():
-        stack.tokenizer.decoder.conv_out.bias += 1
-    other = Reconstruction(stack, Painters(stack.tokenizer, size=64), evaluation.judges, evaluation.settings)
+        pipeline.tokenizer.decoder.conv_out.bias += 1
+    other = Reconstruction(
+        pipeline, Painters(pipeline.tokenizer, size=64), evaluation.judges, evaluation.settings
+    )
     with pytest.raises(V2LError, match="weights"):
         other.run(files, tmp_path / "log.jsonl")
 
 
-def test_a_journal_without_its_folder_is_refused(evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path) -> None:
+def test_a_journal_without_its_folder_is_refused(
+    evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path
+) -> None:
     evaluation.run(files, tmp_path / "log.jsonl")
     module.part_path(tmp_path / "log.jsonl", 1).unlink()
     with pytest.raises(V2LError, match=r"log\.jsonl goes with"):
         evaluation.run(files, tmp_path / "log.jsonl")
 
 
-def test_unreadable_files_are_counted_and_listed(evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path) -> None:
+def test_unreadable_files_are_counted_and_listed(
+    evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path
+) -> None:
     bad = [tmp_path / f"{number}.jpg" for number in range(4)]
     for path in bad:
         path.write_text("no image")
     settings = ReconstructionSettings(64)
-    mixed = Reconstruction(evaluation.stack, evaluation.painters, evaluation.judges, settings).run([*files[:3], *bad])
+    mixed = Reconstruction(evaluation.pipeline, evaluation.painters, evaluation.judges, settings).run(
+        [*files[:3], *bad]
+    )
     assert len(mixed.files) == 3
     assert sorted(file for file, _ in mixed.skipped) == [str(path) for path in bad]
     assert [entry["image"] for entry in report(mixed)["skipped"]] == [file for file, _ in mixed.skipped]
 
 
-def test_fewer_than_two_photographs_are_refused(evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path) -> None:
+def test_fewer_than_two_photographs_are_refused(
+    evaluation: Reconstruction, files: list[ImageFile], tmp_path: Path
+) -> None:
     (tmp_path / "bad.jpg").write_text("no image")
     with pytest.raises(V2LError, match="none of 1"):
         evaluation.run([tmp_path / "bad.jpg"])

@@ -9,17 +9,16 @@ from random import Random
 
 import pytest
 import torch
-from tiny_judges import tiny_judges
-from tiny_stack import tiny_stack
+from tiny_metrics import tiny_metrics
+from tiny_pipeline import tiny_pipeline
 from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
 from v2l.errors import V2LError
-from v2l.evaluation.filling import choice_fill, mean_fill, nearest_token_fill, telea_fill
+from v2l.evaluation.inpainting_baselines import choice_fill, mean_fill, nearest_token_fill, telea_fill
 from v2l.evaluation.reconstruction import EQUAL
 from v2l.evaluation.restoration import Restoration, RestorationPlan, RestorationResult, areas
-from v2l.evaluation.restoration_report import page, pictures, report
-from v2l.evaluation.scenes import (
+from v2l.evaluation.restoration_cases import (
     AS_DAMAGED,
     CEILING,
     FIRST,
@@ -35,10 +34,12 @@ from v2l.evaluation.scenes import (
     SceneSettings,
     set_scene,
 )
+from v2l.evaluation.restoration_report import page, pictures, report
 from v2l.images import load_image
+from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, find_images
-from v2l.tasks import RestorationSettings, Stack
-from v2l.tokenizer.likeness import Likely
+from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.token_prior import CandidateTokens
 
 ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
@@ -48,8 +49,8 @@ class StoppedError(Exception):
 
 
 @pytest.fixture(scope="module")
-def stack() -> Stack:
-    return tiny_stack()
+def pipeline() -> Pipeline:
+    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +63,20 @@ def photographs(files: list[ImageFile]) -> tuple[Tensor, ...]:
     return tuple(load_image(file) for file in files[-3:])
 
 
-def evaluation_of(stack: Stack, protocol: str, photographs: tuple[Tensor, ...], **plan: object) -> Restoration:
+def evaluation_of(
+    pipeline: Pipeline, protocol: str, photographs: tuple[Tensor, ...], **plan: object
+) -> Restoration:
     scenes = SceneSettings(protocol, ASKING)
-    return Restoration(stack, tiny_judges(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs)
+    return Restoration(
+        pipeline, tiny_metrics(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs
+    )
 
 
 @pytest.fixture(scope="module", params=["paper", "blind"])
-def evaluation(request: pytest.FixtureRequest, stack: Stack, photographs: tuple[Tensor, ...]) -> Restoration:
-    return evaluation_of(stack, request.param, photographs)
+def evaluation(
+    request: pytest.FixtureRequest, pipeline: Pipeline, photographs: tuple[Tensor, ...]
+) -> Restoration:
+    return evaluation_of(pipeline, request.param, photographs)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +84,9 @@ def result(evaluation: Restoration, files: list[ImageFile]) -> RestorationResult
     return evaluation.run(files)
 
 
-def test_every_task_has_figures_intervals_and_its_baselines(evaluation: Restoration, result: RestorationResult) -> None:
+def test_every_task_has_figures_intervals_and_its_baselines(
+    evaluation: Restoration, result: RestorationResult
+) -> None:
     told = json.loads(json.dumps(report(result), allow_nan=False))
     protocol = evaluation.settings.scenes.protocol
     assert told["protocol"] == protocol
@@ -130,17 +139,21 @@ def test_stopped_and_gone_on_is_the_same_as_straight(
 
 
 def test_a_journal_of_the_other_protocol_is_refused(
-    stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile], tmp_path: Path
+    pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], tmp_path: Path
 ) -> None:
-    first = evaluation_of(stack, "paper", photographs, tasks=("inpaint",), limit=1)
+    first = evaluation_of(pipeline, "paper", photographs, tasks=("inpaint",), limit=1)
     first.run(files, tmp_path / "log.jsonl")
     with pytest.raises(V2LError, match="protocol"):
-        evaluation_of(stack, "blind", photographs, tasks=("inpaint",), limit=1).run(files, tmp_path / "log.jsonl")
+        evaluation_of(pipeline, "blind", photographs, tasks=("inpaint",), limit=1).run(
+            files, tmp_path / "log.jsonl"
+        )
 
 
-def test_some_windows_give_token_accuracy_and_no_pictures(stack: Stack, files: list[ImageFile]) -> None:
+def test_some_windows_give_token_accuracy_and_no_pictures(pipeline: Pipeline, files: list[ImageFile]) -> None:
     scenes = SceneSettings("paper", ASKING, windows=2)
-    some = Restoration(stack, tiny_judges(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(files)
+    some = Restoration(pipeline, tiny_metrics(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(
+        files
+    )
     told = report(some)
     assert told["windows"] == {"deblur": 2, "inpaint": 2}
     assert told["metrics"]["deblur"].keys() == {"token_accuracy"}
@@ -148,23 +161,29 @@ def test_some_windows_give_token_accuracy_and_no_pictures(stack: Stack, files: l
     assert "right tokens" in page(some)
 
 
-def test_unreadable_files_are_listed_and_none_at_all_is_refused(stack: Stack, files: list[ImageFile], tmp_path: Path) -> None:
+def test_unreadable_files_are_listed_and_none_at_all_is_refused(
+    pipeline: Pipeline, files: list[ImageFile], tmp_path: Path
+) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
     plan = RestorationPlan(SceneSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
-    mixed = Restoration(stack, tiny_judges(), plan).run([bad, files[0]])
+    mixed = Restoration(pipeline, tiny_metrics(), plan).run([bad, files[0]])
     assert [file for file, _ in mixed.skipped] == [str(bad)]
     assert mixed.files == [str(files[0])]
     with pytest.raises(V2LError, match="none of 1"):
-        Restoration(stack, tiny_judges(), plan).run([bad])
+        Restoration(pipeline, tiny_metrics(), plan).run([bad])
 
 
-def test_a_blind_scene_shows_nobody_what_is_hidden(stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile]) -> None:
-    contestants = Contestants(stack, SceneSettings("blind", ASKING), photographs)
+def test_a_blind_scene_shows_nobody_what_is_hidden(
+    pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile]
+) -> None:
+    contestants = Contestants(pipeline, SceneSettings("blind", ASKING), photographs)
     for task in ("inpaint", "outpaint"):
-        scene = set_scene(stack, load_image(files[0]), task, seed=3)
+        scene = set_scene(pipeline, load_image(files[0]), task, seed=3)
         noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
-        first, second = (contestants.restore(replace(scene, damaged=damaged), 3) for damaged in (scene.clean, noise))
+        first, second = (
+            contestants.restore(replace(scene, damaged=damaged), 3) for damaged in (scene.clean, noise)
+        )
         for row in (LLM, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
             assert torch.equal(first.pictures[row], second.pictures[row])
@@ -175,30 +194,35 @@ def test_a_blind_scene_shows_nobody_what_is_hidden(stack: Stack, photographs: tu
 
 @pytest.mark.parametrize("task", ["deblur", "unshift", "unrotate"])
 def test_a_damaged_scene_shows_nobody_the_clean_image(
-    stack: Stack, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
+    pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
 ) -> None:
-    contestants = Contestants(stack, SceneSettings("blind", ASKING), photographs)
-    scene = set_scene(stack, load_image(files[0]), task, seed=3)
-    first, second = (contestants.restore(replace(scene, clean=clean), 3) for clean in (scene.clean, torch.rand(scene.clean.shape)))
+    contestants = Contestants(pipeline, SceneSettings("blind", ASKING), photographs)
+    scene = set_scene(pipeline, load_image(files[0]), task, seed=3)
+    first, second = (
+        contestants.restore(replace(scene, clean=clean), 3)
+        for clean in (scene.clean, torch.rand(scene.clean.shape))
+    )
     rows = set(first.pictures) - {CEILING}
     assert {LLM, FIRST, RANDOM, NOTHING} <= rows
     assert all(torch.equal(first.pictures[row], second.pictures[row]) for row in rows)
 
 
-def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(stack: Stack, samples: Path) -> None:
+def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(
+    pipeline: Pipeline, samples: Path
+) -> None:
     photograph = load_image(samples / "pants" / "tartan.jpg")
-    first, second, other = (set_scene(stack, photograph, "unshift", seed) for seed in (1, 1, 2))
+    first, second, other = (set_scene(pipeline, photograph, "unshift", seed) for seed in (1, 1, 2))
     assert torch.equal(first.damaged, second.damaged)
     assert isinstance(other.corruption, Shift)
     assert first.corruption != other.corruption
-    corner = set_scene(stack, photograph, "unshift", 1, official=True)
+    corner = set_scene(pipeline, photograph, "unshift", 1, official=True)
     assert corner.corruption is None
     assert not torch.equal(corner.damaged, corner.clean)
 
 
-def test_regions_are_cut_at_their_cells(stack: Stack, samples: Path) -> None:
+def test_regions_are_cut_at_their_cells(pipeline: Pipeline, samples: Path) -> None:
     photograph = load_image(samples / "hat" / "straw.jpg")
-    found = {task: areas(set_scene(stack, photograph, task, 0)) for task in TASKS}
+    found = {task: areas(set_scene(pipeline, photograph, task, 0)) for task in TASKS}
     assert found["inpaint"]["region"] == (16, 48, 16, 48)
     assert found["outpaint"]["region"] == (32, 64, 0, 64)
     assert found["deblur"] == {"whole": (0, 64, 0, 64)}
@@ -218,7 +242,7 @@ def test_token_fillings_take_what_is_near() -> None:
     ids, hidden = torch.arange(25).view(5, 5), torch.zeros(5, 5, dtype=torch.bool)
     hidden[2, 1:5] = True
     assert nearest_token_fill(ids, hidden)[2].tolist() == [10, 6, 7, 8, 9]
-    choices = {11: Likely([10, 6], [0.0, -1.0]), 14: Likely([24], [0.0])}
+    choices = {11: CandidateTokens([10, 6], [0.0, -1.0]), 14: CandidateTokens([24], [0.0])}
     assert choice_fill(ids, choices)[2].tolist() == [10, 10, 12, 13, 24]
     drawn = [choice_fill(ids, choices, Random(seed)) for seed in range(20)]
     assert {int(fill[2, 1]) for fill in drawn} == {10, 6}
@@ -231,8 +255,8 @@ def test_unknown_tasks_are_refused(change: dict) -> None:
         RestorationPlan(**change)
 
 
-def test_unknown_protocols_and_blindness_without_examples_are_refused(stack: Stack) -> None:
+def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: Pipeline) -> None:
     with pytest.raises(V2LError, match="paper, official, blind"):
         SceneSettings("clairvoyant")
     with pytest.raises(V2LError, match="--examples"):
-        Contestants(stack, SceneSettings("blind"))
+        Contestants(pipeline, SceneSettings("blind"))

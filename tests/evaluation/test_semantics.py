@@ -40,7 +40,9 @@ def test_figures_equal_a_plain_reading(features: torch.Tensor, before: Codebook)
     assert len(result.nearest) == 2 * 3 * 2
     for row in result.nearest:
         size = {"before": 30, "after": 12}[row.vocabulary.codebook]
-        columns = [column for column in range(size) if before.entries[column].order <= titles[row.vocabulary.orders]]
+        columns = [
+            column for column in range(size) if before.entries[column].order <= titles[row.vocabulary.orders]
+        ]
         means = cosines[:, columns].sort(dim=1, descending=True).values[:, : row.count].mean(dim=1)
         assert row.score.value == pytest.approx(means.mean().item(), abs=1e-6)
         assert row.relative.value == pytest.approx(((means - low) / (high - low)).mean().item(), abs=1e-6)
@@ -56,8 +58,13 @@ def test_the_best_word_of_all_is_at_one(features: torch.Tensor, before: Codebook
 def test_random_words_are_worse_and_seeded(features: torch.Tensor, before: Codebook) -> None:
     books = {"all": before}
     result = evaluate_semantics(features, books, SETTINGS)
-    assert all(drawn.score.value < near.score.value for near, drawn in zip(result.nearest, result.random, strict=True))
-    assert [row.score for row in evaluate_semantics(features, books, SETTINGS).random] == [row.score for row in result.random]
+    assert all(
+        drawn.score.value < near.score.value
+        for near, drawn in zip(result.nearest, result.random, strict=True)
+    )
+    assert [row.score for row in evaluate_semantics(features, books, SETTINGS).random] == [
+        row.score for row in result.random
+    ]
     other = evaluate_semantics(features, books, replace(SETTINGS, seed=1))
     assert [row.score for row in other.random] != [row.score for row in result.random]
     assert [row.score for row in other.nearest] == [row.score for row in result.nearest]
@@ -74,9 +81,16 @@ def test_figures_do_not_depend_on_how_many_images_are_compared_at_once(
 
 
 def test_distinct_words_are_one_of_each_family(features: torch.Tensor, before: Codebook) -> None:
-    doubled = replace(before, entries=tuple(replace(entry, word=f"word {row // 2}", order=1) for row, entry in enumerate(before.entries)))
+    doubled = replace(
+        before,
+        entries=tuple(
+            replace(entry, word=f"word {row // 2}", order=1) for row, entry in enumerate(before.entries)
+        ),
+    )
     plain, distinct = (
-        evaluate_semantics(features, {"all": doubled}, replace(SETTINGS, distinct=distinct)).nearest[-1].score.value
+        evaluate_semantics(features, {"all": doubled}, replace(SETTINGS, distinct=distinct))
+        .nearest[-1]
+        .score.value
         for distinct in (False, True)
     )
     assert distinct < plain
@@ -85,7 +99,10 @@ def test_distinct_words_are_one_of_each_family(features: torch.Tensor, before: C
 def test_a_codebook_of_subwords_has_one_row_a_count(features: torch.Tensor, before: Codebook) -> None:
     subwords = before.select([row for row, entry in enumerate(before.entries) if entry.order == 1])
     result = evaluate_semantics(features, {"own": subwords}, SETTINGS)
-    assert [(row.vocabulary.orders, row.count) for row in result.nearest] == [("subwords only", 1), ("subwords only", 3)]
+    assert [(row.vocabulary.orders, row.count) for row in result.nearest] == [
+        ("subwords only", 1),
+        ("subwords only", 3),
+    ]
 
 
 def test_too_few_words_and_mixed_models_are_refused(features: torch.Tensor, before: Codebook) -> None:
@@ -97,7 +114,9 @@ def test_too_few_words_and_mixed_models_are_refused(features: torch.Tensor, befo
 
 
 def test_the_report_names_encoder_and_intervals(features: torch.Tensor, before: Codebook) -> None:
-    result = evaluate_semantics(features, {"before the filter": before, "after the filter": before.select(range(9))}, SETTINGS)
+    result = evaluate_semantics(
+        features, {"before the filter": before, "after the filter": before.select(range(9))}, SETTINGS
+    )
     told = report(result)
     assert {"metrics", "baselines", "n", "seed", "protocol", "settings", "stack"} <= told.keys()
     figure = told["metrics"]["after the filter"]["with bigrams"]["3"]["relative"]

@@ -6,7 +6,11 @@ from tiny_llm import tiny_llm
 
 from v2l.llm.chat import chat_prompt
 
-TURNS = [{"role": "user", "content": "a hat"}, {"role": "assistant", "content": "A hat"}, {"role": "user", "content": "a dress"}]
+TURNS = [
+    {"role": "user", "content": "a hat"},
+    {"role": "assistant", "content": "A hat"},
+    {"role": "user", "content": "a dress"},
+]
 TEMPLATE = (
     "{{ bos_token }}{% for turn in messages %}[{{ turn['role'] }}] {{ turn['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"

@@ -18,7 +18,9 @@ def spelled(trie: Trie, generated: tuple[int, ...] = ()) -> set[tuple[int, ...]]
     following = trie(generated)
     if not following:
         return {generated}
-    return set().union(*({generated} if token == END else spelled(trie, (*generated, token)) for token in following))
+    return set().union(
+        *({generated} if token == END else spelled(trie, (*generated, token)) for token in following)
+    )
 
 
 @given(SEQUENCES)
@@ -40,7 +42,10 @@ def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> 
 @given(SEQUENCES)
 def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: set[tuple[int, ...]]) -> None:
     mask = PlaceMask(sequences)
-    places = [{sequence[place] for sequence in sequences if len(sequence) > place} for place in range(max(map(len, sequences)))]
+    places = [
+        {sequence[place] for sequence in sequences if len(sequence) > place}
+        for place in range(max(map(len, sequences)))
+    ]
     assert [set(mask((7,) * place).ids.tolist()) for place in range(len(places) + 1)] == [*places, set()]
 
 

@@ -20,15 +20,29 @@ def test_the_answer_comes_back_and_the_settings_arrive(monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with tiny_server(saying("a boot\nand more")) as server:
         assert Endpoint(server.url, "mine").answer(TURNS, CONFIG) == "a boot"
-    expected = {"model": "mine", "messages": TURNS, "max_tokens": 9, "temperature": 0.5, "seed": 7, "stop": ["\n"]}
+    expected = {
+        "model": "mine",
+        "messages": TURNS,
+        "max_tokens": 9,
+        "temperature": 0.5,
+        "seed": 7,
+        "stop": ["\n"],
+    }
     assert server.requests == [expected]
     assert server.keys == [f"Bearer {KEY}"]
 
 
 def test_an_unnamed_model_is_the_only_one_of_the_server() -> None:
     with tiny_server(saying("x"), models=("only",)) as server:
-        assert Endpoint(server.url).describe() == {"llm": "only", "llm_fingerprint": None, "endpoint": server.url}
-    with tiny_server(saying("x"), models=("a", "b")) as server, pytest.raises(V2LError, match="2 models; allowed: the name of one: a, b"):
+        assert Endpoint(server.url).describe() == {
+            "llm": "only",
+            "llm_fingerprint": None,
+            "endpoint": server.url,
+        }
+    with (
+        tiny_server(saying("x"), models=("a", "b")) as server,
+        pytest.raises(V2LError, match="2 models; allowed: the name of one: a, b"),
+    ):
         Endpoint(server.url).answer(TURNS, CONFIG)
 
 
@@ -40,7 +54,10 @@ def test_a_server_that_is_down_is_one_line() -> None:
 
 
 def test_a_slow_server_is_one_line() -> None:
-    with tiny_server(saying("x"), delay=0.5) as server, pytest.raises(V2LError, match=r"did not answer within 0\.05 seconds"):
+    with (
+        tiny_server(saying("x"), delay=0.5) as server,
+        pytest.raises(V2LError, match=r"did not answer within 0\.05 seconds"),
+    ):
         Endpoint(server.url, "mine", timeout=0.05, retries=0).answer(TURNS, CONFIG)
 
 
@@ -62,11 +79,18 @@ def test_nonsense_is_one_line(reply: Reply) -> None:
         Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
 
 
-@pytest.mark.parametrize(("status", "part"), [(401, "does not take the key"), (404, "refused with 404"), (500, "refused with 500")])
-def test_a_refusal_is_one_line_without_the_key(status: int, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "part"), [(401, "does not take the key"), (404, "refused with 404"), (500, "refused with 500")]
+)
+def test_a_refusal_is_one_line_without_the_key(
+    status: int, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     body = f'{{"error": {{"message": "no: {KEY}"}}}}'
-    with tiny_server(lambda _: (status, "application/json", body)) as server, pytest.raises(V2LError, match=part) as raised:
+    with (
+        tiny_server(lambda _: (status, "application/json", body)) as server,
+        pytest.raises(V2LError, match=part) as raised,
+    ):
         Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
     assert KEY not in str(raised.value)
 

@@ -26,7 +26,9 @@ def test_pieces_are_encoded_one_by_one_and_ids_stay_ids(llm: FrozenLLM) -> None:
     assert llm.encode(prompt) == expected == llm.encode_pieces(prompt)
 
 
-def test_bos_comes_once_at_the_start_and_only_by_the_llms_own_default(llm: FrozenLLM, llama: FrozenLLM) -> None:
+def test_bos_comes_once_at_the_start_and_only_by_the_llms_own_default(
+    llm: FrozenLLM, llama: FrozenLLM
+) -> None:
     assert (llm.start_ids, llama.start_ids) == ((), (1,))
     ids = llama.encode(Prompt(("a photo", " of", "a hat")))
     assert ids[0] == 1
@@ -54,7 +56,9 @@ def test_decoding_undoes_encoding(llm: FrozenLLM) -> None:
     assert llm.decode(llm.encode(text)) == text
 
 
-def test_the_fingerprint_is_of_the_vocabulary_and_not_of_the_precision(llm: FrozenLLM, llama: FrozenLLM) -> None:
+def test_the_fingerprint_is_of_the_vocabulary_and_not_of_the_precision(
+    llm: FrozenLLM, llama: FrozenLLM
+) -> None:
     tokenizer = byte_level_tokenizer()
     half = FrozenLLM(tiny_model(len(tokenizer), 0, seed=5).half(), tokenizer, "another name")
     assert half.fingerprint == llm.fingerprint != llama.fingerprint
@@ -89,4 +93,6 @@ def test_vocabulary_context_and_special_ids(llm: FrozenLLM) -> None:
 
 def test_ids_without_a_piece_are_not_counted() -> None:
     tokenizer = byte_level_tokenizer()
-    assert FrozenLLM(tiny_model(len(tokenizer) + 28, 0), tokenizer, "padded").vocabulary_size == len(tokenizer)
+    assert FrozenLLM(tiny_model(len(tokenizer) + 28, 0), tokenizer, "padded").vocabulary_size == len(
+        tokenizer
+    )

@@ -9,7 +9,13 @@ from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, GenerationConfig, Trie
 from v2l.prompts.prompt import Prompt
 
-PROMPTS = ["a photo of a", "a photo of a straw hat on", "blue", "a photo of a red dress with flowers and", "###\nInput: <"]
+PROMPTS = [
+    "a photo of a",
+    "a photo of a straw hat on",
+    "blue",
+    "a photo of a red dress with flowers and",
+    "###\nInput: <",
+]
 
 
 def plain_greedy(llm: FrozenLLM, prompt: str, count: int) -> list[int]:
@@ -29,14 +35,19 @@ def test_greedy_equals_a_plain_loop_in_any_batch(llm: FrozenLLM, batch_size: int
 
 
 def test_the_loglikelihood_is_that_of_the_ids_written(llm: FrozenLLM) -> None:
-    for prompt, new in zip(PROMPTS, llm.generate(PROMPTS, GenerationConfig(4, temperature=1.5, seed=3)), strict=True):
+    for prompt, new in zip(
+        PROMPTS, llm.generate(PROMPTS, GenerationConfig(4, temperature=1.5, seed=3)), strict=True
+    ):
         (score,) = llm.loglikelihood([(prompt, [Prompt((new.ids,))])])[0]
         assert new.loglikelihood == pytest.approx(score.total, abs=1e-3)
 
 
 def test_sampling_repeats_with_its_seed_in_any_batch_and_changes_with_another(llm: FrozenLLM) -> None:
     def sample(**options: int) -> list[tuple[int, ...]]:
-        return [new.ids for new in llm.generate(PROMPTS, GenerationConfig(8, temperature=2.0, ends=False, **options))]
+        return [
+            new.ids
+            for new in llm.generate(PROMPTS, GenerationConfig(8, temperature=2.0, ends=False, **options))
+        ]
 
     assert sample(seed=1, batch_size=1) == sample(seed=1, batch_size=8)
     assert sample(seed=1) != sample(seed=2)
@@ -44,7 +55,9 @@ def test_sampling_repeats_with_its_seed_in_any_batch_and_changes_with_another(ll
 
 def test_top_k_of_one_is_greedy(llm: FrozenLLM) -> None:
     config = GenerationConfig(5, temperature=3.0, top_k=1, ends=False)
-    assert [list(new.ids) for new in llm.generate(PROMPTS, config)] == [plain_greedy(llm, prompt, 5) for prompt in PROMPTS]
+    assert [list(new.ids) for new in llm.generate(PROMPTS, config)] == [
+        plain_greedy(llm, prompt, 5) for prompt in PROMPTS
+    ]
 
 
 def test_only_allowed_ids_are_written(llm: FrozenLLM) -> None:
@@ -87,7 +100,10 @@ def test_the_end_of_text_ends_a_generation_unless_told_otherwise(llm: FrozenLLM)
 
 
 def test_rows_that_end_early_leave_the_others_as_they_were(llm: FrozenLLM) -> None:
-    trie = Trie([llm.encode_pieces(" hat"), llm.encode_pieces(" hat on a wooden table with flowers")], end=llm.tokenizer.eos_token_id)
+    trie = Trie(
+        [llm.encode_pieces(" hat"), llm.encode_pieces(" hat on a wooden table with flowers")],
+        end=llm.tokenizer.eos_token_id,
+    )
     config = GenerationConfig(16, temperature=10.0, allowed=trie)
     together = llm.generate(PROMPTS * 3, config)
     assert len({len(new.ids) for new in together}) > 1
@@ -113,7 +129,10 @@ def test_a_generation_beyond_the_context_is_refused(llm: FrozenLLM) -> None:
         llm.generate(["blue"], GenerationConfig(600))
 
 
-@pytest.mark.parametrize("options", [{"max_new_tokens": 0}, {"max_new_tokens": 1, "temperature": -1}, {"max_new_tokens": 1, "top_k": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"max_new_tokens": 0}, {"max_new_tokens": 1, "temperature": -1}, {"max_new_tokens": 1, "top_k": -1}],
+)
 def test_settings_without_sense_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="max_new_tokens"):
         GenerationConfig(**options)

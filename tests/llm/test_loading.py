@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "llm"
 
 
-def test_a_folder_loads_and_says_nothing(folder: Path, capfd: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_loads_and_says_nothing(
+    folder: Path, capfd: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         llm = load_llm(str(folder), device="cpu")
     assert llm.name == str(folder)
@@ -93,7 +95,10 @@ def test_the_embedded_llm_knows_the_capital_of_france() -> None:
 @pytest.mark.embedded
 def test_the_embedded_llm_judges_a_shared_prefix_as_a_full_pass() -> None:
     llm = load_llm("smollm2", device="cpu")
-    prompts = [f"Words of a photo: fur, paw, whiskers. It shows a {label}" for label in ("cat", "car", "golden retriever")]
+    prompts = [
+        f"Words of a photo: fur, paw, whiskers. It shows a {label}"
+        for label in ("cat", "car", "golden retriever")
+    ]
     shared = llm.loglikelihood([(prompt, [" that sleeps", " with wheels"]) for prompt in prompts])
     alone = [llm.loglikelihood([(prompt, [" that sleeps", " with wheels"])])[0] for prompt in prompts]
     for one, other in zip(shared, alone, strict=True):

@@ -12,7 +12,10 @@ from v2l.prompts.prompt import Prompt
 REQUESTS = [
     ("a photo of a red", [" dress", " hat on a wooden table", ""]),
     ("a photo of a straw", [" hat"]),
-    (Prompt(("Input: <", (7, 300, 12), " >\nOutput:")), [" dress with flowers", Prompt(((9, 9, 9, 10),)), " hat"]),
+    (
+        Prompt(("Input: <", (7, 300, 12), " >\nOutput:")),
+        [" dress with flowers", Prompt(((9, 9, 9, 10),)), " hat"],
+    ),
 ]
 
 
@@ -22,7 +25,12 @@ def plain_loglikelihood(llm: FrozenLLM, prompt: Prompt | str, continuation: Prom
     if not after:
         return 0.0
     with torch.inference_mode():
-        logprobs = llm.model(input_ids=torch.tensor([before + after]), use_cache=False).logits[0].float().log_softmax(-1)
+        logprobs = (
+            llm.model(input_ids=torch.tensor([before + after]), use_cache=False)
+            .logits[0]
+            .float()
+            .log_softmax(-1)
+        )
     return sum(logprobs[len(before) - 1 + i, token].item() for i, token in enumerate(after))
 
 
@@ -30,7 +38,9 @@ def plain_loglikelihood(llm: FrozenLLM, prompt: Prompt | str, continuation: Prom
 def test_scores_equal_a_plain_sum_in_any_batch(llm: FrozenLLM, batch_size: int) -> None:
     scores = llm.loglikelihood(REQUESTS, batch_size)
     for (prompt, continuations), found in zip(REQUESTS, scores, strict=True):
-        assert [score.total for score in found] == pytest.approx([plain_loglikelihood(llm, prompt, c) for c in continuations], abs=1e-4)
+        assert [score.total for score in found] == pytest.approx(
+            [plain_loglikelihood(llm, prompt, c) for c in continuations], abs=1e-4
+        )
 
 
 def test_one_score_per_token_and_their_sum(llm: FrozenLLM) -> None:
@@ -47,7 +57,9 @@ def test_an_empty_continuation_is_certain(llm: FrozenLLM) -> None:
 
 
 def test_probabilities_of_all_next_tokens_sum_to_one(llm: FrozenLLM) -> None:
-    scores = llm.loglikelihood([("a photo", [Prompt(((token,),)) for token in range(llm.vocabulary_size)])])[0]
+    scores = llm.loglikelihood([("a photo", [Prompt(((token,),)) for token in range(llm.vocabulary_size)])])[
+        0
+    ]
     assert torch.tensor([score.total for score in scores]).exp().sum().item() == pytest.approx(1.0, abs=1e-4)
 
 

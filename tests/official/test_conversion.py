@@ -15,7 +15,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.official.conversion import Report, convert, examine
 from v2l.official.files import OfficialFiles
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 Weights = dict[str, Tensor]
 Change = Callable[[Weights], object]
@@ -38,27 +38,45 @@ def test_a_whole_release_has_no_problem_and_says_what_it_is(setting: Setting, fi
     report = examine(files, setting.tokens, setting.encoder)
     assert report.problems == []
     assert {part.prefix: part.wanted for part in report.parts}["encoder"] == 106
-    assert report.codebooks["local"] == {"rows": 400, "width": 16, "distinct rows": 400, "precision": "float32"}
+    assert report.codebooks["local"] == {
+        "rows": 400,
+        "width": 16,
+        "distinct rows": 400,
+        "precision": "float32",
+    }
     assert report.to_dict()["sha256"].keys() == {
         "v2l-decode.pth",
         "global_vocabulary.npy",
         "global_codebook_embedding.pth",
         "local_codebook_embedding.pth",
     }
-    assert report.notes == ("perceptual_loss.: 1 tensors left aside, the perceptual network comes with its own package",)
+    assert report.notes == (
+        "perceptual_loss.: 1 tensors left aside, the perceptual network comes with its own package",
+    )
 
 
-def test_what_is_written_is_read_again_and_remembers_where_it_comes_from(converted: Path, setting: Setting, files: OfficialFiles) -> None:
+def test_what_is_written_is_read_again_and_remembers_where_it_comes_from(
+    converted: Path, setting: Setting, files: OfficialFiles
+) -> None:
     model = V2LTokenizer.from_pretrained(converted, device="cpu")
     assert model.facts["converted from"] == dict(files.hashes)
     assert (model.config.models.encoder, model.config.models.llm) == (setting.clip, setting.llama)
-    assert {path.suffix for path in converted.rglob("*") if path.is_file()} == {".json", ".jsonl", ".safetensors", ".md"}
+    assert {path.suffix for path in converted.rglob("*") if path.is_file()} == {
+        ".json",
+        ".jsonl",
+        ".safetensors",
+        ".md",
+    }
 
 
 @pytest.mark.parametrize("layout", ["model", "bare", "wrapped"])
-def test_every_layout_becomes_the_same_tokenizer(layout: str, setting: Setting, converted: Path, tmp_path: Path) -> None:
+def test_every_layout_becomes_the_same_tokenizer(
+    layout: str, setting: Setting, converted: Path, tmp_path: Path
+) -> None:
     release = write_release(tmp_path / "release", setting.weights, layout, objects=False)
-    report = examine(OfficialFiles.read(release.checkpoint, release.codebooks), setting.tokens, setting.encoder)
+    report = examine(
+        OfficialFiles.read(release.checkpoint, release.codebooks), setting.tokens, setting.encoder
+    )
     other = convert(report, setting.tokens, setting.encoder, tmp_path / "out").state_dict()
     for name, tensor in V2LTokenizer.from_pretrained(converted, device="cpu").state_dict().items():
         assert torch.equal(tensor, other[name])
@@ -74,7 +92,9 @@ def half_halved(weights: Weights) -> None:
     weights.update({name: tensor.half() for name, tensor in weights.items() if name.startswith("encoder.")})
 
 
-def test_half_precision_is_raised_and_the_report_says_so(setting: Setting, files: OfficialFiles, tmp_path: Path) -> None:
+def test_half_precision_is_raised_and_the_report_says_so(
+    setting: Setting, files: OfficialFiles, tmp_path: Path
+) -> None:
     report = reported(setting, files, halved)
     assert report.problems == []
     assert "encoder.: 106 of 106 tensors are in half precision, and are raised to float32" in report.notes
@@ -82,9 +102,15 @@ def test_half_precision_is_raised_and_the_report_says_so(setting: Setting, files
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
 
 
-def test_rows_stored_in_full_in_one_place_and_in_half_in_the_other_are_the_same(setting: Setting, files: OfficialFiles) -> None:
+def test_rows_stored_in_full_in_one_place_and_in_half_in_the_other_are_the_same(
+    setting: Setting, files: OfficialFiles
+) -> None:
     report = reported(
-        setting, files, lambda weights: weights.update({"tok_embeddings.weight": weights["tok_embeddings.weight"] * (1 + 1e-4)})
+        setting,
+        files,
+        lambda weights: weights.update(
+            {"tok_embeddings.weight": weights["tok_embeddings.weight"] * (1 + 1e-4)}
+        ),
     )
     assert report.problems == []
     assert report.codebooks["local"]["precision"] == "float32"
@@ -115,7 +141,10 @@ def rename(weights: Weights) -> None:
             lambda w: w.update({"quant_conv.bias": torch.full((16,), torch.nan)}),
             "quant_conv.: 1 not finite (quant_conv.bias)",
         ),
-        (lambda w: w.pop("discriminator.main.8.bias"), "discriminator.: 1 missing (discriminator.main.8.bias)"),
+        (
+            lambda w: w.pop("discriminator.main.8.bias"),
+            "discriminator.: 1 missing (discriminator.main.8.bias)",
+        ),
         (lambda w: w.pop("tok_embeddings.weight"), "tok_embeddings.: 1 missing (tok_embeddings.weight)"),
         (
             lambda w: w.update({"tok_embeddings.weight": w["tok_embeddings.weight"] * 1.01}),
@@ -135,11 +164,15 @@ def rename(weights: Weights) -> None:
         ),
     ],
 )
-def test_each_disagreement_is_a_line(change: Change, problem: str, setting: Setting, files: OfficialFiles) -> None:
+def test_each_disagreement_is_a_line(
+    change: Change, problem: str, setting: Setting, files: OfficialFiles
+) -> None:
     assert problem.format(llama=setting.llama) in reported(setting, files, change).problems
 
 
-def test_a_released_file_may_lack_what_is_only_for_training(setting: Setting, files: OfficialFiles, tmp_path: Path) -> None:
+def test_a_released_file_may_lack_what_is_only_for_training(
+    setting: Setting, files: OfficialFiles, tmp_path: Path
+) -> None:
     lacking = ("discriminator", "global_encoder", "perceptual_loss", "tok_embeddings_global")
     weights = {name: tensor for name, tensor in files.weights.items() if not name.startswith(lacking)}
     report = examine(replace(files, weights=weights), setting.tokens, setting.encoder)
@@ -159,8 +192,12 @@ def test_swapped_codebook_files_are_called_swapped(setting: Setting, files: Offi
 
 
 def test_no_global_rows_anywhere_is_a_line(setting: Setting, files: OfficialFiles) -> None:
-    weights = {name: tensor for name, tensor in files.weights.items() if name != "tok_embeddings_global.weight"}
-    (problem,) = examine(replace(files, weights=weights, global_rows=None), setting.tokens, setting.encoder).problems
+    weights = {
+        name: tensor for name, tensor in files.weights.items() if name != "tok_embeddings_global.weight"
+    }
+    (problem,) = examine(
+        replace(files, weights=weights, global_rows=None), setting.tokens, setting.encoder
+    ).problems
     assert problem.startswith("no global rows")
 
 
@@ -170,14 +207,22 @@ def test_another_clip_is_refused(setting: Setting, files: OfficialFiles, tmp_pat
     assert problem.startswith(f"{other.name} is another encoder than the checkpoint's: ")
 
 
-def test_without_a_joint_encoder_the_report_says_what_it_left_out(setting: Setting, files: OfficialFiles) -> None:
+def test_without_a_joint_encoder_the_report_says_what_it_left_out(
+    setting: Setting, files: OfficialFiles
+) -> None:
     report = examine(files, setting.tokens, None)
     assert report.problems == []
-    assert "global_encoder.: not compared with the joint encoder, for no joint encoder is loaded" in report.notes
+    assert (
+        "global_encoder.: not compared with the joint encoder, for no joint encoder is loaded" in report.notes
+    )
 
 
-def test_nothing_is_written_of_files_that_disagree(setting: Setting, files: OfficialFiles, tmp_path: Path) -> None:
+def test_nothing_is_written_of_files_that_disagree(
+    setting: Setting, files: OfficialFiles, tmp_path: Path
+) -> None:
     report = examine(replace(files, vocabulary=files.vocabulary[:-1]), setting.tokens, setting.encoder)
-    with pytest.raises(V2LError, match=r"do not fit: global_vocabulary\.npy has 59 words for 60 global rows.*--check"):
+    with pytest.raises(
+        V2LError, match=r"do not fit: global_vocabulary\.npy has 59 words for 60 global rows.*--check"
+    ):
         convert(report, setting.tokens, setting.encoder, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ from v2l.datasets import ImageDataset
 from v2l.images import load_image
 from v2l.official.layout import our_name
 from v2l.perceptual import LPIPSDistance
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokens import ImageTokens
 from v2l.training import losses
 from v2l.training.discriminator import build_discriminator
@@ -40,7 +40,9 @@ def w(setting: Setting) -> dict[str, Tensor]:
 def images() -> Tensor:
     """Two pictures, (2, 3, 64, 96) in [-1, 1]: smooth, with some noise."""
     generator = torch.Generator().manual_seed(3)
-    smooth = nn.functional.interpolate(torch.rand(2, 3, 8, 12, generator=generator), size=(64, 96), mode="bicubic", align_corners=False)
+    smooth = nn.functional.interpolate(
+        torch.rand(2, 3, 8, 12, generator=generator), size=(64, 96), mode="bicubic", align_corners=False
+    )
     return ((smooth + 0.05 * torch.randn(2, 3, 64, 96, generator=generator)) * 2 - 1).clamp(-1, 1)
 
 
@@ -114,7 +116,9 @@ def test_the_decoder_with_its_cross_attention(model: V2LTokenizer, w: dict, word
 
 
 @torch.no_grad()
-def test_without_rounding_nothing_is_left_between_them(model: V2LTokenizer, w: dict, images: Tensor, words: Tensor) -> None:
+def test_without_rounding_nothing_is_left_between_them(
+    model: V2LTokenizer, w: dict, images: Tensor, words: Tensor
+) -> None:
     exact = copy.deepcopy(model).double()
     doubles = {name: tensor.double() for name, tensor in w.items()}
     ids = torch.randint(0, 400, (2, 8, 12), generator=torch.Generator().manual_seed(6))
@@ -166,14 +170,30 @@ def test_every_term_of_both_losses_and_the_adaptive_weight(
     verdict = losses.generator_term(judge.train()(y))
     our_hinge = losses.discriminator_term(judge(images), judge(y))
     ours = config.adversarial_weight * losses.adaptive_ratio(losses.pulls(total, verdict, y, last).at_layer)
-    for mine, plainly in ((terms["perceptual"], perceptual), (total, reconstruction), (verdict, adversarial), (our_hinge, hinge)):
+    for mine, plainly in (
+        (terms["perceptual"], perceptual),
+        (total, reconstruction),
+        (verdict, adversarial),
+        (our_hinge, hinge),
+    ):
         assert distance(mine, plainly) < EQUAL
     assert distance(ours, lam) < EQUAL
 
 
-def test_the_gradient_goes_straight_through_the_lookup(model: V2LTokenizer, w: dict, images: Tensor, words: Tensor) -> None:
-    learned = {"decoder.conv_out.weight", "quant_conv.weight", "codebook_projection.weight", "encoder.conv_in.weight"}
-    leaves = {name: tensor.clone().requires_grad_(name in learned) for name, tensor in w.items() if tensor.is_floating_point()}
+def test_the_gradient_goes_straight_through_the_lookup(
+    model: V2LTokenizer, w: dict, images: Tensor, words: Tensor
+) -> None:
+    learned = {
+        "decoder.conv_out.weight",
+        "quant_conv.weight",
+        "codebook_projection.weight",
+        "encoder.conv_in.weight",
+    }
+    leaves = {
+        name: tensor.clone().requires_grad_(name in learned)
+        for name, tensor in w.items()
+        if tensor.is_floating_point()
+    }
     pull = torch.randn(images.shape, generator=torch.Generator().manual_seed(9)) / images.numel()
     y, z, z_q = plain.forward(leaves, images, words)
     vq = plain.quantizer_loss(z, z_q)
@@ -181,7 +201,8 @@ def test_the_gradient_goes_straight_through_the_lookup(model: V2LTokenizer, w: d
 
     painted, parameters = model(images, words), dict(model.named_parameters())
     ours = torch.autograd.grad(
-        (painted.images * pull).sum() + painted.quantized.loss, [parameters[our_name(name)] for name in sorted(learned)]
+        (painted.images * pull).sum() + painted.quantized.loss,
+        [parameters[our_name(name)] for name in sorted(learned)],
     )
     assert distance(painted.images, y) < EQUAL
     assert distance(painted.quantized.loss, vq) < EQUAL
@@ -191,12 +212,18 @@ def test_the_gradient_goes_straight_through_the_lookup(model: V2LTokenizer, w: d
 
 def test_the_square_is_the_two_steps_of_the_release(model: V2LTokenizer, samples: Path) -> None:
     clip = transforms.Compose(
-        [transforms.Resize(224, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224), transforms.ToTensor()]
+        [
+            transforms.Resize(224, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+        ]
     )
     for path in sorted(samples.rglob("*.jpg"))[:6]:
         with Image.open(path) as picture:
             seen = clip(picture.convert("RGB"))[None]
-        plainly = nn.functional.interpolate(seen, size=(128, 128), mode="bilinear", align_corners=False, antialias=False)
+        plainly = nn.functional.interpolate(
+            seen, size=(128, 128), mode="bilinear", align_corners=False, antialias=False
+        )
         assert distance(model.square(load_image(path)[None]), plainly) < EQUAL
         trained = ImageDataset([path], crop_settings(load_config("official"), seed=0))[0]
         assert torch.equal(trained[None], model.square(load_image(path)[None]))
@@ -205,6 +232,8 @@ def test_the_square_is_the_two_steps_of_the_release(model: V2LTokenizer, samples
 def test_words_and_ids_of_the_codebooks(model: V2LTokenizer, setting: Setting) -> None:
     assert model.local_codebook.token_ids.tolist() == list(range(400))
     assert torch.equal(model.local_codebook.embeddings.float(), setting.weights["tok_embeddings.weight"])
-    assert torch.equal(model.global_codebook.embeddings.float(), setting.weights["tok_embeddings_global.weight"])
+    assert torch.equal(
+        model.global_codebook.embeddings.float(), setting.weights["tok_embeddings_global.weight"]
+    )
     dog = next(entry for entry in model.global_codebook.entries if entry.word == "reddog")
     assert list(dog.ids) == setting.tokens.encode_pieces("reddog")

@@ -37,7 +37,10 @@ def test_every_layout_gives_the_same_weights(layout: str, tmp_path: Path) -> Non
 
 
 def test_a_namespace_is_plain_data(tmp_path: Path) -> None:
-    torch.save({"model": OrderedDict(a=torch.ones(2)), "args": Namespace(lr=1e-3, nested=Namespace(x=[1, "a"]))}, tmp_path / "a.pth")
+    torch.save(
+        {"model": OrderedDict(a=torch.ones(2)), "args": Namespace(lr=1e-3, nested=Namespace(x=[1, "a"]))},
+        tmp_path / "a.pth",
+    )
     assert read_pickle(tmp_path / "a.pth")["args"].nested.x == [1, "a"]
 
 
@@ -45,7 +48,9 @@ def test_a_namespace_is_plain_data(tmp_path: Path) -> None:
 def test_a_pickle_that_wants_to_run_code_is_refused_and_nothing_runs(zipped: bool, tmp_path: Path) -> None:
     hostile = {"state_dict": {"encoder.conv_in.weight": torch.ones(1)}, "args": Harmless(tmp_path / "made")}
     torch.save(hostile, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(V2LError, match=r"a\.pth asks to run (posix|nt)\.mkdir, and nothing in it was run") as refused:
+    with pytest.raises(
+        V2LError, match=r"a\.pth asks to run (posix|nt)\.mkdir, and nothing in it was run"
+    ) as refused:
         read_weights(tmp_path / "a.pth")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "made").exists()
@@ -59,7 +64,11 @@ def test_a_namespace_cannot_carry_code_in(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "global_vocabulary.npy", np.array(["dog", Harmless(tmp_path / "made")], dtype=object), allow_pickle=True)
+    np.save(
+        tmp_path / "global_vocabulary.npy",
+        np.array(["dog", Harmless(tmp_path / "made")], dtype=object),
+        allow_pickle=True,
+    )
     with pytest.raises(V2LError, match=r"asks to run .*mkdir"):
         read_vocabulary(tmp_path / "global_vocabulary.npy")
     assert not (tmp_path / "made").exists()
@@ -77,13 +86,17 @@ def test_a_vocabulary_of_any_numpy_is_read(older: str, tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.array(["dog", "cat"], dtype=object), allow_pickle=True)
     written = (tmp_path / "words.npy").read_bytes()
     start = written.index(b"\x80")
-    names = pickle.dumps(np.array(["dog", "cat"], dtype=object), protocol=3)  # names as lines, as older numpy wrote them
+    names = pickle.dumps(
+        np.array(["dog", "cat"], dtype=object), protocol=3
+    )  # names as lines, as older numpy wrote them
     current = next(name for name in (b"numpy._core.multiarray", b"numpy.core.multiarray") if name in names)
     (tmp_path / "words.npy").write_bytes(written[:start] + names.replace(current, older.encode()))
     assert read_vocabulary(tmp_path / "words.npy") == ("dog", "cat")
 
 
-@pytest.mark.parametrize("words", [np.arange(4), np.array([["a"]]), np.array(["a", 1], dtype=object), np.array("a")])
+@pytest.mark.parametrize(
+    "words", [np.arange(4), np.array([["a"]]), np.array(["a", 1], dtype=object), np.array("a")]
+)
 def test_what_is_no_list_of_words_is_refused(words: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", words, allow_pickle=True)
     with pytest.raises(V2LError, match="no list of words"):
@@ -91,7 +104,13 @@ def test_what_is_no_list_of_words_is_refused(words: np.ndarray, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name", ["v2l-decode.pth", "global_vocabulary.npy", "global_codebook_embedding.pth", "local_codebook_embedding.pth"]
+    "name",
+    [
+        "v2l-decode.pth",
+        "global_vocabulary.npy",
+        "global_codebook_embedding.pth",
+        "local_codebook_embedding.pth",
+    ],
 )
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.6, 0.999])
 def test_a_truncated_file_is_named(name: str, kept: float, tmp_path: Path) -> None:
@@ -111,7 +130,8 @@ def test_a_file_without_weights_is_refused(content: object, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(torch.zeros(3), "a tensor"), (torch.zeros(2, 2, dtype=torch.int64), "int64"), ([1], "list")]
+    ("content", "told"),
+    [(torch.zeros(3), "a tensor"), (torch.zeros(2, 2, dtype=torch.int64), "int64"), ([1], "list")],
 )
 def test_a_codebook_that_is_no_table_is_refused(content: object, told: str, tmp_path: Path) -> None:
     release = write_release(tmp_path, random_weights(SMALL))

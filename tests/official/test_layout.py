@@ -23,7 +23,9 @@ def test_the_full_size_has_the_published_names_and_shapes() -> None:
 
 @pytest.mark.parametrize(("part", "entries"), [("encoder", 106), ("decoder", 143), ("discriminator", 16)])
 def test_the_table_has_as_many_entries_as_the_release(part: str, entries: int) -> None:
-    assert len(getattr(release, part)() if part == "discriminator" else getattr(release, part)(FULL)) == entries
+    assert (
+        len(getattr(release, part)() if part == "discriminator" else getattr(release, part)(FULL)) == entries
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,20 +43,37 @@ def test_the_table_has_as_many_entries_as_the_release(part: str, entries: int) -
 def test_the_parameters_count_as_published(prefix: str, parameters: int) -> None:
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     ours = expected_shapes(load_config("official"), FULL.width)
-    assert sum(prod(shape) for name, shape in ours.items() if name.startswith(prefix) and not name.endswith(buffers)) == parameters
+    assert (
+        sum(
+            prod(shape)
+            for name, shape in ours.items()
+            if name.startswith(prefix) and not name.endswith(buffers)
+        )
+        == parameters
+    )
 
 
 def test_the_sizes_come_from_the_shapes() -> None:
     assert infer_config(TABLE).model == load_config("official").model
     small = infer_config(release.encoder(SMALL) | release.decoder(SMALL) | release.between(SMALL)).model
-    assert (small.level_channels, small.res_blocks, small.z_channels, small.lookup_dim) == (SMALL.channels, 2, SMALL.z, SMALL.width)
+    assert (small.level_channels, small.res_blocks, small.z_channels, small.lookup_dim) == (
+        SMALL.channels,
+        2,
+        SMALL.z,
+        SMALL.width,
+    )
     assert (small.attention_heads, small.attention_head_dim) == (8, SMALL.inner // 8)
 
 
 def test_what_shapes_cannot_tell_is_pinned() -> None:
     pinned = load_config("official").model
     assert (pinned.variant, pinned.resize, pinned.word_ranking) == ("official", "two-step", "euclidean")
-    assert (pinned.global_tokens, pinned.attention_heads, pinned.normalize_features, pinned.image_size) == (21, 8, True, 128)
+    assert (pinned.global_tokens, pinned.attention_heads, pinned.normalize_features, pinned.image_size) == (
+        21,
+        8,
+        True,
+        128,
+    )
     assert (pinned.stem, pinned.resampling, pinned.linear_path, pinned.quantizer, pinned.projection) == (
         1,
         "conv",

@@ -25,12 +25,22 @@ def test_the_prompt_equals_its_golden_file(wording: str) -> None:
 
 def test_visual_tokens_are_pieces_of_ids() -> None:
     pieces = denoise_prompt(EXAMPLES, (31, 32, 33), 2).pieces
-    assert [piece for piece in pieces if not isinstance(piece, str)] == [(11, 12, 13), (14, 15), (21, 22, 23), (24, 25), (31, 32, 33)]
+    assert [piece for piece in pieces if not isinstance(piece, str)] == [
+        (11, 12, 13),
+        (14, 15),
+        (21, 22, 23),
+        (24, 25),
+        (31, 32, 33),
+    ]
 
 
 @pytest.mark.parametrize("wording", ["paper", "tuned"])
 def test_no_piece_ends_in_a_lone_space(wording: str) -> None:
-    assert not any(piece.endswith(" ") for piece in denoise_prompt(EXAMPLES, (31,), 2, wording).pieces if isinstance(piece, str))
+    assert not any(
+        piece.endswith(" ")
+        for piece in denoise_prompt(EXAMPLES, (31,), 2, wording).pieces
+        if isinstance(piece, str)
+    )
 
 
 def test_examples_and_query_make_the_whole() -> None:

@@ -12,8 +12,14 @@ from v2l.prompts import caption, vqa
 from v2l.prompts.dialogue import Dialogue, Exchange, find_style
 
 GOLDEN = Path(__file__).parent / "golden"
-CAPTIONS = [Exchange(("boots", "cowboy"), answer="Black boots."), Exchange(("wool", "fur"), answer="A woolen {hat}.")]
-ANSWERS = [Exchange(("boots", "cowboy"), "What is it?", "boots"), Exchange(("wool", "fur"), "Is it cold?", "no")]
+CAPTIONS = [
+    Exchange(("boots", "cowboy"), answer="Black boots."),
+    Exchange(("wool", "fur"), answer="A woolen {hat}."),
+]
+ANSWERS = [
+    Exchange(("boots", "cowboy"), "What is it?", "boots"),
+    Exchange(("wool", "fur"), "Is it cold?", "no"),
+]
 QUERY = ("jeans", "denim")
 
 

@@ -38,13 +38,18 @@ def test_the_channel_prompt_equals_its_golden_file() -> None:
 
 
 def test_one_repeat_shows_the_support_twice_and_no_induction_drops_the_first_line() -> None:
-    golden("fewshot_paper_repeated_without_induction", fewshot_prompt(SUPPORTS, QUERY, FewShotFormat("paper", induction=False, repeats=1)))
+    golden(
+        "fewshot_paper_repeated_without_induction",
+        fewshot_prompt(SUPPORTS, QUERY, FewShotFormat("paper", induction=False, repeats=1)),
+    )
 
 
 def test_the_official_slip_is_in_official_only() -> None:
     opening = fewshot_prompt(SUPPORTS, QUERY, FewShotFormat("official")).pieces[0]
     assert opening.endswith("output is one of ['cat' or ['golden_retriever']\n")
-    assert fewshot_prompt(SUPPORTS, QUERY).pieces[0].endswith("output is one of ['cat' or 'golden retriever']\n")
+    assert (
+        fewshot_prompt(SUPPORTS, QUERY).pieces[0].endswith("output is one of ['cat' or 'golden retriever']\n")
+    )
 
 
 def test_official_pieces_are_those_of_the_official_code() -> None:
@@ -78,8 +83,12 @@ def test_negative_repeats_are_refused() -> None:
 
 
 def test_labels_are_written_with_spaces_or_with_underscores_whichever_the_folder_has() -> None:
-    assert [FewShotFormat("official").name(label) for label in ("fire_truck", "fire truck")] == ["fire_truck"] * 2
-    assert [FewShotFormat("tuned").name(label) for label in ("fire_truck", "fire truck")] == ["fire truck"] * 2
+    assert [FewShotFormat("official").name(label) for label in ("fire_truck", "fire truck")] == [
+        "fire_truck"
+    ] * 2
+    assert [FewShotFormat("tuned").name(label) for label in ("fire_truck", "fire truck")] == [
+        "fire truck"
+    ] * 2
 
 
 def test_words_can_be_turned_round_and_lowered() -> None:
@@ -87,7 +96,10 @@ def test_words_can_be_turned_round_and_lowered() -> None:
 
 
 def test_no_words_leave_no_space() -> None:
-    assert fewshot_prompt(SUPPORTS[:1], (), FewShotFormat("tuned", induction=False)).pieces[-2:] == ("Words:", " ->")
+    assert fewshot_prompt(SUPPORTS[:1], (), FewShotFormat("tuned", induction=False)).pieces[-2:] == (
+        "Words:",
+        " ->",
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

@@ -21,7 +21,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("text", [json.dumps(GOOD), json.dumps(GOOD, indent=2), "\n\n".join(json.dumps(entry) for entry in GOOD)])
+@pytest.mark.parametrize(
+    "text", [json.dumps(GOOD), json.dumps(GOOD, indent=2), "\n\n".join(json.dumps(entry) for entry in GOOD)]
+)
 def test_a_list_and_lines_read_alike(text: str, tmp_path: Path) -> None:
     first, second = load_shots("caption", "nearest", written(tmp_path, text))
     assert (first.answer, first.image, first.words) == ("A hat.", tmp_path / "hat.jpg", ())
@@ -41,8 +43,14 @@ def test_enough_examples_ship_for_every_wording(task: str, way: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[\n{"caption": "A hat.", "words": ["hat"]},\n{"words": ["hat"]}\n]', "line 3: the key 'caption' is missing"),
-        ('{"caption": "A hat.", "words": ["hat"]}\n{"caption": " ", "words": ["hat"]}', "line 2: the key 'caption' holds ' '"),
+        (
+            '[\n{"caption": "A hat.", "words": ["hat"]},\n{"words": ["hat"]}\n]',
+            "line 3: the key 'caption' is missing",
+        ),
+        (
+            '{"caption": "A hat.", "words": ["hat"]}\n{"caption": " ", "words": ["hat"]}',
+            "line 2: the key 'caption' holds ' '",
+        ),
         ('[{"caption": 5, "words": ["hat"]}]', "line 1: the key 'caption' holds 5"),
         ('[{"caption": "A hat."}]', "line 1: the keys 'words' and 'image' are missing"),
         ('[{"caption": "A hat.", "words": "hat"}]', "line 1: the key 'words' holds 'hat'"),

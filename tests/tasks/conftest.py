@@ -1,19 +1,19 @@
-"""The tiny stack that the tests of this folder share."""
+"""The tiny pipeline that the tests of this folder share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tiny_stack import tiny_stack
+from tiny_pipeline import tiny_pipeline
 
-from v2l.tasks.stack import Stack
+from v2l.pipeline.pipeline import Pipeline
 
 
 @pytest.fixture(scope="session")
-def stack() -> Stack:
+def pipeline() -> Pipeline:
     """Random weights: what tasks do with it is real, what comes out means nothing."""
-    return tiny_stack()
+    return tiny_pipeline()
 
 
 @pytest.fixture(autouse=True)

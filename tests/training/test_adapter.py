@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_llm import byte_level_tokenizer, tiny_model
-from tiny_stack import tiny_stack
+from tiny_pipeline import tiny_pipeline
 
 from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
@@ -17,11 +17,12 @@ from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapt
 from v2l.llm.constraints import Weighted
 from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
+from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, find_images
-from v2l.tasks import Stack, inpaint
-from v2l.tasks.asking import ADAPTER
-from v2l.tasks.whole_map import tell_map
-from v2l.tokenizer.likeness import looks
+from v2l.tasks.restoration.inpaint import inpaint
+from v2l.tasks.restoration.token_prediction import ADAPTER
+from v2l.tasks.restoration.token_prior import visual_features
+from v2l.tasks.restoration.whole_map import tell_map
 from v2l.training.adapter import KINDS, LoraSettings, Teacher, masked_cells, train_adapter
 
 
@@ -29,8 +30,8 @@ class StoppedError(Exception):
     """The machine goes down."""
 
 
-def teacher_of(stack: Stack, kinds: tuple[str, ...] = KINDS) -> Teacher:
-    return Teacher(stack, kinds)
+def teacher_of(pipeline: Pipeline, kinds: tuple[str, ...] = KINDS) -> Teacher:
+    return Teacher(pipeline, kinds)
 
 
 @pytest.fixture(scope="module")
@@ -52,47 +53,60 @@ def adapter_bytes(settings: LoraSettings) -> bytes:
     return (settings.run / "adapter" / "adapter.safetensors").read_bytes()
 
 
-def sight_of(stack: Stack) -> torch.Tensor:
-    return looks(stack.tokenizer, stack.llm.model.get_input_embeddings().num_embeddings)
+def sight_of(pipeline: Pipeline) -> torch.Tensor:
+    return visual_features(pipeline.tokenizer, pipeline.llm.model.get_input_embeddings().num_embeddings)
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_adapter_learns_its_lesson_and_the_llm_keeps_its_weights(tied: bool) -> None:
-    stack = tiny_stack()
+    pipeline = tiny_pipeline()
     if tied:
-        stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight
-    before = {name: weight.clone() for name, weight in stack.llm.model.state_dict().items()}
-    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(2e-2, 90, 1), looks=sight_of(stack))
-    lesson = Lesson(list(range(30, 60)), [29], [Weighted(torch.tensor([70, 71, 72, 73]))], [torch.tensor([1.0, 1.0, 0.0, 1.0])])
+        pipeline.llm.model.lm_head.weight = pipeline.llm.model.model.embed_tokens.weight
+    before = {name: weight.clone() for name, weight in pipeline.llm.model.state_dict().items()}
+    tuner = LoraTuner(pipeline.llm, LoraShape(), Schedule(2e-2, 90, 1), visual_features=sight_of(pipeline))
+    lesson = Lesson(
+        list(range(30, 60)),
+        [29],
+        [Weighted(torch.tensor([70, 71, 72, 73]))],
+        [torch.tensor([1.0, 1.0, 0.0, 1.0])],
+    )
     losses = [tuner.step(number, [lesson]) for number in range(90)]
     assert losses[-1] < losses[0] / 2
-    after = {name.replace(".base_layer", "").removeprefix("base_model.model."): weight for name, weight in tuner.model.state_dict().items()}
+    after = {
+        name.replace(".base_layer", "").removeprefix("base_model.model."): weight
+        for name, weight in tuner.model.state_dict().items()
+    }
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
 def test_the_loss_is_what_choices_cost_on_average() -> None:
-    stack = tiny_stack()
+    pipeline = tiny_pipeline()
     with torch.inference_mode():
-        logits = stack.llm.model(input_ids=torch.tensor([[40, 41, 42, 50]])).logits[0]
+        logits = pipeline.llm.model(input_ids=torch.tensor([[40, 41, 42, 50]])).logits[0]
     early = ((logits[2, [60, 61, 62]] + torch.tensor([0.0, 0.5, 1.0])) / CALM).softmax(dim=0)
     late = (logits[3, [70, 71]] / CALM).softmax(dim=0)
-    tuner = LoraTuner(stack.llm, LoraShape(), Schedule(), looks=sight_of(stack))
-    choices = [Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])), Weighted(torch.tensor([70, 71]))]
-    lesson = Lesson([40, 41, 42, 50], [2, 3], choices, [torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, 2.0])])
+    tuner = LoraTuner(pipeline.llm, LoraShape(), Schedule(), visual_features=sight_of(pipeline))
+    choices = [
+        Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])),
+        Weighted(torch.tensor([70, 71])),
+    ]
+    lesson = Lesson(
+        [40, 41, 42, 50], [2, 3], choices, [torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, 2.0])]
+    )
     expected = (3 * early[0] + early[2] + 2 * late[1]) / 2
     assert tuner.loss(lesson).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_what_one_token_learns_is_shared_by_those_that_look_alike() -> None:
-    stack = tiny_stack()
-    sight = sight_of(stack)
-    codes = stack.tokenizer.local_codebook.token_ids
+    pipeline = tiny_pipeline()
+    sight = sight_of(pipeline)
+    codes = pipeline.tokenizer.local_codebook.token_ids
     assert sight[codes].mean(dim=0).abs().max() < 1e-4
     assert not sight[[token for token in range(len(sight)) if token not in set(codes.tolist())]].any()
     taught = int(codes[0])
     alike = int(codes[1:][(sight[codes[1:]] - sight[taught]).square().sum(dim=1).argmin()])
     unlike = int(codes[(sight[codes] - sight[taught]).square().sum(dim=1).argmax()])
-    tuner = LoraTuner(stack.llm, LoraShape(rank=1), Schedule(1e-2, 20, 1), looks=sight)
+    tuner = LoraTuner(pipeline.llm, LoraShape(rank=1), Schedule(1e-2, 20, 1), visual_features=sight)
     ids = [40, 41, 42]
     with torch.no_grad():
         before = tuner.model(input_ids=torch.tensor([ids])).logits[0, -1]
@@ -104,32 +118,45 @@ def test_what_one_token_learns_is_shared_by_those_that_look_alike() -> None:
     assert gained[alike] > gained[unlike]
 
 
-def clean_ids(stack: Stack, photograph: torch.Tensor) -> list[int]:
-    return stack.tokenizer.encode_local(stack.tokenizer.square(photograph[None]))[0].flatten().tolist()
+def clean_ids(pipeline: Pipeline, photograph: torch.Tensor) -> list[int]:
+    return pipeline.tokenizer.encode_local(pipeline.tokenizer.square(photograph[None]))[0].flatten().tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lessons_are_prompts_of_use_and_what_is_most_alike_costs_nothing(stack_: Stack, photographs: list[torch.Tensor], kind: str) -> None:
+def test_lessons_are_prompts_of_use_and_what_is_most_alike_costs_nothing(
+    stack_: Pipeline, photographs: list[torch.Tensor], kind: str
+) -> None:
     first, *others = photographs
     teacher = teacher_of(stack_)
     lesson = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
     grid = len(clean_ids(stack_, first))
-    cells = [place for place in range(grid) if kind != "mask" or masked_cells((8, 8), torch.Generator().manual_seed(1)).flatten()[place]]
+    cells = [
+        place
+        for place in range(grid)
+        if kind != "mask" or masked_cells((8, 8), torch.Generator().manual_seed(1)).flatten()[place]
+    ]
     assert len(lesson.places) == len(lesson.choices) == len(lesson.costs) == len(cells)
     unseen = (len(stack_.llm.encode_pieces(" ?")) - 1) * len(cells) if kind == "mask" else 0
-    assert len(lesson.prompt) == grid + len(cells) + 8 + unseen  # every cell, what is expected of those to be told, a mark a row
+    assert (
+        len(lesson.prompt) == grid + len(cells) + 8 + unseen
+    )  # every cell, what is expected of those to be told, a mark a row
     entries, row_of = stack_.tokenizer.quantizer.entries(), stack_.tokenizer.local_codebook.row_of_token
     clean = clean_ids(stack_, first)
     for cell, place, choices, costs in zip(cells, lesson.places, lesson.choices, lesson.costs, strict=True):
-        assert 1 <= len(choices.ids) <= ADAPTER.palette
+        assert 1 <= len(choices.ids) <= ADAPTER.num_candidates
         assert lesson.prompt[place] == int(choices.ids[0])
-        distances = [(entries[row_of[token]] - entries[row_of[clean[cell]]]).square().sum().item() for token in choices.ids.tolist()]
-        assert costs.tolist() == pytest.approx([distance - min(distances) for distance in distances], abs=1e-4)
+        distances = [
+            (entries[row_of[token]] - entries[row_of[clean[cell]]]).square().sum().item()
+            for token in choices.ids.tolist()
+        ]
+        assert costs.tolist() == pytest.approx(
+            [distance - min(distances) for distance in distances], abs=1e-4
+        )
     again = teacher.teach(first, others, kind, torch.Generator().manual_seed(1))
     assert (again.prompt, again.places) == (lesson.prompt, lesson.places)
 
 
-def test_hidden_pixels_do_not_reach_a_prompt(stack_: Stack) -> None:
+def test_hidden_pixels_do_not_reach_a_prompt(stack_: Pipeline) -> None:
     teacher = teacher_of(stack_)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     hidden = masked_cells((8, 8), torch.Generator().manual_seed(4))
@@ -140,17 +167,26 @@ def test_hidden_pixels_do_not_reach_a_prompt(stack_: Stack) -> None:
     assert all(torch.equal(one.ids, two.ids) for one, two in zip(first.allowed, second.allowed, strict=True))
 
 
-def test_a_saved_adapter_tells_what_the_trained_one_told(files: list[ImageFile], settings: LoraSettings) -> None:
-    stack = tiny_stack()
-    stack.llm.model.lm_head.weight = stack.llm.model.model.embed_tokens.weight  # tied, as the embedded LLM's
-    teacher = teacher_of(stack)
-    question = teacher.hidden(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), masked_cells((8, 8), torch.Generator()))
-    frozen = tell_map(stack, question, ADAPTER)
+def test_a_saved_adapter_tells_what_the_trained_one_told(
+    files: list[ImageFile], settings: LoraSettings
+) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.llm.model.lm_head.weight = (
+        pipeline.llm.model.model.embed_tokens.weight
+    )  # tied, as the embedded LLM's
+    teacher = teacher_of(pipeline)
+    question = teacher.hidden(
+        torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
+        masked_cells((8, 8), torch.Generator()),
+    )
+    frozen = tell_map(pipeline, question, ADAPTER)
     train_adapter(teacher, files, settings)
-    trained = tell_map(stack, question, ADAPTER)
-    fresh = tiny_stack().llm
+    trained = tell_map(pipeline, question, ADAPTER)
+    fresh = tiny_pipeline().llm
     fresh.model.lm_head.weight = fresh.model.model.embed_tokens.weight
-    loaded = tell_map(Stack(stack.tokenizer, fresh, adapter=settings.run / "adapter"), question, ADAPTER)
+    loaded = tell_map(
+        Pipeline(pipeline.tokenizer, fresh, adapter=settings.run / "adapter"), question, ADAPTER
+    )
     likelihoods = [[window.loglikelihood for window in told] for told in (frozen, trained, loaded)]
     names = load_tensors(settings.run / "adapter" / "adapter.safetensors").keys()
     assert all("lora_" in name for name in names)  # none of the LLM's own weights
@@ -159,8 +195,8 @@ def test_a_saved_adapter_tells_what_the_trained_one_told(files: list[ImageFile],
 
 
 @pytest.fixture(scope="module", name="stack_")
-def one_stack() -> Stack:
-    return tiny_stack()
+def one_stack() -> Pipeline:
+    return tiny_pipeline()
 
 
 def test_masks_are_of_three_kinds_and_never_empty_or_full() -> None:
@@ -171,8 +207,10 @@ def test_masks_are_of_three_kinds_and_never_empty_or_full() -> None:
     assert any(int(mask.sum()) == round(0.3 * 64) for mask in masks)
 
 
-def test_stopped_and_gone_on_is_the_same_as_straight(files: list[ImageFile], settings: LoraSettings, tmp_path: Path) -> None:
-    assert train_adapter(teacher_of(tiny_stack()), files, settings) == 6
+def test_stopped_and_gone_on_is_the_same_as_straight(
+    files: list[ImageFile], settings: LoraSettings, tmp_path: Path
+) -> None:
+    assert train_adapter(teacher_of(tiny_pipeline()), files, settings) == 6
     second = replace(settings, run=tmp_path / "second")
 
     def stop(step: int, loss: float) -> None:
@@ -180,25 +218,29 @@ def test_stopped_and_gone_on_is_the_same_as_straight(files: list[ImageFile], set
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train_adapter(teacher_of(tiny_stack()), files, second, stop)
+        train_adapter(teacher_of(tiny_pipeline()), files, second, stop)
     steps: list[int] = []
-    assert train_adapter(teacher_of(tiny_stack()), files, second, lambda step, loss: steps.append(step)) == 6
+    assert (
+        train_adapter(teacher_of(tiny_pipeline()), files, second, lambda step, loss: steps.append(step)) == 6
+    )
     assert steps == [5, 6]
     assert adapter_bytes(second) == adapter_bytes(settings)
 
 
 def test_a_run_with_other_settings_is_refused(files: list[ImageFile], settings: LoraSettings) -> None:
     short = replace(settings, schedule=Schedule(1e-2, 2, 1))
-    train_adapter(teacher_of(tiny_stack()), files, short)
+    train_adapter(teacher_of(tiny_pipeline()), files, short)
     with pytest.raises(V2LError, match="ANOTHER_FOLDER"):
-        train_adapter(teacher_of(tiny_stack()), files, settings)
+        train_adapter(teacher_of(tiny_pipeline()), files, settings)
 
 
-def test_an_adapter_changes_the_llm_that_it_belongs_to_and_no_other(files: list[ImageFile], settings: LoraSettings) -> None:
-    stack = tiny_stack()
-    train_adapter(teacher_of(stack), files, settings)
+def test_an_adapter_changes_the_llm_that_it_belongs_to_and_no_other(
+    files: list[ImageFile], settings: LoraSettings
+) -> None:
+    pipeline = tiny_pipeline()
+    train_adapter(teacher_of(pipeline), files, settings)
     folder = settings.run / "adapter"
-    tuned, plain = Stack(stack.tokenizer, tiny_stack().llm, adapter=folder), tiny_stack()
+    tuned, plain = Pipeline(pipeline.tokenizer, tiny_pipeline().llm, adapter=folder), tiny_pipeline()
     ids = torch.tensor([[40, 41, 42]])
     with torch.inference_mode():
         assert not torch.equal(tuned.llm.model(input_ids=ids).logits, plain.llm.model(input_ids=ids).logits)
@@ -206,18 +248,18 @@ def test_an_adapter_changes_the_llm_that_it_belongs_to_and_no_other(files: list[
     assert tuned.describe()["adapter"] == str(folder)
     assert not any(parameter.requires_grad for parameter in tuned.llm.model.parameters())
     with pytest.raises(V2LError, match="another codebook"):
-        adapt(tiny_stack().llm, folder, "another")
+        adapt(tiny_pipeline().llm, folder, "another")
     wider = byte_level_tokenizer()
     wider.add_tokens(["<new>"])
     other = FrozenLLM(tiny_model(len(wider), 0), wider, "other")
     with pytest.raises(V2LError, match="another LLM"):
-        adapt(other, folder, stack.codebook_fingerprint)
+        adapt(other, folder, pipeline.codebook_fingerprint)
 
 
 def test_a_tuned_llm_stays_blind(files: list[ImageFile], settings: LoraSettings) -> None:
-    stack = tiny_stack()
-    train_adapter(teacher_of(stack), files, settings)
-    tuned = Stack(stack.tokenizer, tiny_stack().llm, adapter=settings.run / "adapter")
+    pipeline = tiny_pipeline()
+    train_adapter(teacher_of(pipeline), files, settings)
+    tuned = Pipeline(pipeline.tokenizer, tiny_pipeline().llm, adapter=settings.run / "adapter")
     image = load_image(files[0])[:, :100, :100]
     mask = centre_mask((100, 100))
     noise = torch.where(mask, torch.rand(3, 100, 100), image)
@@ -234,7 +276,7 @@ def test_settings_without_sense_are_refused(settings: LoraSettings, change: dict
 
 def test_layers_that_are_not_there_and_rates_without_sense_are_refused() -> None:
     with pytest.raises(V2LError, match="q_proj"):
-        LoraTuner(tiny_stack().llm, LoraShape(targets=("wq",)), Schedule())
+        LoraTuner(tiny_pipeline().llm, LoraShape(targets=("wq",)), Schedule())
     with pytest.raises(V2LError, match="a rate above 0"):
         Schedule(rate=0)
     with pytest.raises(V2LError, match="--rank 4"):

@@ -9,9 +9,17 @@ from torch import nn
 
 from v2l.config import ModelConfig, TrainingConfig
 from v2l.perceptual import LPIPSDistance
-from v2l.tokenizer.quantizer import build_quantizer
+from v2l.tokenizers.quantizers.frozen_words import build_quantizer
 from v2l.training.discriminator import build_discriminator
-from v2l.training.losses import LARGEST_RATIO, adaptive_ratio, discriminator_term, generator_term, pulls, reconstruction_terms, weighted_sum
+from v2l.training.losses import (
+    LARGEST_RATIO,
+    adaptive_ratio,
+    discriminator_term,
+    generator_term,
+    pulls,
+    reconstruction_terms,
+    weighted_sum,
+)
 
 
 def test_terms_are_the_means_that_their_names_say() -> None:
@@ -20,7 +28,9 @@ def test_terms_are_the_means_that_their_names_say() -> None:
     assert terms["l1"].item() == pytest.approx((images - decoded).abs().mean().item())
     assert terms["l2"].item() == pytest.approx(((images - decoded) ** 2).mean().item())
     config = TrainingConfig(l1_weight=2.0, l2_weight=3.0)
-    assert weighted_sum(terms, config).item() == pytest.approx(2 * terms["l1"].item() + 3 * terms["l2"].item())
+    assert weighted_sum(terms, config).item() == pytest.approx(
+        2 * terms["l1"].item() + 3 * terms["l2"].item()
+    )
 
 
 def test_the_hinge_is_zero_for_a_sure_discriminator_and_one_for_an_undecided_one() -> None:
@@ -34,10 +44,14 @@ def test_the_ratio_is_that_of_the_gradients_at_the_last_layer() -> None:
     weight = nn.Parameter(torch.randn(3, 4))
     decoded = torch.randn(5, 3) @ weight
     reconstruction, adversarial = decoded.abs().mean(), (decoded * torch.randn(5, 4)).mean()
-    wanted = [torch.autograd.grad(term, weight, retain_graph=True)[0] for term in (reconstruction, adversarial)]
+    wanted = [
+        torch.autograd.grad(term, weight, retain_graph=True)[0] for term in (reconstruction, adversarial)
+    ]
     pull = pulls(reconstruction, adversarial, decoded, weight)
     assert torch.allclose(pull.at_layer, torch.stack(wanted).flatten(1))
-    assert adaptive_ratio(pull.at_layer).item() == pytest.approx((wanted[0].norm() / (wanted[1].norm() + 1e-4)).item())
+    assert adaptive_ratio(pull.at_layer).item() == pytest.approx(
+        (wanted[0].norm() / (wanted[1].norm() + 1e-4)).item()
+    )
     assert not pull.at_images.requires_grad
 
 
@@ -53,7 +67,9 @@ def test_equal_images_give_finite_gradients_for_every_term(kind: str) -> None:
     decoded = images.clone().requires_grad_()
     perceptual = LPIPSDistance(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False), "lpips-squeeze")
     terms = reconstruction_terms(images, decoded, perceptual)
-    quantizer = build_quantizer(ModelConfig(quantizer=kind, lookup_dim=4), TrainingConfig(), torch.randn(9, 6))
+    quantizer = build_quantizer(
+        ModelConfig(quantizer=kind, lookup_dim=4), TrainingConfig(), torch.randn(9, 6)
+    )
     features = torch.zeros(1, 4, 2, 2, requires_grad=True)
     judged = generator_term(build_discriminator()(decoded))
     (sum(terms.values()) + judged + quantizer(features).loss).backward()

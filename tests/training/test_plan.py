@@ -17,7 +17,13 @@ from v2l.training.run import RunSettings
 CONFIG = Config(
     model=replace(FOLDED, image_size=32),
     training=replace(
-        TRAINING, steps=1000, accumulate=2, adversarial_weight=0.1, quantizer_start=0.3, discriminator_start=0.5, adversarial_start=0.6
+        TRAINING,
+        steps=1000,
+        accumulate=2,
+        adversarial_weight=0.1,
+        quantizer_start=0.3,
+        discriminator_start=0.5,
+        adversarial_start=0.6,
     ),
 )
 

@@ -15,18 +15,24 @@ from torch import Tensor
 from v2l.datasets import CropSettings
 from v2l.processes import start_processes
 from v2l.sources import find_images
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import TrainingImages
 from v2l.training.trainer import Trainer
 
 HERE = Path(__file__).resolve().parent
 
 
-def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_network_that_one_trains(samples: Path, tmp_path: Path) -> None:
+def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_network_that_one_trains(
+    samples: Path, tmp_path: Path
+) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launch, str(HERE / "two_processes.py"), str(samples), str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+        [*launch, str(HERE / "two_processes.py"), str(samples), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = [line for line in done.stdout.splitlines() if "processes" in line]
     assert len(lines) == 2, done.stderr[-2000:]
@@ -35,11 +41,15 @@ def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_networ
     two = V2LTokenizer.from_pretrained(tmp_path / "model", device="cpu")
     assert two.facts["steps"] == 4
 
-    images = TrainingImages(find_images(samples)[:6], torch.zeros(6, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0))
+    images = TrainingImages(
+        find_images(samples)[:6], torch.zeros(6, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0)
+    )
     one = tiny_tokenizer(FOLDED, replace(TOGETHER, accumulate=2))
     before = flat(one)
     Trainer(one, images, None, start_processes("cpu"), tmp_path / "one").train(0, lambda *_: None)
-    assert (flat(two) - flat(one)).norm() < 0.02 * (flat(one) - before).norm()  # Adam turns rounding into steps
+    assert (flat(two) - flat(one)).norm() < 0.02 * (
+        flat(one) - before
+    ).norm()  # Adam turns rounding into steps
 
 
 def flat(model: V2LTokenizer) -> Tensor:

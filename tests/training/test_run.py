@@ -18,14 +18,22 @@ from v2l.training.data import Order, TrainingImages, batches
 from v2l.training.run import RunSettings, Start, begin_with, crop_settings
 
 
-def test_a_new_run_begins_with_the_weights_of_a_checkpoint_and_no_other_may_go_on(samples: Path, tmp_path: Path) -> None:
+def test_a_new_run_begins_with_the_weights_of_a_checkpoint_and_no_other_may_go_on(
+    samples: Path, tmp_path: Path
+) -> None:
     other = tiny_tokenizer(seed=5)
     other.save_pretrained(tmp_path / "other")
     config = Config(model=FOLDED, training=replace(TRAINING, steps=2))
-    images = TrainingImages(find_images(samples)[:4], torch.zeros(4, 3, dtype=torch.int64), crop_settings(config, 0))
-    settings = RunSettings(images.images.paths, tmp_path / "other", tmp_path / "run", "cpu", init=tmp_path / "other")
+    images = TrainingImages(
+        find_images(samples)[:4], torch.zeros(4, 3, dtype=torch.int64), crop_settings(config, 0)
+    )
+    settings = RunSettings(
+        images.images.paths, tmp_path / "other", tmp_path / "run", "cpu", init=tmp_path / "other"
+    )
     start = Start.of(config, settings)
-    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in start.model.state_dict().items())
+    assert all(
+        torch.equal(tensor, other.state_dict()[name]) for name, tensor in start.model.state_dict().items()
+    )
     start.trainer(images, settings).train(0, lambda *_: None)
     with pytest.raises(V2LError, match=r"first weights = \w+, now None"):
         Start.of(config, replace(settings, init=None)).trainer(images, replace(settings, init=None)).resume()
@@ -43,7 +51,9 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_images_smaller_than_the_crop_are_enlarged_and_counted(tmp_path: Path, workers: int) -> None:
     for name, size in (("small", (20, 50)), ("wide", (40, 64)), ("tiny", (9, 9))):
         save_image(torch.rand(3, *size), tmp_path / f"{name}.png")
-    images = TrainingImages(find_images(tmp_path), torch.zeros(3, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0))
+    images = TrainingImages(
+        find_images(tmp_path), torch.zeros(3, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0)
+    )
     shapes = [batch.images.shape for batch in batches(images, Order(3, 3, 0, 1, 0, 0, 2), workers)]
     assert shapes == [(3, 3, 32, 32)] * 2
     assert images.images.enlarged == 2

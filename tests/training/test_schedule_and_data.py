@@ -28,7 +28,9 @@ def test_the_rate_rises_to_its_peak_and_falls_as_half_a_cosine() -> None:
 
 
 def test_parts_begin_at_their_share_of_the_steps() -> None:
-    config = TrainingConfig(steps=100, quantizer_start=0.3, adversarial_weight=0.1, discriminator_start=0.5, adversarial_start=0.6)
+    config = TrainingConfig(
+        steps=100, quantizer_start=0.3, adversarial_weight=0.1, discriminator_start=0.5, adversarial_start=0.6
+    )
     schedule = Schedule(config)
     assert [schedule.quantizes(step) for step in (29, 30)] == [False, True]
     assert [schedule.discriminates(step) for step in (49, 50)] == [False, True]
@@ -38,7 +40,9 @@ def test_parts_begin_at_their_share_of_the_steps() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(size=st.integers(1, 30), batch=st.integers(1, 8), processes=st.integers(1, 3), seed=st.integers(0, 99))
-def test_every_epoch_shows_every_image_once_over_all_processes(size: int, batch: int, processes: int, seed: int) -> None:
+def test_every_epoch_shows_every_image_once_over_all_processes(
+    size: int, batch: int, processes: int, seed: int
+) -> None:
     steps = -(-2 * size // (batch * processes))  # at least two epochs
     orders = [Order(size, batch, rank, processes, seed, 0, steps) for rank in range(processes)]
     seen = [place for step in zip(*orders, strict=True) for share in step for place in share]
@@ -66,5 +70,7 @@ def test_a_repeated_step_sees_the_same_crops_with_any_number_of_workers(samples:
 
 def test_a_changed_image_folder_has_another_fingerprint(samples: Path) -> None:
     paths, words = find_images(samples)[:4], torch.zeros(4, 1, dtype=torch.int64)
-    fingerprints = {TrainingImages(part, words[: len(part)], CropSettings(32)).fingerprint for part in (paths, paths[:3])}
+    fingerprints = {
+        TrainingImages(part, words[: len(part)], CropSettings(32)).fingerprint for part in (paths, paths[:3])
+    }
     assert len(fingerprints) == 2

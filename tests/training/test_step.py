@@ -16,14 +16,20 @@ from v2l.config import TrainingConfig
 from v2l.errors import V2LError
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import Accelerator, start_processes
-from v2l.training.average import WeightAverage
 from v2l.training.data import Batch
-from v2l.training.learner import MOST_BAD_STEPS
 from v2l.training.losses import adaptive_ratio, generator_term, pulls, reconstruction_terms, weighted_sum
+from v2l.training.optimizer_step import MOST_BAD_STEPS
 from v2l.training.step import TrainingStep
+from v2l.training.weight_average import WeightAverage
 
 JUDGED = replace(
-    TRAINING, steps=4, adversarial_weight=0.5, discriminator_norm="group", discriminator_start=0.0, adversarial_start=0.0, clip_norm=1.0
+    TRAINING,
+    steps=4,
+    adversarial_weight=0.5,
+    discriminator_norm="group",
+    discriminator_start=0.0,
+    adversarial_start=0.0,
+    clip_norm=1.0,
 )
 
 
@@ -43,7 +49,9 @@ def half_precision() -> Iterator[Accelerator]:
 
 def batch(size: int = 8) -> Batch:
     generator = torch.Generator().manual_seed(1)
-    return Batch(torch.rand(size, 3, 32, 32, generator=generator), torch.randint(0, 30, (size, 3), generator=generator))
+    return Batch(
+        torch.rand(size, 3, 32, 32, generator=generator), torch.randint(0, 30, (size, 3), generator=generator)
+    )
 
 
 def stepper(config: TrainingConfig, perceptual: LPIPSDistance | None = None) -> TrainingStep:
@@ -51,7 +59,11 @@ def stepper(config: TrainingConfig, perceptual: LPIPSDistance | None = None) -> 
 
 
 def weights(step: TrainingStep) -> dict[str, Tensor]:
-    return {f"{name}.{key}": tensor for name, made in step.learners.items() for key, tensor in made.network.state_dict().items()}
+    return {
+        f"{name}.{key}": tensor
+        for name, made in step.learners.items()
+        for key, tensor in made.network.state_dict().items()
+    }
 
 
 def gradients(step: TrainingStep, name: str) -> list[Tensor | None]:
@@ -59,7 +71,9 @@ def gradients(step: TrainingStep, name: str) -> list[Tensor | None]:
 
 
 def test_four_parts_of_two_images_are_a_batch_of_eight(perceptual: LPIPSDistance) -> None:
-    made = {size: stepper(replace(JUDGED, batch_size=size, accumulate=8 // size), perceptual) for size in (8, 2)}
+    made = {
+        size: stepper(replace(JUDGED, batch_size=size, accumulate=8 // size), perceptual) for size in (8, 2)
+    }
     told = {}
     for size, step in made.items():
         parts = step._parts(batch())
@@ -76,7 +90,9 @@ def test_the_steps_after_a_step_in_parts_are_those_after_the_whole() -> None:
     made = [stepper(replace(JUDGED, batch_size=size, accumulate=8 // size)) for size in (8, 2)]
     for step in range(3):
         whole, summed = (make(step, batch()) for make in made)
-        assert summed == pytest.approx(whole, rel=0.01)  # Adam turns rounding of the smallest gradients into steps
+        assert summed == pytest.approx(
+            whole, rel=0.01
+        )  # Adam turns rounding of the smallest gradients into steps
 
 
 def test_the_gradient_is_that_of_the_sum_of_all_terms_with_their_weights(perceptual: LPIPSDistance) -> None:
@@ -100,7 +116,9 @@ def test_the_gradient_is_that_of_the_sum_of_all_terms_with_their_weights(percept
     again = made.tokenizer(part.images, part.global_ids).images
     loss = weighted_sum(reconstruction_terms(part.images, again, perceptual), config)
     adversarial = generator_term(made.learners["discriminator"].network(again))
-    assert ratio == pytest.approx(adaptive_ratio(pulls(loss, adversarial, again, layer).at_layer).item(), rel=1e-4)
+    assert ratio == pytest.approx(
+        adaptive_ratio(pulls(loss, adversarial, again, layer).at_layer).item(), rel=1e-4
+    )
 
 
 def test_each_network_learns_only_from_its_own_loss() -> None:
@@ -119,7 +137,15 @@ def test_terms_are_named_one_by_one(perceptual: LPIPSDistance) -> None:
     terms = stepper(JUDGED, perceptual)(0, batch(2))
     reconstruction = {"l1", "l2", "perceptual"}
     judged = {"adversarial", "ratio", "discriminator", "verdict_real", "verdict_painted"}
-    assert terms.keys() == reconstruction | judged | {"commitment", "codebook", "loss", "codes", "perplexity", "learning_rate", "skipped"}
+    assert terms.keys() == reconstruction | judged | {
+        "commitment",
+        "codebook",
+        "loss",
+        "codes",
+        "perplexity",
+        "learning_rate",
+        "skipped",
+    }
     assert 1 <= terms["perplexity"] <= terms["codes"] <= 2 * 16
 
 
@@ -153,7 +179,9 @@ def test_one_network_whose_gradients_stay_bad_stops_the_run_though_the_other_lea
 
 
 def test_quantizer_and_losses_stay_in_float32_when_the_networks_do_not(half_precision: Accelerator) -> None:
-    made = TrainingStep(tiny_tokenizer(FOLDED, replace(JUDGED, precision="bf16")), None, half_precision, seed=3)
+    made = TrainingStep(
+        tiny_tokenizer(FOLDED, replace(JUDGED, precision="bf16")), None, half_precision, seed=3
+    )
     seen: dict[str, torch.dtype] = {}
     tokenizer = made.tokenizer
     tokenizer.encoder.register_forward_hook(lambda _, inputs, output: seen.update(encoder=output.dtype))

@@ -20,13 +20,18 @@ from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.processes import start_processes
 from v2l.sources import find_images
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import TrainingImages
 from v2l.training.state import saved_states
 from v2l.training.trainer import Trainer
 
 ADVERSARIAL = replace(
-    TRAINING, adversarial_weight=0.1, discriminator_start=0.25, adversarial_start=0.5, quantizer_start=0.25, feature_noise=0.1
+    TRAINING,
+    adversarial_weight=0.1,
+    discriminator_start=0.25,
+    adversarial_start=0.5,
+    quantizer_start=0.25,
+    feature_noise=0.1,
 )
 EVERYTHING = replace(ADVERSARIAL, accumulate=2, ema_decay=0.9, restart_after=2)  # all that a state must hold
 
@@ -35,18 +40,30 @@ EVERYTHING = replace(ADVERSARIAL, accumulate=2, ema_decay=0.9, restart_after=2) 
 def images(samples: Path) -> TrainingImages:
     paths = find_images(samples)[:6]
     return TrainingImages(
-        paths, torch.randint(0, 30, (6, 3), generator=torch.Generator().manual_seed(0)), CropSettings(32, (32, 48), True, 0)
+        paths,
+        torch.randint(0, 30, (6, 3), generator=torch.Generator().manual_seed(0)),
+        CropSettings(32, (32, 48), True, 0),
     )
 
 
-def trainer(images: TrainingImages, run: Path, config: TrainingConfig = ADVERSARIAL, network: ModelConfig = FOLDED) -> Trainer:
+def trainer(
+    images: TrainingImages, run: Path, config: TrainingConfig = ADVERSARIAL, network: ModelConfig = FOLDED
+) -> Trainer:
     return Trainer(tiny_tokenizer(network, config), images, None, start_processes("cpu"), run, seed=7)
 
 
 def tensors(run: Trainer) -> dict[str, Tensor]:
     """All that training changes."""
-    networks = {f"{name}.{key}": tensor for name, made in run.state.learners.items() for key, tensor in made.network.state_dict().items()}
-    average = {f"average.{name}": tensor for name, tensor in run.state.average.tensors.items()} if run.state.average else {}
+    networks = {
+        f"{name}.{key}": tensor
+        for name, made in run.state.learners.items()
+        for key, tensor in made.network.state_dict().items()
+    }
+    average = (
+        {f"average.{name}": tensor for name, tensor in run.state.average.tensors.items()}
+        if run.state.average
+        else {}
+    )
     return networks | average
 
 
@@ -90,10 +107,14 @@ def test_a_resumed_run_ends_bit_equal_to_one_that_never_stopped(
     for place in ("straight", "resumed"):
         weights = V2LTokenizer.from_pretrained(tmp_path / place / "model", device="cpu").state_dict()
         shipped = (
-            expected if straight.state.average is None else {name: expected[f"average.{name}"] for name in straight.state.average.tensors}
+            expected
+            if straight.state.average is None
+            else {name: expected[f"average.{name}"] for name in straight.state.average.tensors}
         )
         assert all(
-            torch.equal(weights[name.removeprefix("model.")], tensor) for name, tensor in shipped.items() if "discriminator" not in name
+            torch.equal(weights[name.removeprefix("model.")], tensor)
+            for name, tensor in shipped.items()
+            if "discriminator" not in name
         )
 
 
@@ -104,14 +125,20 @@ def test_the_result_is_a_checkpoint(images: TrainingImages, tmp_path: Path) -> N
     assert model.encode_local(torch.rand(1, 3, 32, 32)).shape == (1, 4, 4)
 
 
-def test_a_run_of_other_settings_or_images_is_refused_with_both_values(images: TrainingImages, tmp_path: Path) -> None:
+def test_a_run_of_other_settings_or_images_is_refused_with_both_values(
+    images: TrainingImages, tmp_path: Path
+) -> None:
     trainer(images, tmp_path, TRAINING).train(0, ignore)
     with pytest.raises(V2LError, match=r"made with training\.learning_rate = 0.0005, now 1e-05;"):
         trainer(images, tmp_path, replace(TRAINING, learning_rate=1e-5)).resume()
     fewer = TrainingImages(images.images.paths[:5], images.global_ids[:5], images.images.settings)
-    with pytest.raises(V2LError, match=r"images = 6 images with fingerprint \w+, now 5 images with fingerprint"):
+    with pytest.raises(
+        V2LError, match=r"images = 6 images with fingerprint \w+, now 5 images with fingerprint"
+    ):
         trainer(fewer, tmp_path, TRAINING).resume()
-    assert trainer(images, tmp_path, replace(TRAINING, log_every=5, save_every=3, picture_every=0)).resume() == 8
+    assert (
+        trainer(images, tmp_path, replace(TRAINING, log_every=5, save_every=3, picture_every=0)).resume() == 8
+    )
 
 
 def test_a_disk_that_fills_up_leaves_the_older_state_and_model_as_they_were(
@@ -132,11 +159,15 @@ def test_a_disk_that_fills_up_leaves_the_older_state_and_model_as_they_were(
 
     def remember(step: int, terms: dict[str, float]) -> None:
         if step == 5:
-            before.update({str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()})
+            before.update(
+                {str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+            )
 
     with pytest.raises(V2LError, match="No space left"):
         trainer(images, tmp_path, config).train(0, remember)
-    assert {str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()} == before
+    assert {
+        str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()
+    } == before
     assert [path.name for path in saved_states(tmp_path)] == ["step-000000004"]
     assert not list(tmp_path.glob(".v2l-*"))
     monkeypatch.undo()
@@ -148,7 +179,9 @@ def test_only_the_last_states_are_kept(images: TrainingImages, tmp_path: Path) -
     assert [path.name for path in saved_states(tmp_path)] == ["step-000000006", "step-000000008"]
 
 
-def test_skipped_batches_are_told_and_logged_whenever_they_come(images: TrainingImages, tmp_path: Path) -> None:
+def test_skipped_batches_are_told_and_logged_whenever_they_come(
+    images: TrainingImages, tmp_path: Path
+) -> None:
     run, told = trainer(images, tmp_path, replace(TRAINING, log_every=100, batch_size=1)), []
     words = images.global_ids.clone()
     run.images = TrainingImages(images.images.paths, words, images.images.settings)
@@ -168,7 +201,11 @@ def test_pictures_and_tensorboard_files_lie_beside_the_log(images: TrainingImage
     assert [page.name for page in pages] == ["step-000000002.png", "step-000000003.png"]
     page = load_image(pages[-1])
     crop = (images[0, 0][0] * 255).round() / 255
-    assert any(torch.equal(page[:, top : top + 32, left : left + 32], crop) for top in range(16) for left in range(16))
+    assert any(
+        torch.equal(page[:, top : top + 32, left : left + 32], crop)
+        for top in range(16)
+        for left in range(16)
+    )
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
@@ -193,7 +230,9 @@ def test_a_linear_path_is_fitted_to_the_images_before_the_first_step_of_a_run_wi
 
     def error(made: Trainer) -> float:
         with torch.no_grad():
-            return float((made.tokenizer.linear.decode(made.tokenizer.linear.encode(pixels)) - pixels).square().mean())
+            return float(
+                (made.tokenizer.linear.decode(made.tokenizer.linear.encode(pixels)) - pixels).square().mean()
+            )
 
     before = error(run)
     for made in (run, begun):

@@ -17,7 +17,9 @@ from v2l.training.data import TrainingImages
 from v2l.training.trainer import Trainer
 
 samples, run = map(Path, sys.argv[1:])
-images = TrainingImages(find_images(samples)[:6], torch.zeros(6, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0))
+images = TrainingImages(
+    find_images(samples)[:6], torch.zeros(6, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0)
+)
 world = start_processes("cpu")
 
 

@@ -15,17 +15,17 @@ from typing import Any, Protocol
 import torch
 
 from v2l.checkpoint import write_directory, write_manifest
+from v2l.codebook.build_lock import begun
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
 from v2l.codebook.expansion import Gram, dangles, expand, opening_prompt
 from v2l.codebook.filtering import Rule, count_votes, encode_files, filter_candidates, unreadable_files
-from v2l.codebook.resume import begun
-from v2l.codebook.shards import Progress, Shards, silent
 from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
 from v2l.processes import ALONE, World
 from v2l.prompts.prompt import Prompt
+from v2l.shards import Progress, Shards, silent
 from v2l.sources import ImageFile
 
 KIND, SCHEMA = "codebooks", 1
@@ -71,7 +71,11 @@ class CodebookBuilder:
         return Source(self.llm.name, self.llm.fingerprint, self.encoder.name, self.encoder.fingerprint)
 
     def build(
-        self, images: Sequence[ImageFile], target: str | Path, keep_candidates: bool = False, replace_other: bool = False
+        self,
+        images: Sequence[ImageFile],
+        target: str | Path,
+        keep_candidates: bool = False,
+        replace_other: bool = False,
     ) -> tuple[Codebook, Codebook]:
         """Build both codebooks and write them to `target`/local and `target`/global.
 
@@ -87,12 +91,23 @@ class CodebookBuilder:
         Raises:
             V2LError: no image is readable, no word is left, the target was begun or built with other settings, or it cannot be written.
         """
-        manifest = {"kind": KIND, "schema": SCHEMA, "source": vars(self.source), "config": asdict(self.config)}
-        with self._writing(target, manifest, replace_other) as folder:  # refuses a place that cannot be written before the long work
+        manifest = {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "source": vars(self.source),
+            "config": asdict(self.config),
+        }
+        with self._writing(
+            target, manifest, replace_other
+        ) as folder:  # refuses a place that cannot be written before the long work
             local, candidates = self.embedded(images)
-            filtered = filter_candidates(candidates, Rule(self.config.min_count, self.config.keep, self.config.keep_share))
+            filtered = filter_candidates(
+                candidates, Rule(self.config.min_count, self.config.keep, self.config.keep_share)
+            )
             if folder is not None:
-                books = {"local": local, "global": filtered} | ({"candidates": candidates} if keep_candidates else {})
+                books = {"local": local, "global": filtered} | (
+                    {"candidates": candidates} if keep_candidates else {}
+                )
                 for name, codebook in books.items():
                     codebook.save(folder / name)
                 write_manifest(folder, manifest)
@@ -110,11 +125,16 @@ class CodebookBuilder:
         unreadable = unreadable_files(images, vectors)
         vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
         grams, lost = self.candidates(vocabulary)
-        embeddings = self._embed([*vocabulary.surfaces, *(gram.surface for gram in grams)])  # most local words are candidates too
+        embeddings = self._embed(
+            [*vocabulary.surfaces, *(gram.surface for gram in grams)]
+        )  # most local words are candidates too
         local = self._local(vocabulary, embeddings[: len(vocabulary)])
         candidates = self._global(grams, embeddings[len(vocabulary) :], lost)
         counts = count_votes(vectors, candidates.embeddings.float(), self.world, self.config.votes).tolist()
-        counted = [Entry(e.word, e.ids, e.order, count, e.aliases) for e, count in zip(candidates.entries, counts, strict=True)]
+        counted = [
+            Entry(e.word, e.ids, e.order, count, e.aliases)
+            for e, count in zip(candidates.entries, counts, strict=True)
+        ]
         facts = {
             "images": len(images) - len(unreadable),
             "votes": self.config.votes,
@@ -146,38 +166,62 @@ class CodebookBuilder:
             longest, without = expand(longest, self.llm, continuations, words_only)
             lost[f"no {order}-gram (the continuation is no word)"] = without
             grams = grams + longest
-        left_out = {"unfinished word": set(unfinished), "n-gram that dangles": set(filter(dangles, grams)) if words_only else set()}
+        left_out = {
+            "unfinished word": set(unfinished),
+            "n-gram that dangles": set(filter(dangles, grams)) if words_only else set(),
+        }
         for reason, going in left_out.items():
             staying = [gram for gram in grams if gram not in going]
             lost[reason], grams = len(grams) - len(staying), staying
         distinct: dict[tuple[int, ...], Gram] = {}
-        for gram, reading in zip(grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True):
+        for gram, reading in zip(
+            grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True
+        ):
             distinct.setdefault(reading, gram)
         lost["duplicate n-gram"] = len(grams) - len(distinct)
         return list(distinct.values()), lost
 
     def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
         """The grams whose last word the LLM goes on with and the encoder knows in pieces only: "promulg", but not "sun" before "flower"."""
-        going_on = [gram for gram, ids in zip(grams, continuations, strict=True) if ids and self.llm.surface(ids[0])[:1].isalpha()]
-        plain, *readings = self.encoder.tokenize_texts(["a", *(gram.surface.split()[-1] for gram in going_on)])
+        going_on = [
+            gram
+            for gram, ids in zip(grams, continuations, strict=True)
+            if ids and self.llm.surface(ids[0])[:1].isalpha()
+        ]
+        plain, *readings = self.encoder.tokenize_texts(
+            ["a", *(gram.surface.split()[-1] for gram in going_on)]
+        )
         return [gram for gram, reading in zip(going_on, readings, strict=True) if len(reading) > len(plain)]
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
         entries = tuple(
             Entry(surface.strip(), (token_id,), aliases=aliases)
-            for token_id, surface, aliases in zip(vocabulary.ids, vocabulary.surfaces, vocabulary.aliases, strict=True)
+            for token_id, surface, aliases in zip(
+                vocabulary.ids, vocabulary.surfaces, vocabulary.aliases, strict=True
+            )
         )
-        facts = {"vocabulary": self.llm.vocabulary_size, "dropped": vocabulary.dropped, "templates": list(self.templates)}
+        facts = {
+            "vocabulary": self.llm.vocabulary_size,
+            "dropped": vocabulary.dropped,
+            "templates": list(self.templates),
+        }
         return Codebook(entries, embeddings.half(), self.source, facts)
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
         entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
-        return Codebook(entries, embeddings.half(), self.source, {"dropped": lost, "templates": list(self.templates)})
+        return Codebook(
+            entries, embeddings.half(), self.source, {"dropped": lost, "templates": list(self.templates)}
+        )
 
     def _embed(self, surfaces: Sequence[str]) -> torch.Tensor:
         """(V, D) float16, memory-mapped."""
         embedder = WordEmbedder(self.encoder, self.templates, self.config.renormalize)
-        return embed_words(embedder, [surface.strip() for surface in surfaces], self._shards("embedding words", 512), torch.float16)
+        return embed_words(
+            embedder,
+            [surface.strip() for surface in surfaces],
+            self._shards("embedding words", 512),
+            torch.float16,
+        )
 
     def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
         """The LLM's likeliest next token ids after every opening with each gram, each id once."""
@@ -185,7 +229,9 @@ class CodebookBuilder:
         for opening in self.config.openings:
             prompts = [opening_prompt(gram, opening) for gram in grams]
             facts = [self.llm.fingerprint, self.llm.weights_fingerprint, str(count)]
-            parts = self._shards(step, 1024).run(prompts, facts, lambda part: torch.tensor(self.llm.next_tokens(part, count)))
+            parts = self._shards(step, 1024).run(
+                prompts, facts, lambda part: torch.tensor(self.llm.next_tokens(part, count))
+            )
             found.append([tuple(ids) for part in parts for ids in part.tolist()])
         return [tuple(dict.fromkeys(chain(*ids))) for ids in zip(*found, strict=True)]
 
@@ -193,7 +239,9 @@ class CodebookBuilder:
         return Shards(self.work, step, self.progress, size, self.world)
 
     @contextmanager
-    def _writing(self, target: str | Path, manifest: dict[str, Any], replace_other: bool) -> Iterator[Path | None]:
+    def _writing(
+        self, target: str | Path, manifest: dict[str, Any], replace_other: bool
+    ) -> Iterator[Path | None]:
         """The directory to fill; None in the processes that do not lead."""
         if not self.world.leads:
             yield None

@@ -85,12 +85,18 @@ class Codebook:
     def __post_init__(self) -> None:
         if len(self.entries) != len(self.embeddings):
             raise V2LError(
-                f"the codebook has {len(self.entries)} words for {len(self.embeddings)} rows", "one row a word", "v2l build-codebook"
+                f"the codebook has {len(self.entries)} words for {len(self.embeddings)} rows",
+                "one row a word",
+                "v2l build-codebook",
             )
         if not len(self.entries):
-            raise V2LError("the codebook has no words", "at least one word", "v2l build-codebook --min-count 1")
+            raise V2LError(
+                "the codebook has no words", "at least one word", "v2l build-codebook --min-count 1"
+            )
         if not self.embeddings.sum(dtype=torch.float32).isfinite():  # one NaN or infinity makes the sum one
-            raise V2LError("the codebook's embeddings hold NaN or infinity", "finite numbers", "v2l build-codebook")
+            raise V2LError(
+                "the codebook's embeddings hold NaN or infinity", "finite numbers", "v2l build-codebook"
+            )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -109,7 +115,9 @@ class Codebook:
         """
         if any(len(entry.ids) != 1 for entry in self.entries):
             raise V2LError(
-                "a local codebook needs single tokens, and this one has n-grams", "the codebook named local", "v2l build-codebook"
+                "a local codebook needs single tokens, and this one has n-grams",
+                "the codebook named local",
+                "v2l build-codebook",
             )
         return torch.tensor([entry.ids[0] for entry in self.entries])
 
@@ -146,7 +154,9 @@ class Codebook:
         """
         if count > len(set(self.families)):
             raise V2LError(
-                f"asked for {count} words of a codebook with {len(set(self.families))} distinct ones", "fewer words", "a larger codebook"
+                f"asked for {count} words of a codebook with {len(set(self.families))} distinct ones",
+                "fewer words",
+                "a larger codebook",
             )
         wanted = min(len(self), 4 * count)
         scores, rows = self.nearest(features, wanted)
@@ -154,7 +164,9 @@ class Codebook:
         if any(len(pick) < count for pick in picks):
             scores, rows = self.nearest(features, len(self))
             picks = [self._first_of_families(order, count) for order in rows.tolist()]
-        places = torch.tensor(picks, device=rows.device).view(len(features), count)  # (N, count) places in the sorted order
+        places = torch.tensor(picks, device=rows.device).view(
+            len(features), count
+        )  # (N, count) places in the sorted order
         return scores.gather(1, places), rows.gather(1, places)
 
     def nearest_by_distance(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -167,13 +179,17 @@ class Codebook:
             V2LError: the codebook has fewer than `count` words.
         """
         if count > len(self):
-            raise V2LError(f"asked for {count} words of a codebook with {len(self)}", "fewer words", "a larger codebook")
+            raise V2LError(
+                f"asked for {count} words of a codebook with {len(self)}", "fewer words", "a larger codebook"
+            )
         rows = self.embeddings.to(features.device, torch.float32)
         squares = rows.square().sum(dim=-1)
         chunk = max(1, CHUNK_BYTES // (4 * len(rows)))
         # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g| is the same for every row
         nearness = (part.float() @ rows.T - 0.5 * squares for part in features.split(chunk))
-        found = torch.cat([near.sort(dim=-1, descending=True, stable=True).indices[:, :count] for near in nearness])  # (N, count)
+        found = torch.cat(
+            [near.sort(dim=-1, descending=True, stable=True).indices[:, :count] for near in nearness]
+        )  # (N, count)
         cosines = (features.float()[:, None] * rows[found]).sum(dim=-1) / squares[found].sqrt()
         return cosines, found
 
@@ -190,7 +206,9 @@ class Codebook:
             V2LError: they differ, with both values.
         """
         for kind in ("llm", "encoder"):
-            (ours, mark), (theirs, other) = ((getattr(s, kind), getattr(s, f"{kind}_fingerprint")) for s in (self.source, source))
+            (ours, mark), (theirs, other) = (
+                (getattr(s, kind), getattr(s, f"{kind}_fingerprint")) for s in (self.source, source)
+            )
             if mark != other:
                 got = f"one codebook is of the {kind} {ours} ({mark[:12]}…), the other of {theirs} ({other[:12]}…)"
                 raise V2LError(got, "codebooks of one LLM and one encoder", "v2l build-codebook")
@@ -217,9 +235,15 @@ class Codebook:
         self.require_source(other.source)
         known = {entry.ids for entry in self.entries}
         new = [row for row, entry in enumerate(other.entries) if entry.ids not in known]
-        facts = {"merged": [self.facts, other.facts], "sizes": [len(self), len(other)], "duplicate": len(other) - len(new)}
+        facts = {
+            "merged": [self.facts, other.facts],
+            "sizes": [len(self), len(other)],
+            "duplicate": len(other) - len(new),
+        }
         embeddings = torch.cat([self.embeddings, other.embeddings[new].to(self.embeddings.dtype)])
-        return Codebook(self.entries + tuple(other.entries[row] for row in new), embeddings, self.source, facts)
+        return Codebook(
+            self.entries + tuple(other.entries[row] for row in new), embeddings, self.source, facts
+        )
 
     def save(self, target: str | Path) -> None:
         """Write it as a directory: manifest.json, entries.jsonl (one word a line, readable), embeddings.safetensors.
@@ -232,7 +256,10 @@ class Codebook:
             (folder / "entries.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             save_tensors(folder / "embeddings.safetensors", {"embeddings": self.embeddings})
             shape = {"codebook_size": len(self), "codebook_dim": self.embeddings.shape[1]}
-            write_manifest(folder, {"kind": KIND, "schema": SCHEMA, **shape, "source": vars(self.source), "facts": self.facts})
+            write_manifest(
+                folder,
+                {"kind": KIND, "schema": SCHEMA, **shape, "source": vars(self.source), "facts": self.facts},
+            )
 
     @classmethod
     def load(cls, directory: str | Path) -> Codebook:
@@ -257,7 +284,9 @@ class Codebook:
             near = features @ self.embeddings[first : first + ROWS].to(features).T  # (N, ROWS)
             top = _stable_top(near, count)
             merged = torch.cat([rows, top + first], dim=1)
-            scores, order = torch.cat([scores, near.gather(1, top)], dim=1).sort(dim=-1, descending=True, stable=True)
+            scores, order = torch.cat([scores, near.gather(1, top)], dim=1).sort(
+                dim=-1, descending=True, stable=True
+            )
             scores, rows = scores[:, :count], merged.gather(1, order)[:, :count]
         return scores, rows
 
@@ -300,7 +329,9 @@ def _stable_top(scores: Tensor, count: int) -> Tensor:
     """(N, V) ──► the columns of the `count` highest scores, ascending where scores are equal: (N, count), highest first, or all V."""
     count = min(count, scores.shape[1])
     top = scores.topk(count, dim=-1)
-    if ((scores >= top.values[:, -1:]).sum(dim=-1) > count).any():  # at the border scores are equal: topk would take any of them
+    if (
+        (scores >= top.values[:, -1:]).sum(dim=-1) > count
+    ).any():  # at the border scores are equal: topk would take any of them
         return scores.sort(dim=-1, descending=True, stable=True).indices[:, :count]
     columns = top.indices.sort(dim=-1).values
     return columns.gather(1, scores.gather(1, columns).sort(dim=-1, descending=True, stable=True).indices)

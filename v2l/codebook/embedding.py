@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from v2l.codebook.mapped import on_disk
-from v2l.codebook.shards import Shards
 from v2l.encoders.base import JointEncoder
 from v2l.errors import V2LError
+from v2l.mapped import on_disk
+from v2l.shards import Shards
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,11 @@ class WordEmbedder:
     @property
     def facts(self) -> list[str]:
         """All that the vectors depend on beside the words."""
-        return [self.encoder.fingerprint, *self.templates, "unit length" if self.renormalize else "plain mean"]
+        return [
+            self.encoder.fingerprint,
+            *self.templates,
+            "unit length" if self.renormalize else "plain mean",
+        ]
 
     def embed(self, words: Sequence[str]) -> Tensor:
         """V words without outer spaces ──► (V, D) float32, summed in float32.
@@ -66,7 +70,9 @@ class WordEmbedder:
             )
 
 
-def embed_words(embedder: WordEmbedder, words: Sequence[str], shards: Shards, dtype: torch.dtype = torch.float32) -> Tensor:
+def embed_words(
+    embedder: WordEmbedder, words: Sequence[str], shards: Shards, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Embed words part by part; equal words are embedded once.
 
     Args:

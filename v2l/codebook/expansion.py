@@ -53,7 +53,10 @@ def opening_prompt(gram: Gram, opening: str) -> Prompt:
 
 
 def expand(
-    grams: Sequence[Gram], tokens: LanguageTokens, continuations: Sequence[Sequence[int]], words_only: bool = True
+    grams: Sequence[Gram],
+    tokens: LanguageTokens,
+    continuations: Sequence[Sequence[int]],
+    words_only: bool = True,
 ) -> tuple[list[Gram], int]:
     """Lengthen each gram by its continuations.
 

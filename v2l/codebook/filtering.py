@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from v2l.codebook.codebook import Codebook
-from v2l.codebook.shards import Shards
 from v2l.encoders.base import JointEncoder
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.processes import ALONE, World
+from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 
 TOP = 5  # candidates that an image votes for in the paper
@@ -56,7 +56,9 @@ class Rule:
             number = -1
         if not 0 < number <= (1 if share else 10**9):
             raise V2LError(
-                f"got --keep {keep}", "a number of words, or a share of the candidates in per cent", "--keep 2000, or --keep 20%"
+                f"got --keep {keep}",
+                "a number of words, or a share of the candidates in per cent",
+                "--keep 2000, or --keep 20%",
             )
         return cls(min_count, keep_share=number) if share else cls(min_count, int(number))
 
@@ -75,7 +77,9 @@ def filter_candidates(candidates: Codebook, rule: Rule) -> Codebook:
     """
     counts = torch.tensor([entry.count for entry in candidates.entries])
     seen = {str(least): int((counts >= least).sum()) for least in _thresholds(int(counts.max()))}
-    return candidates.select(rule.rows(counts), candidates=len(candidates), **vars(rule), seen_by_at_least=seen)
+    return candidates.select(
+        rule.rows(counts), candidates=len(candidates), **vars(rule), seen_by_at_least=seen
+    )
 
 
 def encode_files(encoder: JointEncoder, files: Sequence[ImageFile], shards: Shards) -> list[Tensor]:
@@ -88,7 +92,9 @@ def encode_files(encoder: JointEncoder, files: Sequence[ImageFile], shards: Shar
         V2LError: the encoder's vectors are no numbers.
     """
     versions = [(file, image_version(file)) for file in files]
-    return shards.run(versions, [encoder.fingerprint], lambda part: _encode(encoder, [file for file, _ in part]))
+    return shards.run(
+        versions, [encoder.fingerprint], lambda part: _encode(encoder, [file for file, _ in part])
+    )
 
 
 def unreadable_files(files: Sequence[ImageFile], parts: Sequence[Tensor]) -> list[ImageFile]:
@@ -100,11 +106,17 @@ def unreadable_files(files: Sequence[ImageFile], parts: Sequence[Tensor]) -> lis
     readable = torch.cat([torch.empty(0, dtype=torch.bool), *map(_is_readable, parts)])
     if not readable.any():
         first = f"; the first: {_complaint(files[0])}" if files else ""
-        raise V2LError(f"none of {len(files)} files is a readable image{first}", "a folder with photographs", "another folder")
+        raise V2LError(
+            f"none of {len(files)} files is a readable image{first}",
+            "a folder with photographs",
+            "another folder",
+        )
     return [file for file, good in zip(files, readable.tolist(), strict=True) if not good]
 
 
-def image_features(encoder: JointEncoder, files: Sequence[ImageFile], shards: Shards) -> tuple[Tensor, list[ImageFile]]:
+def image_features(
+    encoder: JointEncoder, files: Sequence[ImageFile], shards: Shards
+) -> tuple[Tensor, list[ImageFile]]:
     """Encode images once; files that are no readable images are left out and listed.
 
     Returns:
@@ -156,7 +168,9 @@ def count_top_candidates(features: Tensor, candidates: Tensor, top: int = TOP) -
 
 def _thresholds(most: int) -> list[int]:
     """1, 2, 5, 10, 20, 50 … up to `most`."""
-    return [step * 10**power for power in range(len(str(most))) for step in (1, 2, 5) if step * 10**power <= most]
+    return [
+        step * 10**power for power in range(len(str(most))) for step in (1, 2, 5) if step * 10**power <= most
+    ]
 
 
 def _is_readable(part: Tensor) -> Tensor:

@@ -37,12 +37,19 @@ def words_by_order(codebook: Codebook, features: Tensor, count: int) -> list[Wor
         scores, near = part.nearest_distinct(features, min(count, len(set(part.families))))
         for words, values, places in zip(found, scores.tolist(), near.tolist(), strict=True):
             entries = [part.entries[place] for place in places]
-            words[title] = tuple(Word(entry.word, entry.ids, value) for entry, value in zip(entries, values, strict=True))
+            words[title] = tuple(
+                Word(entry.word, entry.ids, value) for entry, value in zip(entries, values, strict=True)
+            )
     return found
 
 
 def words_page(images: Sequence[Tensor], words: Sequence[WordsByOrder]) -> Tensor:
     """The page (3, H, W) in [0, 1]: images (3, H, W) in rows of four, the words below each."""
-    labels = ["\n".join(f"{title}: {', '.join(word.word for word in some)}" for title, some in by_order.items()) for by_order in words]
+    labels = [
+        "\n".join(f"{title}: {', '.join(word.word for word in some)}" for title, some in by_order.items())
+        for by_order in words
+    ]
     starts = range(0, len(images), COLUMNS)
-    return image_grid([images[i : i + COLUMNS] for i in starts], [labels[i : i + COLUMNS] for i in starts], cell=CELL)
+    return image_grid(
+        [images[i : i + COLUMNS] for i in starts], [labels[i : i + COLUMNS] for i in starts], cell=CELL
+    )

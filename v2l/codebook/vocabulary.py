@@ -83,7 +83,9 @@ def is_fragment(surface: str) -> bool:
     return not surface.startswith(" ") and surface[:1].lower() != surface[:1].upper()
 
 
-def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[str]], list[tuple[int, ...]]]) -> Vocabulary:
+def read_vocabulary(
+    tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[str]], list[tuple[int, ...]]]
+) -> Vocabulary:
     """Find the usable ids of an LLM: real text, and one id per distinct reading.
 
     Args:
@@ -105,4 +107,10 @@ def read_vocabulary(tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[
     groups = sorted(aliases.values())  # the lowest id of each group leads it
     ids = tuple(group[0] for group in groups)
     fragments = frozenset(group[0] for group in groups if all(is_fragment(surfaces[i]) for i in group))
-    return Vocabulary(ids, tuple(surfaces[i] for i in ids), tuple(tuple(group[1:]) for group in groups), fragments, dict(dropped))
+    return Vocabulary(
+        ids,
+        tuple(surfaces[i] for i in ids),
+        tuple(tuple(group[1:]) for group in groups),
+        fragments,
+        dict(dropped),
+    )

@@ -14,9 +14,9 @@ import torch
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
-from v2l.codebook.shards import Shards
 from v2l.errors import V2LError
 from v2l.files import write_file
+from v2l.shards import Shards
 
 COLUMNS = ("word", "ids", "order", "count", "aliases")
 NAMED = 5  # complaints that an error names
@@ -66,7 +66,9 @@ def read_words(source: str | Path) -> list[str]:
     return words
 
 
-def codebook_of_words(words: Sequence[str], llm: WritingLLM, embedder: WordEmbedder, shards: Shards) -> Codebook:
+def codebook_of_words(
+    words: Sequence[str], llm: WritingLLM, embedder: WordEmbedder, shards: Shards
+) -> Codebook:
     """A codebook of a user's own words, in their order; of words that the encoder reads just the same the first stays.
 
     Args:
@@ -83,9 +85,14 @@ def codebook_of_words(words: Sequence[str], llm: WritingLLM, embedder: WordEmbed
         if reading:
             distinct.setdefault(reading, word)
     kept = list(distinct.values())
-    entries = tuple(Entry(word, ids, len(ids)) for word, ids in ((word, token_ids(word, llm)) for word in kept))
+    entries = tuple(
+        Entry(word, ids, len(ids)) for word, ids in ((word, token_ids(word, llm)) for word in kept)
+    )
     source = Source(llm.name, llm.fingerprint, embedder.encoder.name, embedder.encoder.fingerprint)
-    facts = {"words": len(words), "dropped": {"read alike, or not at all, by the encoder": len(words) - len(kept)}}
+    facts = {
+        "words": len(words),
+        "dropped": {"read alike, or not at all, by the encoder": len(words) - len(kept)},
+    }
     vectors = embed_words(embedder, kept, shards, torch.float16)
     return Codebook(entries, vectors, source, facts | {"templates": list(embedder.templates)})
 
@@ -99,7 +106,11 @@ def token_ids(word: str, llm: WritingLLM) -> tuple[int, ...]:
     ways = [tuple(llm.encode_pieces(text)) for text in (f" {word}", word)]
     ids = next((way for way in ways if "".join(map(llm.surface, way)) == f" {word}"), ways[0])
     if not ids or llm.special_ids.intersection(ids):
-        raise V2LError(f"the LLM {llm.name!r} has no tokens for the word {word!r}", "words in scripts that it knows", "another word list")
+        raise V2LError(
+            f"the LLM {llm.name!r} has no tokens for the word {word!r}",
+            "words in scripts that it knows",
+            "another word list",
+        )
     return ids
 
 
@@ -112,7 +123,9 @@ def export_csv(codebook: Codebook, target: str | Path) -> None:
     with write_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        table.writerows((e.word, _joined(e.ids), e.order, e.count, _joined(e.aliases)) for e in codebook.entries)
+        table.writerows(
+            (e.word, _joined(e.ids), e.order, e.count, _joined(e.aliases)) for e in codebook.entries
+        )
 
 
 def import_csv(source: str | Path, origin: Codebook) -> Codebook:
@@ -139,7 +152,11 @@ def import_csv(source: str | Path, origin: Codebook) -> Codebook:
         else:
             rows[row] = number
     if bad:
-        raise V2LError(f"{source}: {_listed(bad)}", "lines of v2l codebook export, each once", "v2l codebook from-words for new words")
+        raise V2LError(
+            f"{source}: {_listed(bad)}",
+            "lines of v2l codebook export, each once",
+            "v2l codebook from-words for new words",
+        )
     return origin.select(list(rows), imported_from=len(origin))
 
 
@@ -150,13 +167,17 @@ def _read_table(source: Path) -> list[tuple[int, tuple[str, tuple[int, ...]]]]:
         with source.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             if missing := [column for column in COLUMNS[:2] if column not in (table.fieldnames or ())]:
-                raise V2LError(f"{source} has no column named {missing[0]}", ", ".join(COLUMNS), "v2l codebook export")
+                raise V2LError(
+                    f"{source} has no column named {missing[0]}", ", ".join(COLUMNS), "v2l codebook export"
+                )
             return [(table.line_num, (line["word"], tuple(map(int, line["ids"].split())))) for line in table]
     except (OSError, UnicodeDecodeError) as error:
         raise V2LError(f"cannot read {source} ({error})", "a table that v2l codebook export wrote") from error
     except (ValueError, AttributeError, csv.Error) as error:
         where = f"{source}, line {table.line_num if table else 1}"
-        raise V2LError(f"{where}: {error}", "a word, and its token ids with spaces between", "v2l codebook export") from error
+        raise V2LError(
+            f"{where}: {error}", "a word, and its token ids with spaces between", "v2l codebook export"
+        ) from error
 
 
 def _joined(ids: Sequence[int]) -> str:

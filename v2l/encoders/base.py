@@ -76,13 +76,18 @@ class JointEncoder(nn.Module, ABC):
 
         def encode(words: Sequence[str]) -> Tensor:
             texts = [template.format(word) for word in words]
-            return encode_distinct(self.tokenize_texts(texts), lambda places: self.encode_texts([texts[place] for place in places]))
+            return encode_distinct(
+                self.tokenize_texts(texts),
+                lambda places: self.encode_texts([texts[place] for place in places]),
+            )
 
         return encode
 
     def image_weights(self) -> dict[str, Tensor]:
         """The weights of the image half, by the names of its own architecture."""
-        raise V2LError(f"{self.name} is no CLIP", "an encoder of open_clip", "--encoder openclip:ViT-L-14/openai")
+        raise V2LError(
+            f"{self.name} is no CLIP", "an encoder of open_clip", "--encoder openclip:ViT-L-14/openai"
+        )
 
     def prepare_batch(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) ──► (B, 3, S, S), both in [0, 1]; a batch that is prepared already passes unchanged."""
@@ -109,7 +114,9 @@ def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[
 
 def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:
     """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0, 1]."""
-    longest = LONGEST_SHAPE * min(image.shape[-2:])  # of a sliver only the middle is looked at: the rest would fill the memory
+    longest = LONGEST_SHAPE * min(
+        image.shape[-2:]
+    )  # of a sliver only the middle is looked at: the rest would fill the memory
     image = centre_crop(image, (longest, longest))
     return transforms.resize(image, [size], interpolation=interpolation, antialias=True).clamp(0, 1)
 

@@ -58,7 +58,10 @@ class CausalTower:
     def begin(self, ids: Row) -> Beginning:
         """Run what many texts begin with, once."""
         attentions = [block.attn for block in self.text.transformer.resblocks]
-        none = tuple((attention.in_proj_weight.new_zeros(1, attention.num_heads, 0, attention.head_dim),) * 2 for attention in attentions)
+        none = tuple(
+            (attention.in_proj_weight.new_zeros(1, attention.num_heads, 0, attention.head_dim),) * 2
+            for attention in attentions
+        )
         return Beginning(ids, self._run([ids], Beginning((), none))[1] if ids else none)
 
     @torch.inference_mode()
@@ -76,7 +79,11 @@ class CausalTower:
         limit = CPU_POSITIONS if device.type == "cpu" else POSITIONS
         vectors, order = [], []
         for start, begins in ((beginning, True), (self.begin(()), False)):
-            rests = {place: row[len(start.ids) :] for place, row in enumerate(rows) if beginning.begins(row) is begins}
+            rests = {
+                place: row[len(start.ids) :]
+                for place, row in enumerate(rows)
+                if beginning.begins(row) is begins
+            }
             for places in batches(rests, limit):
                 vectors.append(self._pool([rests[place] for place in places], start))
                 order += places
@@ -108,7 +115,9 @@ class CausalTower:
         return hidden, tuple(kept)
 
 
-def attend(attention: nn.MultiheadAttention, hidden: Tensor, past: KeysValues, seen: Tensor) -> tuple[Tensor, KeysValues]:
+def attend(
+    attention: nn.MultiheadAttention, hidden: Tensor, past: KeysValues, seen: Tensor
+) -> tuple[Tensor, KeysValues]:
     """Self-attention that also looks at what stood before.
 
     Args:
@@ -121,8 +130,13 @@ def attend(attention: nn.MultiheadAttention, hidden: Tensor, past: KeysValues, s
         (B, L, C), and the keys and values of all P + L positions.
     """
     projected = functional.linear(hidden, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 C)
-    query, key, value = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).permute(2, 0, 3, 1, 4)  # 3 × (B, heads, L, d)
-    keys, values = (torch.cat([old.expand(len(hidden), -1, -1, -1), new], dim=2) for old, new in zip(past, (key, value), strict=True))
+    query, key, value = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).permute(
+        2, 0, 3, 1, 4
+    )  # 3 × (B, heads, L, d)
+    keys, values = (
+        torch.cat([old.expand(len(hidden), -1, -1, -1), new], dim=2)
+        for old, new in zip(past, (key, value), strict=True)
+    )
     told = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
     return attention.out_proj(told.transpose(1, 2).flatten(2)), (keys, values)
 

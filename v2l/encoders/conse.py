@@ -60,7 +60,9 @@ class ConSE(JointEncoder):
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         parts = images.split(CPU_BATCH if self.device.type == "cpu" else len(images))
-        return torch.cat([self._mix_classes(self.classifier(self._normalize(part))) for part in parts])  # (b, 1000) logits each
+        return torch.cat(
+            [self._mix_classes(self.classifier(self._normalize(part))) for part in parts]
+        )  # (b, 1000) logits each
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor) -> Tensor:
@@ -71,11 +73,17 @@ class ConSE(JointEncoder):
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         return self.sentences.encode(
-            list(texts), batch_size=batch_size, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+            list(texts),
+            batch_size=batch_size,
+            convert_to_tensor=True,
+            normalize_embeddings=True,
+            show_progress_bar=False,
         ).float()
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        encoded = self.sentences.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=self.sentences.max_seq_length)
+        encoded = self.sentences.tokenizer(
+            list(texts), add_special_tokens=False, truncation=True, max_length=self.sentences.max_seq_length
+        )
         return [tuple(ids) for ids in encoded["input_ids"]]
 
     def _normalize(self, images: Tensor) -> Tensor:
@@ -98,7 +106,9 @@ def load_conse(device: torch.device) -> ConSE:
     classifier = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     load_lite_weights(classifier, embedded_path("efficientnet-lite2"))
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        sentences = SentenceTransformer(str(embedded_path("minilm")), device=str(device), local_files_only=True)
+        sentences = SentenceTransformer(
+            str(embedded_path("minilm")), device=str(device), local_files_only=True
+        )
     return ConSE(classifier.to(device, memory_format=torch.channels_last), sentences).to(device)
 
 
@@ -114,7 +124,9 @@ def load_lite_weights(network: nn.Module, path: Path) -> None:
     try:
         source = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise V2LError(f"{path} is damaged or no weights file", "the file of its own package", "v2l doctor") from error
+        raise V2LError(
+            f"{path} is damaged or no weights file", "the file of its own package", "v2l doctor"
+        ) from error
     target = network.state_dict()
     pairs = list(zip(source.items(), target.items(), strict=False))
     fits = len(source) == len(target) and all(
@@ -122,5 +134,9 @@ def load_lite_weights(network: nn.Module, path: Path) -> None:
         for (their_name, theirs), (our_name, ours) in pairs
     )
     if not fits:
-        raise V2LError(f"{path.name} is not of the architecture {type(network).__name__}", "the file of its own package", "v2l doctor")
+        raise V2LError(
+            f"{path.name} is not of the architecture {type(network).__name__}",
+            "the file of its own package",
+            "v2l doctor",
+        )
     network.load_state_dict({our_name: theirs for (_, theirs), (our_name, _) in pairs})

@@ -32,8 +32,14 @@ logger = logging.getLogger(__name__)
 
 TOKENIZED = 4096  # texts at a time: open_clip pads each to its full context
 CHECKED = 64  # random prompts that a short way must read as the long way does
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # longest distance of their unit vectors
-IMAGENET_TEMPLATES = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)  # the 80, as strings
+TOLERANCE = {
+    torch.float32: 1e-5,
+    torch.float16: 1e-2,
+    torch.bfloat16: 5e-2,
+}  # longest distance of their unit vectors
+IMAGENET_TEMPLATES = tuple(
+    template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES
+)  # the 80, as strings
 
 
 class OpenCLIP(JointEncoder):
@@ -56,13 +62,19 @@ class OpenCLIP(JointEncoder):
         self.register_buffer("mean", torch.tensor(self.preprocess["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.preprocess["std"]).view(3, 1, 1), persistent=False)
         self.dim = self.encode_texts(["a"]).shape[-1]
-        activations = sorted({type(part).__name__ for part in model.modules() if "GELU" in type(part).__name__})
-        self.fingerprint = fingerprint_of(self.state_dict(), str(sorted(self.preprocess.items())), *activations)
+        activations = sorted(
+            {type(part).__name__ for part in model.modules() if "GELU" in type(part).__name__}
+        )
+        self.fingerprint = fingerprint_of(
+            self.state_dict(), str(sorted(self.preprocess.items())), *activations
+        )
 
     def prepare(self, image: Tensor) -> Tensor:
         interpolation = InterpolationMode(self.preprocess.get("interpolation", "bicubic"))
         if self.preprocess.get("resize_mode", "shortest") == "squash":
-            return transforms.resize(image, [self.image_size] * 2, interpolation=interpolation, antialias=True).clamp(0, 1)
+            return transforms.resize(
+                image, [self.image_size] * 2, interpolation=interpolation, antialias=True
+            ).clamp(0, 1)
         resized = resize_shorter_side(image, self.image_size, interpolation)
         return transforms.center_crop(resized, [self.image_size, self.image_size])
 
@@ -75,28 +87,46 @@ class OpenCLIP(JointEncoder):
         projection = getattr(self.model.visual, "proj", None)
         if projection is None:
             raise V2LError(
-                f"{self.name} has an image half without a projection of its patches", "a ViT of open_clip, as ViT-L-14", "v2l doctor"
+                f"{self.name} has an image half without a projection of its patches",
+                "a ViT of open_clip, as ViT-L-14",
+                "v2l doctor",
             )
         features = self.model.visual.forward_intermediates(
-            self._normalize(images), indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
+            self._normalize(images),
+            indices=1,
+            normalize_intermediates=True,
+            intermediates_only=True,
+            output_fmt="NCHW",
         )["image_intermediates"][-1]  # (B, C, h, w), after the last norm
         return functional.normalize(features.permute(0, 2, 3, 1) @ projection, dim=-1).float()
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        batches = [self.tokenizer(list(texts[start : start + batch_size])) for start in range(0, len(texts), batch_size)]
-        return torch.cat([self.model.encode_text(batch.to(self.device), normalize=True).float() for batch in batches])
+        batches = [
+            self.tokenizer(list(texts[start : start + batch_size]))
+            for start in range(0, len(texts), batch_size)
+        ]
+        return torch.cat(
+            [self.model.encode_text(batch.to(self.device), normalize=True).float() for batch in batches]
+        )
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[Row]:
         readings: list[Row] = []
         for start in range(0, len(texts), TOKENIZED):
             rows = self.tokenizer(list(texts[start : start + TOKENIZED]))
             fill = (rows != 0).flip(1).int().argmax(dim=1)  # 0 fills up, and is "!" inside
-            readings += [tuple(row[: len(row) - zeros]) for row, zeros in zip(rows.tolist(), fill.tolist(), strict=True)]
+            readings += [
+                tuple(row[: len(row) - zeros])
+                for row, zeros in zip(rows.tolist(), fill.tolist(), strict=True)
+            ]
         return readings
 
     def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
-        return super().in_template(template) if self.causal_tower is None else self._after_beginning(self.causal_tower, template)
+        return (
+            super().in_template(template)
+            if self.causal_tower is None
+            else self._after_beginning(self.causal_tower, template)
+        )
 
     @cached_property
     def causal_tower(self) -> CausalTower | None:
@@ -113,7 +143,12 @@ class OpenCLIP(JointEncoder):
         allowed = TOLERANCE[next(self.model.parameters()).dtype]
         if worst <= allowed:
             return tower
-        logger.warning("%s: cut texts are %.0e from whole ones (allowed: %.0e), so texts are run whole", self.name, worst, allowed)
+        logger.warning(
+            "%s: cut texts are %.0e from whole ones (allowed: %.0e), so texts are run whole",
+            self.name,
+            worst,
+            allowed,
+        )
         return None
 
     def _after_beginning(self, tower: CausalTower, template: str) -> Callable[[Sequence[str]], Tensor]:
@@ -122,7 +157,9 @@ class OpenCLIP(JointEncoder):
 
         def encode(words: Sequence[str]) -> Tensor:
             rows = tower.cut(self.tokenizer([template.format(word) for word in words]))
-            return encode_distinct(rows, lambda places: tower.encode([rows[place] for place in places], beginning))
+            return encode_distinct(
+                rows, lambda places: tower.encode([rows[place] for place in places], beginning)
+            )
 
         return encode
 
@@ -143,14 +180,21 @@ def causal_tower(model: nn.Module) -> CausalTower | None:
     sees_all = getattr(text, "attn_mask", None) is None or getattr(text, "cls_emb", None) is not None
     if not plain or sees_all or pool not in ("argmax", "eos"):
         return None
-    return CausalTower(text, None if pool == "argmax" else getattr(text, "text_eos_id", getattr(text, "eos_id", None)))
+    return CausalTower(
+        text, None if pool == "argmax" else getattr(text, "text_eos_id", getattr(text, "eos_id", None))
+    )
 
 
 def random_words(count: int) -> list[str]:
     """Always the same random phrases, from one word to far too many."""
     chance = random.Random(0)
     lengths = [*(chance.choice((1, 1, 2, 3, 8)) for _ in range(count - 1)), 99]
-    return [" ".join("".join(chance.choices(string.ascii_letters + ".,!'-", k=chance.randint(1, 9))) for _ in range(n)) for n in lengths]
+    return [
+        " ".join(
+            "".join(chance.choices(string.ascii_letters + ".,!'-", k=chance.randint(1, 9))) for _ in range(n)
+        )
+        for n in lengths
+    ]
 
 
 def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> OpenCLIP:
@@ -182,7 +226,12 @@ def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.fl
     try:
         with quiet_openclip():
             model = open_clip.create_model(
-                model_name, pretrained=weights, precision="fp32", device=device, force_quick_gelu=quick_gelu, require_pretrained=True
+                model_name,
+                pretrained=weights,
+                precision="fp32",
+                device=device,
+                force_quick_gelu=quick_gelu,
+                require_pretrained=True,
             )
             tokenizer = open_clip.get_tokenizer(model_name)
     except Exception as error:  # open_clip raises RuntimeError, OSError, ValueError and the hub's own kinds
@@ -213,5 +262,9 @@ def _quick_gelu_of_tag(model_name: str, tag: str) -> bool:
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     if tag not in tags:
         known = f"one of {', '.join(tags)}" if tags else f"one of {', '.join(open_clip.list_models()[:8])}, …"
-        raise V2LError(f"got open_clip model {model_name!r} with tag {tag!r}", known, "openclip:ViT-L-14/openai, or openclip:MODEL@FILE")
+        raise V2LError(
+            f"got open_clip model {model_name!r} with tag {tag!r}",
+            known,
+            "openclip:ViT-L-14/openai, or openclip:MODEL@FILE",
+        )
     return bool(open_clip.get_pretrained_cfg(model_name, tag).get("quick_gelu", False))

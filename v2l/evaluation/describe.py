@@ -24,11 +24,11 @@ from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
 from v2l.images import Skipped
 from v2l.metrics import Mean, Proportion
+from v2l.pipeline.image_words import BATCH
 from v2l.prompts.entries import Entry, read_entries
 from v2l.prompts.vqa import check_question
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.describe import Describer
-from v2l.tasks.reading import BATCH
+from v2l.tasks.description.describe import Describer
 
 TOP_WORD = "a photo of {}"
 CHUNK = 256  # captions a product: bounds memory at 256 × n cosines
@@ -73,7 +73,10 @@ def load_questions(path: str | Path) -> list[Question]:
 
 
 def evaluate_captions(
-    describer: Describer, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None
+    describer: Describer,
+    files: Sequence[ImageFile],
+    log: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Record]:
     """Caption photographs, some at a time.
 
@@ -91,11 +94,19 @@ def evaluate_captions(
     """
     listed = [f"{file} {image_size(file)}" for file in files]
     journal = Journal.open(log, facts(describer, listed))
-    return continued(journal, files, lambda batch: caption_batch(describer, batch), progress and partial(progress, "captions"))
+    return continued(
+        journal,
+        files,
+        lambda batch: caption_batch(describer, batch),
+        progress and partial(progress, "captions"),
+    )
 
 
 def continued(
-    journal: Journal, items: Sequence[Item], work: Callable[[Sequence[Item]], Iterable[Record]], progress: Callable[[int, int], None] | None
+    journal: Journal,
+    items: Sequence[Item],
+    work: Callable[[Sequence[Item]], Iterable[Record]],
+    progress: Callable[[int, int], None] | None,
 ) -> list[Record]:
     """One record an item, in their order; those that the journal has are not done again."""
     for start in range(len(journal.records), len(items), BATCH):
@@ -121,7 +132,10 @@ def caption_batch(describer: Describer, files: Sequence[ImageFile]) -> Iterator[
 
 
 def evaluate_answers(
-    describer: Describer, questions: Sequence[Question], log: Path | None = None, progress: Progress | None = None
+    describer: Describer,
+    questions: Sequence[Question],
+    log: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[Record]:
     """Answer the user's questions, some at a time.
 
@@ -138,7 +152,12 @@ def evaluate_answers(
         V2LError: as above.
     """
     journal = Journal.open(log, facts(describer, [repr(question) for question in questions]))
-    return continued(journal, questions, lambda batch: answer_batch(describer, batch), progress and partial(progress, "answers"))
+    return continued(
+        journal,
+        questions,
+        lambda batch: answer_batch(describer, batch),
+        progress and partial(progress, "answers"),
+    )
 
 
 def answer_batch(describer: Describer, questions: Sequence[Question]) -> Iterator[Record]:
@@ -146,14 +165,20 @@ def answer_batch(describer: Describer, questions: Sequence[Question]) -> Iterato
     skipped = Skipped()
     read = dict(describer.read(list(dict.fromkeys(question.image for question in questions)), skipped))
     asked = [question for question in questions if question.image in read]
-    said = describer.describe([read[question.image] for question in asked], [question.question for question in asked])
+    said = describer.describe(
+        [read[question.image] for question in asked], [question.question for question in asked]
+    )
     answers = dict(zip(asked, said, strict=True))
     reasons = dict(skipped.files)
     for question in questions:
         record = {"image": str(question.image), "question": question.question}
         if question in answers:
             text = answers[question].text
-            told = {"words": list(answers[question].words), "text": text, "right": is_right(text, question.answer)}
+            told = {
+                "words": list(answers[question].words),
+                "text": text,
+                "right": is_right(text, question.answer),
+            }
             yield record | {"truth": question.answer} | told
         else:
             yield record | {"skipped": reasons[question.image]}
@@ -184,7 +209,9 @@ def caption_scores(encoder: JointEncoder, captions: Sequence[str], vectors: Tens
         captions: n texts; an empty one has the cosine 0 with everything.
         vectors: (n, D) of unit length, n at least 2.
     """
-    texts = encoder.encode_texts(captions).cpu() * torch.tensor([[float(bool(caption))] for caption in captions])  # (n, D)
+    texts = encoder.encode_texts(captions).cpu() * torch.tensor(
+        [[float(bool(caption))] for caption in captions]
+    )  # (n, D)
     own = (texts * vectors).sum(dim=1)
     every = torch.cat([(part @ vectors.T).sum(dim=1) for part in texts.split(CHUNK)])
     return Scores(own, (every - own) / (len(vectors) - 1))
@@ -205,8 +232,14 @@ def caption_report(encoder: JointEncoder, records: Sequence[Record]) -> dict[str
     """
     read = [record for record in records if "skipped" not in record]
     if len(read) < 2:
-        raise V2LError(f"{len(read)} photograph could be read", "at least 2: a caption is held against the wrong images too")
-    captions, vectors = [record["text"] for record in read], torch.tensor([record["vector"] for record in read])
+        raise V2LError(
+            f"{len(read)} photograph could be read",
+            "at least 2: a caption is held against the wrong images too",
+        )
+    captions, vectors = (
+        [record["text"] for record in read],
+        torch.tensor([record["vector"] for record in read]),
+    )
     top_words = [TOP_WORD.format(record["words"][0]) for record in read]
     scores, baseline = caption_scores(encoder, captions, vectors), caption_scores(encoder, top_words, vectors)
     less = Mean.of((scores.own - scores.wrong - baseline.own + baseline.wrong).tolist()).to_dict()
@@ -231,7 +264,9 @@ def answer_report(records: Sequence[Record]) -> dict[str, Any]:
     """
     read = [record for record in records if "skipped" not in record]
     if not read:
-        raise V2LError(f"not one image of {len(records)} question(s) could be read; the first: {records[0]['skipped']}")
+        raise V2LError(
+            f"not one image of {len(records)} question(s) could be read; the first: {records[0]['skipped']}"
+        )
     (_, most), *_ = Counter(plain(record["truth"]) for record in read).most_common(1)
     return {
         "metrics": {"exact_match": Proportion(sum(record["right"] for record in read), len(read)).to_dict()},

@@ -8,7 +8,7 @@ from typing import Any
 from v2l.evaluation.describe import answer_report, caption_report
 from v2l.evaluation.journal import Record
 from v2l.evaluation.table import markdown_table
-from v2l.tasks.describe import Describer
+from v2l.tasks.description.describe import Describer
 
 SHOWN = 20
 PROTOCOL = (
@@ -18,12 +18,16 @@ PROTOCOL = (
 OWN = "captions of the LLM"
 
 
-def report(captions: tuple[Describer, Sequence[Record]] | None, answers: tuple[Describer, Sequence[Record]] | None) -> dict[str, Any]:
+def report(
+    captions: tuple[Describer, Sequence[Record]] | None, answers: tuple[Describer, Sequence[Record]] | None
+) -> dict[str, Any]:
     """The object for programs: a part for each task that was asked."""
     parts = {}
     if captions:
         describer, records = captions
-        parts["captions"] = caption_report(describer.stack.tokenizer.joint_encoder, records) | _common(describer, records)
+        parts["captions"] = caption_report(describer.pipeline.tokenizer.joint_encoder, records) | _common(
+            describer, records
+        )
     if answers:
         describer, records = answers
         parts["answers"] = answer_report(records) | _common(describer, records)
@@ -44,8 +48,15 @@ def page(told: Mapping[str, Any]) -> str:
             "",
             markdown_table(head, cells),
         ]
-        lines += ["", f"The difference less that of the baseline: {figure(captions['metrics']['difference_less_baseline'])}", ""]
-        lines += [f"The first {len(captions['shown'])}, in the order that the seed drew:", *map(said, captions["shown"])]
+        lines += [
+            "",
+            f"The difference less that of the baseline: {figure(captions['metrics']['difference_less_baseline'])}",
+            "",
+        ]
+        lines += [
+            f"The first {len(captions['shown'])}, in the order that the seed drew:",
+            *map(said, captions["shown"]),
+        ]
     if answers := told.get("answers"):
         rows = {"answers of the LLM": answers["metrics"]["exact_match"]} | answers["baselines"]
         lines += [
@@ -72,7 +83,13 @@ def said(record: Mapping[str, Any]) -> str:
 
 
 def _common(describer: Describer, records: Sequence[Record]) -> dict[str, Any]:
-    """What both parts say: the first results, what was left out, settings and stack."""
-    read = [{key: value for key, value in record.items() if key != "vector"} for record in records if "skipped" not in record]
-    skipped = [{"image": record["image"], "reason": record["skipped"]} for record in records if "skipped" in record]
+    """What both parts say: the first results, what was left out, settings and pipeline."""
+    read = [
+        {key: value for key, value in record.items() if key != "vector"}
+        for record in records
+        if "skipped" not in record
+    ]
+    skipped = [
+        {"image": record["image"], "reason": record["skipped"]} for record in records if "skipped" in record
+    ]
     return {"shown": read[:SHOWN], "skipped": skipped, **describer.report()}

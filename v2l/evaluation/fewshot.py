@@ -21,10 +21,17 @@ from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.tasks.baselines import Names, name_vectors
-from v2l.tasks.fewshot import FewShotSettings, Method, Prediction, baseline_right, classify, share
-from v2l.tasks.reading import Progress, read_images
-from v2l.tasks.stack import Stack
+from v2l.pipeline.image_words import Progress, read_image_words
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.classification.baselines import Names, name_vectors
+from v2l.tasks.classification.fewshot import (
+    FewShotSettings,
+    Method,
+    Prediction,
+    baseline_right,
+    classify,
+    share,
+)
 
 CONTROL = "shuffled LLM"
 
@@ -49,7 +56,10 @@ class Cell:
 
     def method(self, method: Method) -> Method:
         """How the LLM is asked in this cell."""
-        words, format = replace(method.words, count=self.n_words), replace(method.format, induction=self.induction, repeats=self.repeats)
+        words, format = (
+            replace(method.words, count=self.n_words),
+            replace(method.format, induction=self.induction, repeats=self.repeats),
+        )
         return replace(method, words=words, format=format)
 
 
@@ -78,7 +88,9 @@ class Grid:
         """The cells in the order in which they are measured and printed."""
         found = [
             Cell(ways, shots, repeats, induction, words)
-            for ways, words, induction, shots, repeats in product(self.n_ways, self.n_words, self.induction, self.k_shots, self.repeats)
+            for ways, words, induction, shots, repeats in product(
+                self.n_ways, self.n_words, self.induction, self.k_shots, self.repeats
+            )
         ]
         return found if self.every else [cell for cell in found if self._in_table(cell)]
 
@@ -111,14 +123,21 @@ class CellResult:
     def baselines(self) -> dict[str, Proportion]:
         """The same for what needs no LLM, and for the LLM with its weights shuffled."""
         names = self.predictions[0].baselines
-        shares = {name: known_share(baseline_right(prediction, name) for prediction in self.predictions) for name in names}
+        shares = {
+            name: known_share(baseline_right(prediction, name) for prediction in self.predictions)
+            for name in names
+        }
         return shares | ({CONTROL: known_share(self.control)} if self.control else {})
 
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
         baselines = {name: found.to_dict() for name, found in self.baselines.items()}
         figures = {"accuracy": self.accuracy.to_dict(), "n": len(self.predictions)}
-        return asdict(self.cell) | figures | {"baselines": {"chance": {"value": 1 / self.cell.n_ways}, **baselines}}
+        return (
+            asdict(self.cell)
+            | figures
+            | {"baselines": {"chance": {"value": 1 / self.cell.n_ways}, **baselines}}
+        )
 
 
 @dataclass(frozen=True)
@@ -129,14 +148,14 @@ class FewShotTable:
         cells: in the order of the grid.
         settings: what was asked.
         grid: which cells.
-        stack: names and fingerprints.
+        pipeline: names and fingerprints.
         skipped: files that could not be read.
     """
 
     cells: tuple[CellResult, ...]
     settings: FewShotSettings
     grid: Grid
-    stack: dict[str, Any]
+    pipeline: dict[str, Any]
     skipped: Skipped
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +168,7 @@ class FewShotTable:
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped.files],
-            "stack": self.stack,
+            "stack": self.pipeline,
         }
 
 
@@ -158,14 +177,14 @@ class FewShotEvaluation:
     """A grid on a folder of class folders.
 
     Attributes:
-        stack: tokenizer and LLM.
+        pipeline: tokenizer and LLM.
         folder: one folder of images a class.
         settings: episodes a cell, their seed, and how the LLM is asked where the cell does not say.
         grid: which cells.
         control: whether the LLM with its weights shuffled is asked too, shuffled anew for every episode.
     """
 
-    stack: Stack
+    pipeline: Pipeline
     folder: ClassFolder
     settings: FewShotSettings = field(default_factory=lambda: FewShotSettings(episodes=50))
     grid: Grid = field(default_factory=Grid)
@@ -190,28 +209,41 @@ class FewShotEvaluation:
                 journal.append(record)
                 if progress:
                     progress("answers", len(journal.records), total)
-        found = tuple(cell_result(cell, self._of_cell(journal.records, place)) for place, cell in enumerate(cells))
-        return FewShotTable(found, self.settings, self.grid, self.stack.describe(), skipped)
+        found = tuple(
+            cell_result(cell, self._of_cell(journal.records, place)) for place, cell in enumerate(cells)
+        )
+        return FewShotTable(found, self.settings, self.grid, self.pipeline.describe(), skipped)
 
     def _draw(self, cells: Sequence[Cell], skipped: Skipped) -> dict[tuple[int, int], list[Episode]]:
         """The episodes of each (ways, shots)."""
         shapes = dict.fromkeys((cell.n_ways, cell.k_shots) for cell in cells)
-        return {shape: draw_episodes(self.folder, *shape, self.settings.episodes, self.settings.seed, skipped) for shape in shapes}
+        return {
+            shape: draw_episodes(self.folder, *shape, self.settings.episodes, self.settings.seed, skipped)
+            for shape in shapes
+        }
 
-    def _answers(self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int) -> Iterator[Record]:
+    def _answers(
+        self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int
+    ) -> Iterator[Record]:
         """Records of the answers behind the first `done` ones."""
-        names = name_vectors(self.stack.tokenizer.joint_encoder, list(self.folder.classes))
+        names = name_vectors(self.pipeline.tokenizer.joint_encoder, list(self.folder.classes))
         for place, cell in enumerate(cells):
             first = max(0, done - place * self.settings.episodes)
             yield from self._cell_answers(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
 
-    def _cell_answers(self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int) -> Iterator[Record]:
+    def _cell_answers(
+        self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int
+    ) -> Iterator[Record]:
         method = cell.method(self.settings.method)
-        images = read_images(self.stack.tokenizer, images_of(episodes), method.words)
+        images = read_image_words(self.pipeline.tokenizer, images_of(episodes), method.words)
         for number, episode in enumerate(episodes, first):
-            record = {"cell": asdict(cell)} | asdict(classify(self.stack.llm, episode, images, method, names))
+            record = {"cell": asdict(cell)} | asdict(
+                classify(self.pipeline.llm, episode, images, method, names)
+            )
             if self.control:
-                control = shuffled(self.stack.llm, self.settings.seed + number)  # anew: one shuffle errs in its own way in every episode
+                control = shuffled(
+                    self.pipeline.llm, self.settings.seed + number
+                )  # anew: one shuffle errs in its own way in every episode
                 record["control"] = classify(control, episode, images, method).right
             yield record
 
@@ -225,14 +257,19 @@ class FewShotEvaluation:
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "control": self.control,
-            "stack": self.stack.describe(),
+            "stack": self.pipeline.describe(),
         }
 
 
 def cell_result(cell: Cell, records: Sequence[Record]) -> CellResult:
     """The answers of one cell from their records."""
-    predictions = tuple(Prediction.from_dict({key: record[key] for key in record.keys() - {"cell", "control"}}) for record in records)
-    return CellResult(cell, predictions, tuple(record["control"] for record in records if "control" in record))
+    predictions = tuple(
+        Prediction.from_dict({key: record[key] for key in record.keys() - {"cell", "control"}})
+        for record in records
+    )
+    return CellResult(
+        cell, predictions, tuple(record["control"] for record in records if "control" in record)
+    )
 
 
 def images_of(episodes: Sequence[Episode]) -> list[Path]:
@@ -275,8 +312,9 @@ def page(table: FewShotTable) -> str:
         for result in table.cells
     ]
     method, n = table.settings.method, table.settings.episodes
+    llm, seed = table.pipeline["llm"], table.settings.seed
     first = (
-        f"{table.stack['llm']}, protocol {method.protocol}, rule {method.rule}: {n} episodes a cell, seed {table.settings.seed}; per cent"
+        f"{llm}, protocol {method.protocol}, rule {method.rule}: {n} episodes a cell, seed {seed}; per cent"
     )
     return f"{first}, with 95 % intervals\n\n{markdown_table([*HEAD, *names], rows)}"
 
@@ -284,7 +322,10 @@ def page(table: FewShotTable) -> str:
 def told(cell: Cell) -> str:
     """A cell in words."""
     description = "description" if cell.induction else "no description"
-    repeats, words = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in ((cell.repeats, "repeat"), (cell.n_words, "word")))
+    repeats, words = (
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((cell.repeats, "repeat"), (cell.n_words, "word"))
+    )
     return f"{cell.n_ways}-way {cell.k_shots}-shot, {repeats}, {description}, {words}"
 
 

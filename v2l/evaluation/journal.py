@@ -32,7 +32,7 @@ class Journal:
 
         Args:
             path: the file; None keeps the records in memory only.
-            facts: settings, stack, data: what must be the same when an evaluation goes on.
+            facts: settings, pipeline, data: what must be the same when an evaluation goes on.
 
         Raises:
             V2LError: the file is no journal, belongs to other facts, or cannot be written.
@@ -66,7 +66,9 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise V2LError(f"cannot write {self.path} ({error.strerror})", "a place with room that may be written") from error
+            raise V2LError(
+                f"cannot write {self.path} ({error.strerror})", "a place with room that may be written"
+            ) from error
 
 
 def _read(path: Path) -> tuple[Record | None, list[Record]]:
@@ -76,7 +78,11 @@ def _read(path: Path) -> tuple[Record | None, list[Record]]:
         head, *records = [json.loads(line) for line in whole] or [None]
         return head and head["facts"], records
     except (ValueError, KeyError, TypeError) as error:
-        raise V2LError(f"{path} is no journal of an evaluation", "a new file, or one that v2l evaluate wrote", "another --log") from error
+        raise V2LError(
+            f"{path} is no journal of an evaluation",
+            "a new file, or one that v2l evaluate wrote",
+            "another --log",
+        ) from error
 
 
 def _check_facts(path: Path, old: Record, new: Record) -> None:

@@ -20,20 +20,23 @@ from v2l.checkpoint import load_tensors, save_tensors
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.painters import OWN, WITHOUT, Cost, Painted, Painters
+from v2l.evaluation.reconstruction_methods import OWN, WITHOUT, Cost, Painted, Painters
 from v2l.images import Skipped, load_images
 from v2l.metrics import FrechetDistance, luma_psnr, psnr, ssim
 from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, judge_name, load_perceptual
+from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.stack import Stack
-from v2l.tokenizer.model import V2LTokenizer
-from v2l.tokenizer.usage import CodeUsage
+from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.quantizers.usage import CodeUsage
 
 BATCH = 16  # photographs between two records
 PART = 4  # images that a judge looks at together: on a CPU more of them leave its cache and take half as long again
 EQUAL = 100.0  # dB; equal images would have infinitely many, and one different value of 8 bits in 128 × 128 pixels has 95
 ORIGINALS = "originals"
-SIZES = {"default": 128, "official": 256}  # of a protocol's crops; the released evaluation ignores the size that it is asked for
+SIZES = {
+    "default": 128,
+    "official": 256,
+}  # of a protocol's crops; the released evaluation ignores the size that it is asked for
 
 Progress = Callable[[int, int], None]
 
@@ -83,14 +86,19 @@ class Judges:
             V2LError: the official LPIPS is asked for, and its backbone is not on this machine.
         """
         official = protocol == "official"
-        distance = load_perceptual("lpips-alex" if official else judge_name(tokenizer.config.training.perceptual), tokenizer.device)
+        distance = load_perceptual(
+            "lpips-alex" if official else judge_name(tokenizer.config.training.perceptual), tokenizer.device
+        )
         return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
 
     @torch.inference_mode()
     def figures(self, painted: Painted, crops: Tensor) -> dict[str, list[float]]:
         """The figures of each image."""
         images, device = painted.images, next(self.distance.parameters()).device
-        pairs = [[part.to(device) * 2 - 1 for part in pair] for pair in zip(images.split(PART), crops.split(PART), strict=True)]
+        pairs = [
+            [part.to(device) * 2 - 1 for part in pair]
+            for pair in zip(images.split(PART), crops.split(PART), strict=True)
+        ]
         figures = {
             "psnr": psnr(crops, images).clamp(max=EQUAL),
             "psnr_y": luma_psnr(crops, images).clamp(max=EQUAL),
@@ -139,7 +147,7 @@ class ReconstructionResult:
         cost: of the tokens of one photograph.
         settings: what was asked.
         judge: name of the perceptual distance.
-        stack: names and fingerprints.
+        pipeline: names and fingerprints.
     """
 
     figures: dict[str, dict[str, list[float]]]
@@ -150,7 +158,7 @@ class ReconstructionResult:
     cost: Cost
     settings: ReconstructionSettings
     judge: str
-    stack: dict[str, Any]
+    pipeline: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -158,18 +166,20 @@ class Reconstruction:
     """One evaluation: who paints, who judges, what is measured.
 
     Attributes:
-        stack: the checkpoint that is measured.
+        pipeline: the checkpoint that is measured.
         painters: the contestants.
         judges: the frozen networks of the report.
         settings: what is asked.
     """
 
-    stack: Stack
+    pipeline: Pipeline
     painters: Painters
     judges: Judges
     settings: ReconstructionSettings
 
-    def run(self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None) -> ReconstructionResult:
+    def run(
+        self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None
+    ) -> ReconstructionResult:
         """Measure photographs.
 
         Args:
@@ -208,23 +218,38 @@ class Reconstruction:
             "protocol": "reconstruction",
             "settings": asdict(self.settings),
             "judge": self.judges.distance.name,
-            "stack": self.stack.describe(),
-            "photographs": {"n": len(drawn), "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]},
-            "weights": {name: fingerprint_of(model.state_dict()) for name, model in models.items() if model is not None},
+            "stack": self.pipeline.describe(),
+            "photographs": {
+                "n": len(drawn),
+                "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],
+            },
+            "weights": {
+                name: fingerprint_of(model.state_dict())
+                for name, model in models.items()
+                if model is not None
+            },
         }
 
     def _measure(self, files: Sequence[ImageFile], words_before: Tensor) -> tuple[Record, dict[str, Tensor]]:
         """One batch: its record, and what sums need; nothing of the latter when no file is readable."""
         skipped = Skipped()
         crops = self.painters.read(files, skipped)
-        record: Record = {"files": crops.files, "skipped": [(str(file), reason) for file, reason in skipped.files]}
+        record: Record = {
+            "files": crops.files,
+            "skipped": [(str(file), reason) for file, reason in skipped.files],
+        }
         if not crops.files:
             return record, {}
         painting = self.painters.paint(crops, words_before)
-        record["rows"] = {row: self.judges.figures(painted, crops.crops) for row, painted in painting.rows.items()}
+        record["rows"] = {
+            row: self.judges.figures(painted, crops.crops) for row, painted in painting.rows.items()
+        }
         record["last_words"] = painting.global_ids[-1].tolist()
         part = {row: self.judges.describe(painted.images) for row, painted in painting.rows.items()}
-        return record, part | {ORIGINALS: self.judges.describe(crops.crops), "local_rows": painting.local_rows.int()}
+        return record, part | {
+            ORIGINALS: self.judges.describe(crops.crops),
+            "local_rows": painting.local_rows.int(),
+        }
 
     def words_of_last(self, drawn: Sequence[ImageFile]) -> Tensor:
         """The global words of the last readable photograph: what the first is painted with as another one's words."""
@@ -238,15 +263,28 @@ class Reconstruction:
         measured = [record for record in records if record["files"]]
         files = [file for record in measured for file in record["files"]]
         if len(files) < 2:
-            raise V2LError(f"{len(files)} photograph could be read", "at least 2: sets are compared, and words are exchanged")
+            raise V2LError(
+                f"{len(files)} photograph could be read",
+                "at least 2: sets are compared, and words are exchanged",
+            )
         figures = {
-            row: {name: [value for record in measured for value in record["rows"][row][name]] for name in of_row}
+            row: {
+                name: [value for record in measured for value in record["rows"][row][name]] for name in of_row
+            }
             for row, of_row in measured[0]["rows"].items()
         }
         skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
         judge, cost = self.judges.distance.name, self.painters.cost
         return ReconstructionResult(
-            figures, totals.frechet(), totals.usage, files, skipped, cost, self.settings, judge, self.stack.describe()
+            figures,
+            totals.frechet(),
+            totals.usage,
+            files,
+            skipped,
+            cost,
+            self.settings,
+            judge,
+            self.pipeline.describe(),
         )
 
 
@@ -263,7 +301,9 @@ def load_part(log: Path, number: int) -> dict[str, Tensor]:
     """
     path = part_path(log, number)
     if not path.is_file():
-        raise V2LError(f"{log} goes with {path}, which is not there", "a journal with its folder", "another --log")
+        raise V2LError(
+            f"{log} goes with {path}, which is not there", "a journal with its folder", "another --log"
+        )
     return load_tensors(path)
 
 

@@ -30,5 +30,10 @@ def pictures(evaluation: Reconstruction, files: Sequence[ImageFile], measured: S
     for row, painted in painting.rows.items():
         decibels = evaluation.judges.figures(painted, crops.crops)["psnr"]
         columns.append(list(painted.images))
-        labels.append([f"{row}: {decibel:.1f} dB, {size:.0f} bytes" for decibel, size in zip(decibels, painted.sizes, strict=True)])
+        labels.append(
+            [
+                f"{row}: {decibel:.1f} dB, {size:.0f} bytes"
+                for decibel, size in zip(decibels, painted.sizes, strict=True)
+            ]
+        )
     return image_grid(*([list(row) for row in zip(*cells, strict=True)] for cells in (columns, labels)))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from v2l.evaluation.painters import OWN, SHUFFLED, WITHOUT
 from v2l.evaluation.reconstruction import ReconstructionResult
+from v2l.evaluation.reconstruction_methods import OWN, SHUFFLED, WITHOUT
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Mean
 
@@ -34,7 +34,7 @@ def report(result: ReconstructionResult) -> dict[str, Any]:
         "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
-        "stack": result.stack,
+        "stack": result.pipeline,
     }
 
 
@@ -44,10 +44,19 @@ def page(result: ReconstructionResult) -> str:
     rows = {OWN: told["metrics"]} | told["baselines"]
     head = ["bytes", "PSNR RGB, dB", "PSNR Y, dB", "SSIM", result.judge, FD]
     figures = [
-        [row, f"{of['bytes']['value']:.0f}", *(_text(of[name]) for name in FIGURES), f"{of['fd_effnet']['value']:.1f}"]
+        [
+            row,
+            f"{of['bytes']['value']:.0f}",
+            *(_text(of[name]) for name in FIGURES),
+            f"{of['fd_effnet']['value']:.1f}",
+        ]
         for row, of in rows.items()
     ]
-    beside = [[row, *(_text(of[name]["minus_webp"], signed=True) for name in FIGURES)] for row, of in rows.items() if row != BAR]
+    beside = [
+        [row, *(_text(of[name]["minus_webp"], signed=True) for name in FIGURES)]
+        for row, of in rows.items()
+        if row != BAR
+    ]
     size = result.settings.size
     lines = [
         f"{n:,} photographs, {size} × {size} px centre crops, mean with its 95 % interval; {result.judge} and {FD}: less is better",
@@ -66,13 +75,23 @@ def page(result: ReconstructionResult) -> str:
 def _row(result: ReconstructionResult, row: str) -> dict[str, Any]:
     """The figures of one row."""
     samples, bar = result.figures[row], result.figures[BAR]
-    figures = {name: Mean.of(samples[name]).to_dict() | {"minus_webp": _difference(samples, bar, name)} for name in FIGURES}
-    return figures | {"fd_effnet": {"value": result.frechet[row], "interval": None}, "bytes": Mean.of(samples["bytes"]).to_dict()}
+    figures = {
+        name: Mean.of(samples[name]).to_dict() | {"minus_webp": _difference(samples, bar, name)}
+        for name in FIGURES
+    }
+    return figures | {
+        "fd_effnet": {"value": result.frechet[row], "interval": None},
+        "bytes": Mean.of(samples["bytes"]).to_dict(),
+    }
 
 
-def _difference(samples: Mapping[str, list[float]], others: Mapping[str, list[float]], name: str) -> dict[str, Any]:
+def _difference(
+    samples: Mapping[str, list[float]], others: Mapping[str, list[float]], name: str
+) -> dict[str, Any]:
     """The mean of the differences, photograph by photograph."""
-    return Mean.of([mine - theirs for mine, theirs in zip(samples[name], others[name], strict=True)]).to_dict()
+    return Mean.of(
+        [mine - theirs for mine, theirs in zip(samples[name], others[name], strict=True)]
+    ).to_dict()
 
 
 def _global_words(result: ReconstructionResult) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from v2l.corruptions import TASKS
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.painters import Painted
 from v2l.evaluation.reconstruction import Judges, part_path
-from v2l.evaluation.scenes import CEILING, Contestants, Restored, Scene, SceneSettings, set_scene
+from v2l.evaluation.reconstruction_methods import Painted
+from v2l.evaluation.restoration_cases import CEILING, Contestants, Restored, Scene, SceneSettings, set_scene
 from v2l.images import load_image
 from v2l.metrics import FrechetDistance
+from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.stack import Stack
 
 SHOWN = 4  # photographs on the page of pictures
 ORIGINAL, CLEAN, DAMAGED = "original", "clean", "damaged"
@@ -54,7 +54,9 @@ class RestorationPlan:
     def __post_init__(self) -> None:
         unknown = [task for task in self.tasks if task not in TASKS]
         if unknown or not self.tasks:
-            raise V2LError(f"got the task(s) {', '.join(unknown) or 'none'}", ", ".join(TASKS), "--tasks inpaint,deblur")
+            raise V2LError(
+                f"got the task(s) {', '.join(unknown) or 'none'}", ", ".join(TASKS), "--tasks inpaint,deblur"
+            )
 
     def draw(self, files: Sequence[ImageFile]) -> list[ImageFile]:
         """The photographs in the order in which they are measured."""
@@ -88,7 +90,9 @@ class TaskTotals:
                 for name in FIGURES:
                     of_row.setdefault(name, []).append(figures[name])
                 features = part[f"{area}/{row}"]
-                distance = self.distances.setdefault(area, {}).setdefault(row, FrechetDistance(features.shape[1]))
+                distance = self.distances.setdefault(area, {}).setdefault(
+                    row, FrechetDistance(features.shape[1])
+                )
                 distance.add(features, part[f"{area}/{ORIGINAL}"])
         titles = [CLEAN, DAMAGED, *record["figures"].get("whole", ())]
         pictures = {title: part[f"picture/{title}"] for title in titles if f"picture/{title}" in part}
@@ -106,7 +110,7 @@ class RestorationResult:
         windows: of each task, how many windows the LLM told of a scene.
         settings: what was asked.
         judge: name of the perceptual distance.
-        stack: names and fingerprints.
+        pipeline: names and fingerprints.
     """
 
     totals: dict[str, TaskTotals]
@@ -115,7 +119,7 @@ class RestorationResult:
     windows: dict[str, int]
     settings: RestorationPlan
     judge: str
-    stack: dict[str, Any]
+    pipeline: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -123,18 +127,20 @@ class Restoration:
     """One evaluation.
 
     Attributes:
-        stack: tokenizer and LLM.
+        pipeline: tokenizer and LLM.
         judges: the frozen networks of the report.
         settings: what is asked.
         examples: clean photographs for the blind protocol, none of which is measured.
     """
 
-    stack: Stack
+    pipeline: Pipeline
     judges: Judges
     settings: RestorationPlan
     examples: tuple[Tensor, ...] = ()
 
-    def run(self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None) -> RestorationResult:
+    def run(
+        self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None
+    ) -> RestorationResult:
         """Measure photographs.
 
         Args:
@@ -147,12 +153,14 @@ class Restoration:
             V2LError: no photograph can be read, or the journal belongs to another evaluation.
         """
         drawn, tasks = self.settings.draw(files), self.settings.tasks
-        contestants = Contestants(self.stack, self.settings.scenes, self.examples)
+        contestants = Contestants(self.pipeline, self.settings.scenes, self.examples)
         journal = Journal.open(log, self.facts(drawn))
         totals = {task: TaskTotals() for task in tasks}
         for number, record in enumerate(journal.records):
             if "error" not in record:
-                totals[record["task"]].add(record, load_tensors(part_path(log, number)) if record["figures"] else {})
+                totals[record["task"]].add(
+                    record, load_tensors(part_path(log, number)) if record["figures"] else {}
+                )
         places = [(photograph, task) for photograph in range(len(drawn)) for task in tasks]
         for number in range(len(journal.records), len(places)):
             photograph, task = places[number]
@@ -173,13 +181,21 @@ class Restoration:
             "protocol": f"restoration, {self.settings.scenes.protocol}",
             "settings": asdict(self.settings),
             "judge": self.judges.distance.name,
-            "stack": self.stack.describe(),
-            "photographs": {"n": len(drawn), "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]},
+            "stack": self.pipeline.describe(),
+            "photographs": {
+                "n": len(drawn),
+                "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],
+            },
             "examples": fingerprint_of({str(number): image for number, image in enumerate(self.examples)}),
-            "weights": {"tokenizer": fingerprint_of(self.stack.tokenizer.state_dict()), "llm": self.stack.llm.weights_fingerprint},
+            "weights": {
+                "tokenizer": fingerprint_of(self.pipeline.tokenizer.state_dict()),
+                "llm": self.pipeline.llm.weights_fingerprint,
+            },
         }
 
-    def _measure(self, contestants: Contestants, file: ImageFile, task: str, number: int) -> tuple[Record, dict[str, Tensor]]:
+    def _measure(
+        self, contestants: Contestants, file: ImageFile, task: str, number: int
+    ) -> tuple[Record, dict[str, Tensor]]:
         """One scene: its record, and what does not fit into one."""
         record: Record = {"file": str(file), "task": task}
         try:
@@ -187,13 +203,15 @@ class Restoration:
         except V2LError as error:
             return record | {"error": str(error)}, {}
         seed = self.settings.seed * 1_000_003 + number
-        scene = set_scene(self.stack, photograph, task, seed, self.settings.scenes.official)
+        scene = set_scene(self.pipeline, photograph, task, seed, self.settings.scenes.official)
         restored = contestants.restore(scene, seed)
         record |= {"tokens": right_tokens(restored), "told": len(restored.told), "figures": {}}
         part: dict[str, Tensor] = {}
         for area, (top, bottom, left, right) in areas(scene).items() if restored.pictures else ():
             record["figures"][area] = {}
-            cut = {row: picture[None, :, top:bottom, left:right] for row, picture in restored.pictures.items()}
+            cut = {
+                row: picture[None, :, top:bottom, left:right] for row, picture in restored.pictures.items()
+            }
             original = scene.clean[None, :, top:bottom, left:right]
             part[f"{area}/{ORIGINAL}"] = self.judges.describe(original)
             for row, picture in cut.items():
@@ -206,14 +224,18 @@ class Restoration:
 
     def _result(self, records: Sequence[Record], totals: dict[str, TaskTotals]) -> RestorationResult:
         measured = [record for record in records if "error" not in record]
-        skipped = list(dict.fromkeys((record["file"], record["error"]) for record in records if "error" in record))
+        skipped = list(
+            dict.fromkeys((record["file"], record["error"]) for record in records if "error" in record)
+        )
         if not measured:
             raise V2LError(f"none of {len(skipped)} file(s) could be read; the first: {skipped[0][1]}")
         predicted = self.settings.scenes.asking.n_predict
         windows = {record["task"]: -(-record["told"] // predicted) for record in measured}
         files = list(dict.fromkeys(record["file"] for record in measured))
         judge = self.judges.distance.name
-        return RestorationResult(totals, files, skipped, windows, self.settings, judge, self.stack.describe())
+        return RestorationResult(
+            totals, files, skipped, windows, self.settings, judge, self.pipeline.describe()
+        )
 
 
 def right_tokens(restored: Restored) -> dict[str, float]:
@@ -236,4 +258,7 @@ def areas(scene: Scene) -> dict[str, tuple[int, int, int, int]]:
 def shown_pictures(scene: Scene, restored: Restored) -> dict[str, Tensor]:
     """What the page of pictures shows of a scene: uint8 (3, S, S) by title."""
     damaged = torch.where(scene.mask, 0.5, scene.damaged) if scene.hides else scene.damaged
-    return {name: image.mul(255).round().byte() for name, image in {CLEAN: scene.clean, DAMAGED: damaged, **restored.pictures}.items()}
+    return {
+        name: image.mul(255).round().byte()
+        for name, image in {CLEAN: scene.clean, DAMAGED: damaged, **restored.pictures}.items()
+    }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from v2l.evaluation.reconstruction_report import FD, FEW
 from v2l.evaluation.restoration import FIGURES, RestorationResult, TaskTotals
-from v2l.evaluation.scenes import LLM, NOTHING
+from v2l.evaluation.restoration_cases import LLM, NOTHING
 from v2l.evaluation.table import markdown_table
 from v2l.images import image_grid
 from v2l.metrics import Mean
@@ -27,7 +27,10 @@ def report(result: RestorationResult) -> dict[str, Any]:
     scenes = result.settings.scenes
     return {
         "metrics": {task: _metrics(totals, LLM) for task, totals in result.totals.items()},
-        "baselines": {task: {row: _metrics(totals, row) for row in _rows(totals) if row != LLM} for task, totals in result.totals.items()},
+        "baselines": {
+            task: {row: _metrics(totals, row) for row in _rows(totals) if row != LLM}
+            for task, totals in result.totals.items()
+        },
         "windows": result.windows,
         "n": len(result.files),
         "seed": result.settings.seed,
@@ -36,7 +39,7 @@ def report(result: RestorationResult) -> dict[str, Any]:
         "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
-        "stack": result.stack,
+        "stack": result.pipeline,
     }
 
 
@@ -48,7 +51,12 @@ def page(result: RestorationResult) -> str:
         f"{len(result.files):,} photographs, prompt {asking.prompt}, mean with its 95 % interval; {result.judge} and {FD}: less is better.",
     ]
     for task, totals in result.totals.items():
-        lines += ["", f"{task}, {result.windows.get(task, 0)} windows a photograph", "", *_tables(totals, result.judge)]
+        lines += [
+            "",
+            f"{task}, {result.windows.get(task, 0)} windows a photograph",
+            "",
+            *_tables(totals, result.judge),
+        ]
     if any(totals.figures for totals in result.totals.values()) and len(result.files) < FEW:
         lines += ["", f"{FD} is of n = {len(result.files):,}, below {FEW:,}: compare rows of one table only."]
     return "\n".join(lines)
@@ -74,7 +82,10 @@ def _metrics(totals: TaskTotals, row: str) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if row in totals.tokens:
         mean = Mean.of(totals.tokens[row])
-        told["token_accuracy"] = {"value": mean.value, "interval": list(_share_interval(mean)) if mean.n > 1 else None}
+        told["token_accuracy"] = {
+            "value": mean.value,
+            "interval": list(_share_interval(mean)) if mean.n > 1 else None,
+        }
     for area, rows in totals.figures.items():
         if row in rows:
             told[area] = {name: Mean.of(samples).to_dict() for name, samples in rows[row].items()}
@@ -98,11 +109,19 @@ def _frechet(totals: TaskTotals, area: str, row: str) -> float | None:
 
 def _tables(totals: TaskTotals, judge: str) -> list[str]:
     rows = _rows(totals)
-    lines = [markdown_table(["", "right tokens"], [[row, _share(totals.tokens[row])] for row in rows if row in totals.tokens])]
+    lines = [
+        markdown_table(
+            ["", "right tokens"], [[row, _share(totals.tokens[row])] for row in rows if row in totals.tokens]
+        )
+    ]
     for area, figures in totals.figures.items():
         head = [area, "PSNR RGB, dB", "PSNR Y, dB", "SSIM", judge, FD]
         cells = [
-            [row, *(str(Mean.of(figures[row][name])) for name in FIGURES), _number(_frechet(totals, area, row))]
+            [
+                row,
+                *(str(Mean.of(figures[row][name])) for name in FIGURES),
+                _number(_frechet(totals, area, row)),
+            ]
             for row in rows
             if row in figures
         ]

@@ -84,17 +84,19 @@ class SemanticsResult:
         random: the same for words drawn from the same vocabulary.
         n: images.
         settings: what was asked.
-        stack: names and fingerprints of encoder and LLM.
+        pipeline: names and fingerprints of encoder and LLM.
     """
 
     nearest: tuple[Semantics, ...]
     random: tuple[Semantics, ...]
     n: int
     settings: SemanticsSettings
-    stack: dict[str, str]
+    pipeline: dict[str, str]
 
 
-def evaluate_semantics(features: Tensor, codebooks: Mapping[str, Codebook], settings: SemanticsSettings) -> SemanticsResult:
+def evaluate_semantics(
+    features: Tensor, codebooks: Mapping[str, Codebook], settings: SemanticsSettings
+) -> SemanticsResult:
     """Measure every codebook, by subwords only, with bigrams, and with trigrams.
 
     Args:
@@ -124,7 +126,11 @@ def by_order(name: str, codebook: Codebook) -> list[Vocabulary]:
     """The codebook's subwords; these and its bigrams; these and its trigrams and all that is longer; lengths that it lacks are left out."""
     found = []
     for order, title in ORDERS.items():
-        rows = [row for row, entry in enumerate(codebook.entries) if 0 < entry.order <= order or order == max(ORDERS)]
+        rows = [
+            row
+            for row, entry in enumerate(codebook.entries)
+            if 0 < entry.order <= order or order == max(ORDERS)
+        ]
         if rows and (not found or len(rows) > len(found[-1].words)):
             found.append(Vocabulary(name, title, codebook.select(rows)))
     return found
@@ -149,7 +155,9 @@ def nearest_scores(features: Tensor, vocabulary: Vocabulary, settings: Semantics
     """
     words, most = vocabulary.words, max(settings.counts)
     if most > len(words):
-        got = f"asked for {most} words, and {vocabulary.codebook} there are {len(words)} ({vocabulary.orders})"
+        got = (
+            f"asked for {most} words, and {vocabulary.codebook} there are {len(words)} ({vocabulary.orders})"
+        )
         raise V2LError(got, f"at most {len(words)} words", "fewer --counts, or a larger codebook")
     return (words.nearest_distinct if settings.distinct else words.nearest)(features, most)[0]
 
@@ -159,7 +167,9 @@ def random_scores(features: Tensor, words: Codebook, settings: SemanticsSettings
     generator = torch.Generator().manual_seed(settings.seed)
     rows = torch.randint(len(words), (len(features), max(settings.counts)), generator=generator)
     chunks = zip(features.split(CHUNK), rows.split(CHUNK), strict=True)
-    return torch.cat([torch.einsum("nd,ngd->ng", some, words.embeddings[drawn].float()) for some, drawn in chunks])
+    return torch.cat(
+        [torch.einsum("nd,ngd->ng", some, words.embeddings[drawn].float()) for some, drawn in chunks]
+    )
 
 
 def report(result: SemanticsResult) -> dict[str, Any]:
@@ -167,18 +177,21 @@ def report(result: SemanticsResult) -> dict[str, Any]:
     return {
         "metrics": _nested(result.nearest),
         "baselines": {"random words of the same codebook": _nested(result.random)},
-        "codebook_sizes": {f"{row.vocabulary.codebook}, {row.vocabulary.orders}": len(row.vocabulary.words) for row in result.nearest},
+        "codebook_sizes": {
+            f"{row.vocabulary.codebook}, {row.vocabulary.orders}": len(row.vocabulary.words)
+            for row in result.nearest
+        },
         "n": result.n,
         "seed": result.settings.seed,
         "protocol": "semantics: mean cosine of an image and its nearest words, judged by the encoder that chose them",
         "settings": asdict(result.settings),
-        "stack": result.stack,
+        "stack": result.pipeline,
     }
 
 
 def page(result: SemanticsResult) -> str:
     """The figures for people."""
-    name = result.stack["encoder"]
+    name = result.pipeline["encoder"]
     rows = [
         [
             f"{near.vocabulary.codebook}, {near.vocabulary.orders}",
@@ -190,7 +203,7 @@ def page(result: SemanticsResult) -> str:
     ]
     head = ["", "size", "words", f"{name} score", "relative", "random words", "relative"]
     lines = [
-        f"{result.n:,} images, mean with its 95 % interval over the images; encoder {name}, words of {result.stack['llm']}",
+        f"{result.n:,} images, mean with its 95 % interval over the images; encoder {name}, words of {result.pipeline['llm']}",
         "",
         markdown_table(head, rows),
         "",
@@ -210,7 +223,9 @@ def _nested(rows: Sequence[Semantics]) -> dict[str, Any]:
     """Codebook ──► orders ──► count ──► figures."""
     nested: dict[str, Any] = {}
     for row in rows:
-        nested.setdefault(row.vocabulary.codebook, {}).setdefault(row.vocabulary.orders, {})[str(row.count)] = row.to_dict()
+        nested.setdefault(row.vocabulary.codebook, {}).setdefault(row.vocabulary.orders, {})[
+            str(row.count)
+        ] = row.to_dict()
     return nested
 
 

@@ -18,5 +18,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (f"{cell:{'<' if column == 0 else '>'}{width}}" for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
+    first, *others = (
+        f"{cell:{'<' if column == 0 else '>'}{width}}"
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
     return "| " + " | ".join([first, *others]) + " |"

@@ -6,10 +6,21 @@ Nothing here changes a weight. A prompt that many share is read once; see `conte
 from __future__ import annotations
 
 from v2l.llm.constraints import PlaceMask, Places, Trie, Weighted
-from v2l.llm.context import Context
 from v2l.llm.frozen import FrozenLLM
 from v2l.llm.generation import Generation, GenerationConfig
+from v2l.llm.kv_cache import Context
 from v2l.llm.loading import load_llm
 from v2l.llm.scoring import Score
 
-__all__ = ["Context", "FrozenLLM", "Generation", "GenerationConfig", "PlaceMask", "Places", "Score", "Trie", "Weighted", "load_llm"]
+__all__ = [
+    "Context",
+    "FrozenLLM",
+    "Generation",
+    "GenerationConfig",
+    "PlaceMask",
+    "Places",
+    "Score",
+    "Trie",
+    "Weighted",
+    "load_llm",
+]

@@ -64,8 +64,18 @@ def with_adapter(llm: FrozenLLM, shape: LoraShape) -> PeftModel:
     try:
         return get_peft_model(llm.model, config)
     except ValueError as error:
-        names = sorted({name.rsplit(".", 1)[-1] for name, layer in llm.model.named_modules() if isinstance(layer, nn.Linear)})
-        raise V2LError(f"{llm.name!r} has no layers {', '.join(shape.targets)}", ", ".join(names), f"--targets {names[0]}") from error
+        names = sorted(
+            {
+                name.rsplit(".", 1)[-1]
+                for name, layer in llm.model.named_modules()
+                if isinstance(layer, nn.Linear)
+            }
+        )
+        raise V2LError(
+            f"{llm.name!r} has no layers {', '.join(shape.targets)}",
+            ", ".join(names),
+            f"--targets {names[0]}",
+        ) from error
 
 
 def ends_of(llm: FrozenLLM) -> list[str]:
@@ -78,20 +88,20 @@ def ends_of(llm: FrozenLLM) -> list[str]:
     return [names[embedding], names[head]]
 
 
-def give_sight(model: PeftModel, looks: Tensor) -> None:
+def give_sight(model: PeftModel, visual_features: Tensor) -> None:
     """Fix the first factor of what the word embedding learns, and the last of what the head learns, to how tokens look.
 
     Tokens that look alike then share what is learned, in reading and in telling, from the few that training shows. Nothing is added yet.
 
     Args:
         model: what `with_adapter` gave.
-        looks: (V, sight) float32, V the rows of the word embedding.
+        visual_features: (V, sight) float32, V the rows of the word embedding.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     fixed = [embedding.lora_embedding_A[NAME], head.lora_B[NAME].weight]
     learned = [embedding.lora_embedding_B[NAME], head.lora_A[NAME].weight]
     with torch.no_grad():
-        for weight, value in zip(fixed, (looks.T, looks), strict=True):
+        for weight, value in zip(fixed, (visual_features.T, visual_features), strict=True):
             weight.copy_(value)
             weight.requires_grad_(False)
         for weight in learned:
@@ -106,7 +116,10 @@ def belongs_to(llm: FrozenLLM, codebook: str) -> dict[str, Any]:
         codebook: fingerprint of the codebook whose tokens it learns.
     """
     config = llm.model.config.get_text_config()
-    sizes = {name: getattr(config, name) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")}
+    sizes = {
+        name: getattr(config, name)
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    }
     return {"llm_fingerprint": llm.fingerprint, "llm_sizes": sizes, "codebook_fingerprint": codebook}
 
 
@@ -123,7 +136,9 @@ def save_adapter(model: PeftModel, folder: str | Path, shape: LoraShape, facts: 
         V2LError: the place cannot be written; an older adapter there stays as it was.
     """
     with write_directory(folder) as draft:
-        weights = get_peft_model_state_dict(model, save_embedding_layers=False)  # the LLM's own are not ours to write
+        weights = get_peft_model_state_dict(
+            model, save_embedding_layers=False
+        )  # the LLM's own are not ours to write
         save_tensors(draft / WEIGHTS, {name: weight.half() for name, weight in weights.items()})
         write_manifest(draft, {"kind": KIND, "schema": SCHEMA, "shape": asdict(shape), **facts})
 
@@ -144,7 +159,11 @@ def adapt(llm: FrozenLLM, folder: str | Path, codebook: str) -> None:
         if manifest[name] != now:
             what = "another codebook" if name == "codebook_fingerprint" else "another LLM"
             got = f"the adapter {folder} is for {what}: {name} is {manifest[name]}"
-            raise V2LError(got, f"{now}, of {llm.name!r} and the checkpoint in use", "without --adapter, or v2l train-lora")
+            raise V2LError(
+                got,
+                f"{now}, of {llm.name!r} and the checkpoint in use",
+                "without --adapter, or v2l train-lora",
+            )
     shape = LoraShape(**manifest["shape"] | {"targets": tuple(manifest["shape"]["targets"])})
     tuned = with_adapter(llm, shape)
     set_peft_model_state_dict(tuned, load_tensors(Path(folder) / WEIGHTS))

@@ -17,6 +17,8 @@ def chat_prompt(llm: FrozenLLM, turns: Sequence[Mapping[str, str]]) -> Prompt | 
     """
     if not llm.tokenizer.chat_template:
         return None
-    text = llm.tokenizer.apply_chat_template([dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True)
+    text = llm.tokenizer.apply_chat_template(
+        [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True
+    )
     start = llm.decode(llm.start_ids)
     return Prompt((text.removeprefix(start),))  # every prompt is given its start when it is encoded

@@ -25,7 +25,9 @@ class Weighted(NamedTuple):
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (V,) ──► (n,) of these ids, weighted."""
-        return logits[self.ids.to(logits.device)] + torch.as_tensor(self.logprobs, dtype=logits.dtype, device=logits.device)
+        return logits[self.ids.to(logits.device)] + torch.as_tensor(
+            self.logprobs, dtype=logits.dtype, device=logits.device
+        )
 
 
 Ids = Collection[int] | Tensor | Weighted
@@ -50,7 +52,11 @@ class Trie:
     def __call__(self, generated: tuple[int, ...]) -> frozenset[int]:
         """The ids that may follow; none when a sequence is complete and no other goes on from it."""
         length = len(generated)
-        following = {sequence[length] for sequence in self.sequences if len(sequence) > length and sequence[:length] == generated}
+        following = {
+            sequence[length]
+            for sequence in self.sequences
+            if len(sequence) > length and sequence[:length] == generated
+        }
         if following and generated in self.sequences:
             following.add(self.end)
         return frozenset(following)
@@ -83,7 +89,10 @@ class PlaceMask(Places):
         found = {tuple(sequence) for sequence in sequences}
         if not found or () in found:
             raise ValueError("a mask holds one sequence or more, and none that is empty")
-        super().__init__({sequence[place] for sequence in found if len(sequence) > place} for place in range(max(map(len, found))))
+        super().__init__(
+            {sequence[place] for sequence in found if len(sequence) > place}
+            for place in range(max(map(len, found)))
+        )
 
 
 class Constraint:
@@ -105,11 +114,15 @@ class Constraint:
         if self.rule is None and self.fixed is None:
             return logits
         allowed = weighted(self.rule(generated)) if self.rule else self.fixed
-        return torch.full_like(logits, -torch.inf).index_copy(0, allowed.ids.to(logits.device), allowed.scores(logits))
+        return torch.full_like(logits, -torch.inf).index_copy(
+            0, allowed.ids.to(logits.device), allowed.scores(logits)
+        )
 
 
 def weighted(ids: Ids) -> Weighted:
     """Ids of equal weight, sorted and without doubles; those of a tensor are so already."""
     if isinstance(ids, Weighted):
         return ids
-    return Weighted(ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long))
+    return Weighted(
+        ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long)
+    )

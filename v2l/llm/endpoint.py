@@ -49,9 +49,15 @@ class Endpoint:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise V2LError(f"got the endpoint {self.name!r}", "an http or https address up to its version", RUN)
+            raise V2LError(
+                f"got the endpoint {self.name!r}", "an http or https address up to its version", RUN
+            )
         if is_offline() and not is_loopback(parts.hostname):
-            raise V2LError(f"the endpoint {self.name} is not this machine, and v2l is offline", "localhost", "the same without --offline")
+            raise V2LError(
+                f"the endpoint {self.name} is not this machine, and v2l is offline",
+                "localhost",
+                "the same without --offline",
+            )
         if self.timeout <= 0:
             raise V2LError(f"got a timeout of {self.timeout} seconds", "more than 0", "--endpoint-timeout 60")
 
@@ -72,7 +78,11 @@ class Endpoint:
             return self.model
         found = self._ask(lambda: [model.id for model in self.client.models.list().data])
         if len(found) != 1:
-            raise V2LError(f"{self.name} has {len(found)} models", "the name of one: " + ", ".join(found[:20]), "--endpoint-model NAME")
+            raise V2LError(
+                f"{self.name} has {len(found)} models",
+                "the name of one: " + ", ".join(found[:20]),
+                "--endpoint-model NAME",
+            )
         return found[0]
 
     @cached_property
@@ -81,7 +91,9 @@ class Endpoint:
         direct = is_loopback(urlsplit(self.url).hostname or "")
         http = openai.DefaultHttpxClient(trust_env=False, follow_redirects=False) if direct else None
         key = os.environ.get(KEY) or NO_KEY
-        return openai.OpenAI(base_url=self.url, api_key=key, timeout=self.timeout, max_retries=self.retries, http_client=http)
+        return openai.OpenAI(
+            base_url=self.url, api_key=key, timeout=self.timeout, max_retries=self.retries, http_client=http
+        )
 
     def describe(self) -> dict[str, Any]:
         """Who answers, for reports: what stands in the place of the local LLM."""
@@ -110,7 +122,9 @@ class Endpoint:
             return content_of(completion)
 
         answer = self._ask(ask)
-        return answer[: min((answer.index(stop) for stop in config.stop if stop in answer), default=len(answer))]
+        return answer[
+            : min((answer.index(stop) for stop in config.stop if stop in answer), default=len(answer))
+        ]
 
     def _ask(self, ask: Callable[[], Answered]) -> Answered:
         """Ask, with one clear line for each way in which that can fail."""
@@ -119,17 +133,30 @@ class Endpoint:
         except V2LError:
             raise
         except openai.APITimeoutError as error:
-            raise V2LError(f"{self.name} did not answer within {self.timeout:g} seconds", run="--endpoint-timeout with more") from error
+            raise V2LError(
+                f"{self.name} did not answer within {self.timeout:g} seconds",
+                run="--endpoint-timeout with more",
+            ) from error
         except openai.APIConnectionError as error:
-            raise V2LError(f"{self.name} cannot be reached ({self._safe(error.__cause__ or error)})", "a server that runs", RUN) from error
+            raise V2LError(
+                f"{self.name} cannot be reached ({self._safe(error.__cause__ or error)})",
+                "a server that runs",
+                RUN,
+            ) from error
         except openai.AuthenticationError as error:
-            raise V2LError(f"{self.name} does not take the key", f"its key in the environment variable {KEY}") from error
+            raise V2LError(
+                f"{self.name} does not take the key", f"its key in the environment variable {KEY}"
+            ) from error
         except openai.APIStatusError as error:
             hint = "an address that ends in its version, as in /v1, and a model that the server has"
-            raise V2LError(f"{self.name} refused with {error.status_code} ({self._safe(error.message)})", hint, RUN) from error
+            raise V2LError(
+                f"{self.name} refused with {error.status_code} ({self._safe(error.message)})", hint, RUN
+            ) from error
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
             raise V2LError(
-                f"{self.name} answers nonsense ({type(error).__name__}: {self._safe(error)})", "a server that speaks OpenAI's protocol", RUN
+                f"{self.name} answers nonsense ({type(error).__name__}: {self._safe(error)})",
+                "a server that speaks OpenAI's protocol",
+                RUN,
             ) from error
 
     def _safe(self, told: object) -> str:

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from v2l.errors import V2LError
 from v2l.llm.constraints import Allowed, Weighted
-from v2l.llm.context import Context, Row, logits_at, read, read_prompts
-from v2l.llm.following import likeliest_to_follow
 from v2l.llm.generation import Generation, GenerationConfig, Writer, choose_within
+from v2l.llm.kv_cache import Context, Row, logits_at, read, read_prompts
+from v2l.llm.next_token import likeliest_to_follow
 from v2l.llm.scoring import Score, ScoringRequest, score_requests
 from v2l.prompts.prompt import Prompt
 
@@ -50,7 +50,10 @@ class FrozenLLM:
         Raises:
             V2LError: the tokenizer has ids that the model does not know.
         """
-        tokens, rows = max(self.tokenizer.get_vocab().values()) + 1, self.model.get_input_embeddings().num_embeddings
+        tokens, rows = (
+            max(self.tokenizer.get_vocab().values()) + 1,
+            self.model.get_input_embeddings().num_embeddings,
+        )
         if tokens > rows:
             raise V2LError(
                 f"the tokenizer of {self.name!r} has {tokens:,} ids and the model knows {rows:,}",
@@ -69,8 +72,14 @@ class FrozenLLM:
         """sha256 of the tokenizer's vocabulary and merges: the same for every precision of one LLM."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         model = json.loads(backend.to_str())["model"] if backend else {}
-        pieces = model["vocab"] if isinstance(model.get("vocab"), list) else []  # Unigram keeps scores in a list
-        content = [sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[::-1]), pieces, model.get("merges", [])]
+        pieces = (
+            model["vocab"] if isinstance(model.get("vocab"), list) else []
+        )  # Unigram keeps scores in a list
+        content = [
+            sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[::-1]),
+            pieces,
+            model.get("merges", []),
+        ]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
     @cached_property
@@ -80,7 +89,9 @@ class FrozenLLM:
         for name, weight in self.model.state_dict().items():
             values = weight.detach().reshape(-1)
             digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode())
-            digest.update(values[:: max(1, len(values) // 1000)].cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(
+                values[:: max(1, len(values) // 1000)].cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            )
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -99,7 +110,9 @@ class FrozenLLM:
     @cached_property
     def start_ids(self) -> tuple[int, ...]:
         """What the LLM's own tokenizer puts before every text: one id (BOS) for LLaMA, none for SmolLM2."""
-        with_start, without = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+        with_start, without = (
+            self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False)
+        )
         bos = self.tokenizer.bos_token_id
         return (bos,) if bos is not None and with_start[:1] == [bos] and without[:1] != [bos] else ()
 
@@ -159,7 +172,10 @@ class FrozenLLM:
 
     @torch.inference_mode()
     def loglikelihood(
-        self, requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]], batch_size: int = 8, after: Context | None = None
+        self,
+        requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]],
+        batch_size: int = 8,
+        after: Context | None = None,
     ) -> list[list[Score]]:
         """Judge every continuation of every prompt: log p(continuation | prompt), from a float32 log-softmax.
 
@@ -172,14 +188,17 @@ class FrozenLLM:
             V2LError: a prompt with its continuation is longer than the LLM's context.
         """
         encoded = [
-            ScoringRequest(self._ids(prompt, after), [self.encode_pieces(choice) for choice in choices]) for prompt, choices in requests
+            ScoringRequest(self._ids(prompt, after), [self.encode_pieces(choice) for choice in choices])
+            for prompt, choices in requests
         ]
         for request in encoded:
             self._check_length([request.prompt], max(map(len, request.continuations), default=0), after)
         return score_requests(self.model, encoded, batch_size, after)
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt | str], config: GenerationConfig, after: Context | None = None) -> list[Generation]:
+    def generate(
+        self, prompts: Sequence[Prompt | str], config: GenerationConfig, after: Context | None = None
+    ) -> list[Generation]:
         """Continue every prompt.
 
         Args:
@@ -226,13 +245,20 @@ class FrozenLLM:
         Raises:
             V2LError: a prompt with its new tokens is longer than the LLM's context.
         """
-        rows = [[self._ids(prompt, context) for prompt, context in zip(group, after, strict=True)] for group in groups]
+        rows = [
+            [self._ids(prompt, context) for prompt, context in zip(group, after, strict=True)]
+            for group in groups
+        ]
         for k, context in enumerate(after):
             self._check_length([group[k] for group in rows], config.max_new_tokens, context)
-        return Writer(self.model, self.decode, self.end_ids, config).write_mixed(rows, weights, after, allowed)
+        return Writer(self.model, self.decode, self.end_ids, config).write_mixed(
+            rows, weights, after, allowed
+        )
 
     @torch.inference_mode()
-    def answer(self, prompt: Prompt, pieces: Sequence[int], allowed: Sequence[Weighted], config: GenerationConfig) -> list[Generation]:
+    def answer(
+        self, prompt: Prompt, pieces: Sequence[int], allowed: Sequence[Weighted], config: GenerationConfig
+    ) -> list[Generation]:
         """One token behind each of some pieces of a prompt that is read once, whatever stands there in the prompt itself.
 
         Args:
@@ -247,11 +273,16 @@ class FrozenLLM:
         ids = self.encode(prompt)
         self._check_length([ids], 0, None)
         logprobs = logits_at(self.model, ids, self.places(prompt, pieces)).log_softmax(dim=-1)
-        answers = (choose_within(row, one, config, number) for number, (row, one) in enumerate(zip(logprobs, allowed, strict=True)))
+        answers = (
+            choose_within(row, one, config, number)
+            for number, (row, one) in enumerate(zip(logprobs, allowed, strict=True))
+        )
         return [Generation((token,), self.decode([token]), loglikelihood) for token, loglikelihood in answers]
 
     @torch.inference_mode()
-    def next_tokens(self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128) -> list[tuple[int, ...]]:
+    def next_tokens(
+        self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128
+    ) -> list[tuple[int, ...]]:
         """The `count` likeliest next token ids of each prompt, likeliest first, the end of text included; 1 is the greedy choice.
 
         Raises:

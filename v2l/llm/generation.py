@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from v2l.llm.batches import batches
 from v2l.llm.constraints import Allowed, Constraint, Ids
-from v2l.llm.context import Context, Row, common_prefix, join, read, read_prefix, read_prompts
+from v2l.llm.kv_cache import Context, Row, common_prefix, join, read, read_prefix, read_prompts
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,33 @@ class Writer:
             after: K contexts; the k-th is continued by the k-th prompt of every group.
             allowed: what each group's generation is held to; None holds all to the config's.
         """
-        constraints = [Constraint(self.config.allowed)] * len(groups) if allowed is None else [Constraint(one) for one in allowed]
+        constraints = (
+            [Constraint(self.config.allowed)] * len(groups)
+            if allowed is None
+            else [Constraint(one) for one in allowed]
+        )
         columns = [[group[k] for group in groups] for k in range(len(weights))]
         shared = [common_prefix(column) for column in columns]
         if groups:
-            after = [read_prefix(self.model, rows[0][:n], context) for rows, n, context in zip(columns, shared, after, strict=True)]
+            after = [
+                read_prefix(self.model, rows[0][:n], context)
+                for rows, n, context in zip(columns, shared, after, strict=True)
+            ]
         own = [[row[n:] for row in column] for column, n in zip(columns, shared, strict=True)]
-        drafts = [Draft(torch.Generator().manual_seed(self.config.seed + i), held) for i, held in enumerate(constraints)]
-        for batch in batches([sum(map(len, group)) for group in groups], max(1, self.config.batch_size // len(weights))):
+        drafts = [
+            Draft(torch.Generator().manual_seed(self.config.seed + i), held)
+            for i, held in enumerate(constraints)
+        ]
+        for batch in batches(
+            [sum(map(len, group)) for group in groups], max(1, self.config.batch_size // len(weights))
+        ):
             contexts = read_columns(self.model, [[column[i] for i in batch] for column in own], after)
             self.write_batch([drafts[i] for i in batch], contexts, weights)
         return [Generation(tuple(draft.ids), self.text(draft.ids), draft.loglikelihood) for draft in drafts]
 
-    def write_batch(self, drafts: Sequence[Draft], contexts: Sequence[Context], weights: Sequence[float]) -> None:
+    def write_batch(
+        self, drafts: Sequence[Draft], contexts: Sequence[Context], weights: Sequence[float]
+    ) -> None:
         """Extend B drafts until each is complete; complete ones leave the batch.
 
         Args:
@@ -125,13 +139,19 @@ class Writer:
             weights: K.
         """
         for _ in range(self.config.max_new_tokens):
-            going = self.step(drafts, mixed_logprobs(torch.cat([context.logits for context in contexts]), weights))
+            going = self.step(
+                drafts, mixed_logprobs(torch.cat([context.logits for context in contexts]), weights)
+            )
             if not going or len(drafts[going[0]].ids) == self.config.max_new_tokens:
                 return
             size, drafts = len(drafts), [drafts[row] for row in going]
             new = [draft.ids[-1:] for draft in drafts]
             contexts = [
-                read(self.model, new * (len(context) // size), context.select(every_block(going, size, len(context)))).context
+                read(
+                    self.model,
+                    new * (len(context) // size),
+                    context.select(every_block(going, size, len(context))),
+                ).context
                 for context in contexts
             ]
 
@@ -157,7 +177,9 @@ class Writer:
         return text[: min((text.index(stop) for stop in self.config.stop if stop in text), default=len(text))]
 
 
-def read_columns(model: PreTrainedModel, columns: Sequence[Sequence[Row]], after: Sequence[Context | None]) -> list[Context]:
+def read_columns(
+    model: PreTrainedModel, columns: Sequence[Sequence[Row]], after: Sequence[Context | None]
+) -> list[Context]:
     """Read K columns of B prompts each; neighbouring ones of equal length are read in one pass, when all or none continue a context.
 
     Args:

@@ -113,7 +113,9 @@ def refuse_meta_format(folder: Path) -> None:
     if not (folder / "tokenizer.model").is_file():
         beside = folder.resolve().parent / "tokenizer.model"
         raise V2LError(
-            f"{folder} holds LLaMA in Meta's format, without its tokenizer", "tokenizer.model beside it", f"cp {beside} {folder}"
+            f"{folder} holds LLaMA in Meta's format, without its tokenizer",
+            "tokenizer.model beside it",
+            f"cp {beside} {folder}",
         )
     raise V2LError(
         f"{folder} holds LLaMA in Meta's format ({shards} consolidated file(s))",

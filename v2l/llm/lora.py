@@ -18,8 +18,8 @@ from torch.optim import AdamW
 from v2l.errors import V2LError
 from v2l.llm.adapters import LoraShape, give_sight, with_adapter
 from v2l.llm.constraints import Weighted
-from v2l.llm.context import logits_at
 from v2l.llm.frozen import FrozenLLM
+from v2l.llm.kv_cache import logits_at
 
 CALM = 4.0  # all scores are divided by it in training: what the LLM thinks of words at first is then little beside what is expected
 
@@ -29,7 +29,9 @@ class Lesson(NamedTuple):
 
     prompt: list[int]  # token ids
     places: list[int]  # n places in it
-    choices: list[Weighted]  # for each, the token ids to choose among, and what is added to what the LLM says of them
+    choices: list[
+        Weighted
+    ]  # for each, the token ids to choose among, and what is added to what the LLM says of them
     costs: list[Tensor]  # for each, float32, what each of its choices costs
 
 
@@ -50,14 +52,19 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.rate <= 0 or self.steps < 1 or self.warmup < 0:
             raise V2LError(
-                f"got rate {self.rate}, {self.steps} steps, {self.warmup} of them warm-up", "a rate above 0, and 1 step and more"
+                f"got rate {self.rate}, {self.steps} steps, {self.warmup} of them warm-up",
+                "a rate above 0, and 1 step and more",
             )
 
     def at(self, step: int) -> float:
         """The rate of a step, from 0."""
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
-        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        return (
+            self.rate
+            * 0.5
+            * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        )
 
 
 class LoraTuner:
@@ -68,16 +75,28 @@ class LoraTuner:
         shape: of the adapter.
         schedule: of AdamW's learning rate.
         seed: of its first weights.
-        looks: (V, sight) float32, how tokens look to the eye, which the LLM is shown (`give_sight`); None leaves it blind.
+        visual_features: (V, sight) float32, how tokens look to the eye, which the LLM is shown (`give_sight`); None leaves it blind.
     """
 
-    def __init__(self, llm: FrozenLLM, shape: LoraShape, schedule: Schedule, seed: int = 0, looks: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        llm: FrozenLLM,
+        shape: LoraShape,
+        schedule: Schedule,
+        seed: int = 0,
+        visual_features: Tensor | None = None,
+    ) -> None:
         torch.manual_seed(seed)
-        self.llm, self.shape = llm, shape if looks is None else replace(shape, sight=looks.shape[1])
+        self.llm, self.shape = (
+            llm,
+            shape if visual_features is None else replace(shape, sight=visual_features.shape[1]),
+        )
         self.model = with_adapter(llm, self.shape)
-        if looks is not None:
-            give_sight(self.model, looks)
-        self.weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        if visual_features is not None:
+            give_sight(self.model, visual_features)
+        self.weights = {
+            name: weight for name, weight in self.model.named_parameters() if weight.requires_grad
+        }
         self.optimizer = AdamW(list(self.weights.values()), lr=schedule.rate, weight_decay=0.0)
         self.schedule = schedule
 
@@ -100,7 +119,9 @@ class LoraTuner:
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
-            raise V2LError(f"the loss of step {number} is {total}", "finite losses", "a lower --rate, from a new folder")
+            raise V2LError(
+                f"the loss of step {number} is {total}", "finite losses", "a lower --rate, from a new folder"
+            )
         self.optimizer.step()
         return total
 
@@ -114,5 +135,10 @@ class LoraTuner:
             got = f"got a lesson of {len(lesson.prompt)} tokens, more than the LLM {self.llm.name!r} reads at once"
             raise V2LError(got, f"{self.llm.context} tokens", "a checkpoint of fewer tokens an image")
         rows = logits_at(self.model, lesson.prompt, lesson.places)
-        shares = ((choices.scores(row) / CALM).softmax(dim=0) for row, choices in zip(rows, lesson.choices, strict=True))
-        return torch.stack([share @ cost.to(share.device) for share, cost in zip(shares, lesson.costs, strict=True)]).mean()
+        shares = (
+            (choices.scores(row) / CALM).softmax(dim=0)
+            for row, choices in zip(rows, lesson.choices, strict=True)
+        )
+        return torch.stack(
+            [share @ cost.to(share.device) for share, cost in zip(shares, lesson.costs, strict=True)]
+        ).mean()

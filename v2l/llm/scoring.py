@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from v2l.llm.batches import batches
-from v2l.llm.context import Context, Row, common_prefix, read, read_prefix, read_prompts
+from v2l.llm.kv_cache import Context, Row, common_prefix, read, read_prefix, read_prompts
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,18 @@ def score_requests(
     scores: list[list[Score]] = [[] for _ in requests]
     for batch in batches([len(row) for row in rows], batch_size):
         context = read_prompts(model, [rows[i][shared:] for i in batch], after)
-        for i, found in zip(batch, score_batch(model, context, [requests[i].continuations for i in batch], batch_size), strict=True):
+        for i, found in zip(
+            batch,
+            score_batch(model, context, [requests[i].continuations for i in batch], batch_size),
+            strict=True,
+        ):
             scores[i] = found
     return scores
 
 
-def score_batch(model: PreTrainedModel, context: Context, continuations: Sequence[Sequence[Row]], batch_size: int) -> list[list[Score]]:
+def score_batch(
+    model: PreTrainedModel, context: Context, continuations: Sequence[Sequence[Row]], batch_size: int
+) -> list[list[Score]]:
     """The scores of every row's continuations, `batch_size` of them at a time.
 
     Args:
@@ -76,7 +82,9 @@ def score_batch(model: PreTrainedModel, context: Context, continuations: Sequenc
     for batch in batches([len(continuations[row][j]) for row, j in longer], batch_size):
         keys = [longer[i] for i in batch]
         ids = [continuations[row][j] for row, j in keys]
-        logits = read(model, [row[:-1] for row in ids], context.select([row for row, _ in keys]), every=True).logits
+        logits = read(
+            model, [row[:-1] for row in ids], context.select([row for row, _ in keys]), every=True
+        ).logits
         for key, row_logits, row in zip(keys, logits, ids, strict=True):
             tokens[key] += token_loglikelihoods(row_logits, row[1:])
     return [[score(tokens[row, j]) for j in range(len(choices))] for row, choices in enumerate(continuations)]

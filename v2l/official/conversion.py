@@ -34,7 +34,7 @@ from v2l.official.layout import (
     our_name,
     shortened,
 )
-from v2l.tokenizer.model import V2LTokenizer, load_strictly
+from v2l.tokenizers.grid.model import V2LTokenizer, load_strictly
 
 HALF_STEP = 2**-10  # how far a number may be from its twin in half precision, relative
 HALF_FLOOR = 2**-14  # the same near zero
@@ -115,7 +115,11 @@ def examine(files: OfficialFiles, tokens: TokenStrings, encoder: JointEncoder | 
     wanted |= image_half_shapes(files, encoder)
     parts = tuple(compare(files.weights, wanted))
     tables = {"local": local_rows(files), "global": global_rows(files)}
-    disagreements = (*precision_problems(parts), *row_problems(files, tokens), *encoder_problems(files, encoder, width))
+    disagreements = (
+        *precision_problems(parts),
+        *row_problems(files, tokens),
+        *encoder_problems(files, encoder, width),
+    )
     described = {name: describe_rows(rows) for name, rows in tables.items() if rows is not None}
     return Report(files, config, parts, described, disagreements, tuple(notes(files, parts, encoder)))
 
@@ -134,10 +138,16 @@ def convert(report: Report, tokens: TokenStrings, encoder: JointEncoder, target:
     """
     if report.problems:
         more = f"; {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
-        raise V2LError(f"the official files do not fit: {report.problems[0]}{more}", "files of one release", "the same with --check")
+        raise V2LError(
+            f"the official files do not fit: {report.problems[0]}{more}",
+            "files of one release",
+            "the same with --check",
+        )
     files = report.files
     source = Source(tokens.name, tokens.fingerprint, encoder.name, encoder.fingerprint)
-    local = tuple(Entry(tokens.surface(token_id).strip(), (token_id,)) for token_id in range(tokens.vocabulary_size))
+    local = tuple(
+        Entry(tokens.surface(token_id).strip(), (token_id,)) for token_id in range(tokens.vocabulary_size)
+    )
     words = tuple(Entry(word, tuple(tokens.encode_pieces(word)), order=0) for word in files.vocabulary)
     facts = {"made by": "the official release", "rows_unit_norm": False}
     model = V2LTokenizer(
@@ -149,7 +159,10 @@ def convert(report: Report, tokens: TokenStrings, encoder: JointEncoder, target:
     network = {our_name(name): tensor for prefix in NETWORK for name, tensor in groups[prefix].items()}
     load_strictly(model, network, files.checkpoint)
     model.facts = {"converted from": dict(files.hashes), "layout": files.layout}
-    judge = {name.removeprefix(f"{DISCRIMINATOR}."): tensor for name, tensor in groups.get(DISCRIMINATOR, {}).items()}
+    judge = {
+        name.removeprefix(f"{DISCRIMINATOR}."): tensor
+        for name, tensor in groups.get(DISCRIMINATOR, {}).items()
+    }
     model.save_pretrained(target, beside={DISCRIMINATOR: judge} if judge else {})
     return model.eval()
 
@@ -181,7 +194,9 @@ def row_problems(files: OfficialFiles, tokens: TokenStrings) -> Iterator[str]:
     yield from table_problems(GLOBAL_ROWS, files.global_rows, own, local)
 
 
-def table_problems(name: str, table: Tensor | None, own: Tensor | None, other: Tensor | None) -> Iterator[str]:
+def table_problems(
+    name: str, table: Tensor | None, own: Tensor | None, other: Tensor | None
+) -> Iterator[str]:
     """A codebook's file beside the checkpoint's rows for it, and beside those for the other one."""
     if table is None:
         return
@@ -210,7 +225,9 @@ def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: 
         yield f"{encoder.name} has vectors of {encoder.dim} numbers, and the codebooks' have {width}"
     own, found = encoder.image_weights(), image_half(files)
     differing = tuple(
-        name for name in own.keys() & found.keys() if own[name].shape == found[name].shape and not twins(found[name], own[name])
+        name
+        for name in own.keys() & found.keys()
+        if own[name].shape == found[name].shape and not twins(found[name], own[name])
     )
     if differing:
         names = shortened(tuple(sorted(differing)))
@@ -219,7 +236,10 @@ def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: 
 
 def image_half(files: OfficialFiles) -> dict[str, Tensor]:
     """The image half of the joint encoder that the checkpoint brings, by CLIP's own names."""
-    return {name.removeprefix(f"{IMAGE_HALF}."): tensor for name, tensor in by_prefix(files.weights).get(IMAGE_HALF, {}).items()}
+    return {
+        name.removeprefix(f"{IMAGE_HALF}."): tensor
+        for name, tensor in by_prefix(files.weights).get(IMAGE_HALF, {}).items()
+    }
 
 
 def image_half_shapes(files: OfficialFiles, encoder: JointEncoder | None) -> dict[str, tuple[int, ...]]:
@@ -253,12 +273,19 @@ def codebook_dim(shapes: Mapping[str, tuple[int, ...]]) -> int:
 def describe_rows(rows: Tensor) -> dict[str, Any]:
     """Size of a codebook, and how many of its rows differ from every other."""
     distinct = len({row.tobytes() for row in rows.half().numpy()})
-    return {"rows": len(rows), "width": rows.shape[-1], "distinct rows": distinct, "precision": str(rows.dtype).removeprefix("torch.")}
+    return {
+        "rows": len(rows),
+        "width": rows.shape[-1],
+        "distinct rows": distinct,
+        "precision": str(rows.dtype).removeprefix("torch."),
+    }
 
 
 def twins(rows: Tensor, others: Tensor) -> bool:
     """Whether two tensors of one shape are the same, or the same but for storage in half precision."""
-    return torch.allclose(rows.float(), others.float(), rtol=HALF_STEP, atol=HALF_FLOOR * float(others.float().abs().max()))
+    return torch.allclose(
+        rows.float(), others.float(), rtol=HALF_STEP, atol=HALF_FLOOR * float(others.float().abs().max())
+    )
 
 
 def smallest(rows: Tensor) -> Tensor:

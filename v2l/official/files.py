@@ -22,12 +22,23 @@ from torch import Tensor
 from v2l.checkpoint import file_hash
 from v2l.errors import V2LError
 
-LAYOUTS = ("state_dict", "model")  # where a container keeps its weights: periodic files, and the one called last
-VOCABULARY, GLOBAL_ROWS, LOCAL_ROWS = "global_vocabulary.npy", "global_codebook_embedding.pth", "local_codebook_embedding.pth"
+LAYOUTS = (
+    "state_dict",
+    "model",
+)  # where a container keeps its weights: periodic files, and the one called last
+VOCABULARY, GLOBAL_ROWS, LOCAL_ROWS = (
+    "global_vocabulary.npy",
+    "global_codebook_embedding.pth",
+    "local_codebook_embedding.pth",
+)
 ARRAY_PARTS = {  # what an array of strings is made of, and nothing more
     (module, name): value
     for module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-    for name, value in (("ndarray", np.ndarray), ("dtype", np.dtype), ("_reconstruct", np.empty(0).__reduce__()[0]))
+    for name, value in (
+        ("ndarray", np.ndarray),
+        ("dtype", np.dtype),
+        ("_reconstruct", np.empty(0).__reduce__()[0]),
+    )
 }
 
 
@@ -62,12 +73,24 @@ class OfficialFiles:
         """
         checkpoint, codebooks = Path(checkpoint), Path(codebooks)
         if not codebooks.is_dir():
-            raise V2LError(f"there is no folder {codebooks}", f"a folder with {VOCABULARY}, {GLOBAL_ROWS} and {LOCAL_ROWS}")
+            raise V2LError(
+                f"there is no folder {codebooks}",
+                f"a folder with {VOCABULARY}, {GLOBAL_ROWS} and {LOCAL_ROWS}",
+            )
         layout, weights = read_weights(checkpoint)
         vocabulary = read_vocabulary(codebooks / VOCABULARY)
-        tables = {name: read_rows(codebooks / name) for name in (GLOBAL_ROWS, LOCAL_ROWS) if (codebooks / name).is_file()}
-        hashes = {path.name: file_hash(path) for path in (checkpoint, *(codebooks / name for name in (VOCABULARY, *tables)))}
-        return cls(checkpoint, layout, weights, vocabulary, tables.get(GLOBAL_ROWS), tables.get(LOCAL_ROWS), hashes)
+        tables = {
+            name: read_rows(codebooks / name)
+            for name in (GLOBAL_ROWS, LOCAL_ROWS)
+            if (codebooks / name).is_file()
+        }
+        hashes = {
+            path.name: file_hash(path)
+            for path in (checkpoint, *(codebooks / name for name in (VOCABULARY, *tables)))
+        }
+        return cls(
+            checkpoint, layout, weights, vocabulary, tables.get(GLOBAL_ROWS), tables.get(LOCAL_ROWS), hashes
+        )
 
 
 def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
@@ -77,10 +100,20 @@ def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
         V2LError: the file cannot be read, or holds no weights.
     """
     loaded = read_pickle(path)
-    layout = next((name for name in LAYOUTS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)), "bare")
+    layout = next(
+        (name for name in LAYOUTS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)), "bare"
+    )
     weights = loaded if layout == "bare" else loaded[layout]
-    if not isinstance(weights, dict) or not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise V2LError(f"{path} holds no weights", "a dict of tensors, bare or under " + " or ".join(LAYOUTS), "v2l-decode.pth")
+    if (
+        not isinstance(weights, dict)
+        or not weights
+        or not all(isinstance(value, Tensor) for value in weights.values())
+    ):
+        raise V2LError(
+            f"{path} holds no weights",
+            "a dict of tensors, bare or under " + " or ".join(LAYOUTS),
+            "v2l-decode.pth",
+        )
     if all(key.startswith("module.") for key in weights):
         weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
     return layout, dict(weights)
@@ -94,7 +127,11 @@ def read_rows(path: Path) -> Tensor:
     """
     rows = read_pickle(path)
     if not isinstance(rows, Tensor) or rows.ndim != 2 or not rows.is_floating_point():
-        got = f"a tensor {tuple(rows.shape)} of {rows.dtype}" if isinstance(rows, Tensor) else f"a {type(rows).__name__}"
+        got = (
+            f"a tensor {tuple(rows.shape)} of {rows.dtype}"
+            if isinstance(rows, Tensor)
+            else f"a {type(rows).__name__}"
+        )
         raise V2LError(f"{path} holds {got}", "one tensor (words, width) of floats")
     return rows
 
@@ -114,7 +151,16 @@ def read_pickle(path: Path) -> Any:
         if asked := re.search(r"GLOBAL (\S+)", str(error)):
             raise refusal(path, asked[1]) from error
         raise damage(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise damage(path, error) from error
 
 
@@ -128,18 +174,35 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
         raise V2LError(f"there is no file {path}", "the global words, as the official release has them")
     try:
         words = read_array(path)
-    except (pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise damage(path, error) from error
-    if not isinstance(words, np.ndarray) or words.ndim != 1 or not all(isinstance(word, str) for word in words.tolist()):
+    if (
+        not isinstance(words, np.ndarray)
+        or words.ndim != 1
+        or not all(isinstance(word, str) for word in words.tolist())
+    ):
         raise V2LError(f"{path} holds no list of words", "a one-dimensional array of strings")
-    return tuple(word.encode("utf-8", "replace").decode("utf-8") for word in words.tolist())  # half of a character cannot be written
+    return tuple(
+        word.encode("utf-8", "replace").decode("utf-8") for word in words.tolist()
+    )  # half of a character cannot be written
 
 
 def read_array(path: Path) -> Any:
     """A numpy file; an array of objects is read by an unpickler that knows arrays alone."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         _, _, kind = header(file)
         if kind.hasobject:
             return ArrayUnpickler(file, path).load()
@@ -167,11 +230,17 @@ class ArrayUnpickler(pickle.Unpickler):
 def refusal(path: Path, asked: str) -> V2LError:
     """The line for a pickle that wants more than data."""
     return V2LError(
-        f"{path} asks to run {asked}, and nothing in it was run", "tensors, plain values and argparse.Namespace", "another copy"
+        f"{path} asks to run {asked}, and nothing in it was run",
+        "tensors, plain values and argparse.Namespace",
+        "another copy",
     )
 
 
 def damage(path: Path, error: Exception) -> V2LError:
     """The line for a file that cannot be read to its end."""
     told = (str(error).splitlines() or [type(error).__name__])[0][:120]
-    return V2LError(f"{path} is truncated or of another kind ({told})", "a file of the official release, whole", "another copy of it")
+    return V2LError(
+        f"{path} is truncated or of another kind ({told})",
+        "a file of the official release, whole",
+        "another copy of it",
+    )

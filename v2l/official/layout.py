@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from v2l.config import Config, load_config
 from v2l.errors import V2LError
-from v2l.tokenizer.decoder import Decoder
-from v2l.tokenizer.encoder import Encoder
+from v2l.tokenizers.grid.decoder import Decoder
+from v2l.tokenizers.grid.encoder import Encoder
 from v2l.training.discriminator import build_discriminator
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -60,8 +60,17 @@ class Part:
     @property
     def problems(self) -> list[str]:
         """One line a kind of problem; none when all fits."""
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "misshapen": self.misshapen, "not finite": self.not_finite}
-        return [f"{self.prefix}.: {len(names)} {kind} ({shortened(names)})" for kind, names in kinds.items() if names]
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "misshapen": self.misshapen,
+            "not finite": self.not_finite,
+        }
+        return [
+            f"{self.prefix}.: {len(names)} {kind} ({shortened(names)})"
+            for kind, names in kinds.items()
+            if names
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """For reports, every name in full."""
@@ -87,11 +96,14 @@ def infer_config(shapes: Shapes) -> Config:
             f"the encoder has {len(channels)} levels, {2 ** (len(channels) - 1)} × {2 ** (len(channels) - 1)} pixels a token",
             f"{LEVELS} levels, 8 × 8 pixels a token",
         )
-    inner = size_of(shapes, "decoder.mid.cross_attn_1.to_q.weight", network.attention_heads * network.attention_head_dim)
+    inner = size_of(
+        shapes, "decoder.mid.cross_attn_1.to_q.weight", network.attention_heads * network.attention_head_dim
+    )
     sizes = replace(
         network,
         level_channels=channels or network.level_channels,
-        res_blocks=len(numbered(shapes, r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight")) or network.res_blocks,
+        res_blocks=len(numbered(shapes, r"encoder\.down\.0\.block\.(\d+)\.conv1\.weight"))
+        or network.res_blocks,
         z_channels=size_of(shapes, "encoder.conv_out.weight", network.z_channels),
         lookup_dim=size_of(shapes, "quant_conv.weight", network.lookup_dim),
         attention_head_dim=inner // network.attention_heads,
@@ -141,7 +153,11 @@ def compare_part(prefix: str, found: Mapping[str, Tensor], wanted: Shapes) -> Pa
         missing=tuple(name for name in wanted if name not in found),
         unexpected=tuple(name for name in found if name not in wanted),
         misshapen=tuple(f"{name} {tuple(found[name].shape)} for {wanted[name]}" for name in wrong),
-        not_finite=tuple(name for name, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()),
+        not_finite=tuple(
+            name
+            for name, tensor in found.items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ),
         half=sum(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in found.values()),
     )
 
@@ -162,7 +178,9 @@ def by_prefix(named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def numbered(shapes: Shapes, pattern: str) -> list[tuple[int, ...]]:
     """The shapes whose name matches a pattern with one number in it, in the order of the numbers."""
-    matches = {int(match[1]): shape for name, shape in shapes.items() if (match := re.fullmatch(pattern, name))}
+    matches = {
+        int(match[1]): shape for name, shape in shapes.items() if (match := re.fullmatch(pattern, name))
+    }
     return [matches[number] for number in sorted(matches)]
 
 

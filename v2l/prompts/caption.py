@@ -35,7 +35,9 @@ STOP = (".", "\n")
 MAX_NEW_TOKENS = 32
 
 
-def caption_dialogue(examples: Sequence[Exchange], words: Sequence[str], style: Style = STYLES["tuned"]) -> Dialogue:
+def caption_dialogue(
+    examples: Sequence[Exchange], words: Sequence[str], style: Style = STYLES["tuned"]
+) -> Dialogue:
     """Ask for the caption of an image.
 
     Args:

@@ -22,7 +22,9 @@ class Window(NamedTuple):
     missing: tuple[int, ...]
 
 
-def denoise_examples(examples: Sequence[tuple[Sequence[int], Sequence[int]]], n_predict: int, wording: str = "paper") -> Prompt:
+def denoise_examples(
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]], n_predict: int, wording: str = "paper"
+) -> Prompt:
     """The part of the prompt that all queries with the same examples share.
 
     Args:
@@ -54,7 +56,10 @@ def denoise_query(query: Sequence[int], wording: str = "paper") -> Prompt:
 
 
 def denoise_prompt(
-    examples: Sequence[tuple[Sequence[int], Sequence[int]]], query: Sequence[int], n_predict: int, wording: str = "paper"
+    examples: Sequence[tuple[Sequence[int], Sequence[int]]],
+    query: Sequence[int],
+    n_predict: int,
+    wording: str = "paper",
 ) -> Prompt:
     """The whole prompt: instruction, examples, query.
 

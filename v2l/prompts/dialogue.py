@@ -29,7 +29,7 @@ class Style:
         separator: what stands between two words.
         n_words: words an image.
         n_examples: answered examples at most.
-        choice: which words, as `v2l.tasks.reading.WordChoice` names them.
+        choice: which words, as `v2l.pipeline.image_words.WordSelection` names them.
         turn: the same as a user's turn, where the task shall be asked in turns; empty where lines do better.
     """
 

@@ -46,8 +46,14 @@ class Entry:
             V2LError: it is no list, it is empty, or not all of it is text.
         """
         value = self.values[key]
-        if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
-            raise V2LError(f"{self.where}: the key {key!r} holds {value!r}", "a list of texts, none of them empty")
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(text, str) and text.strip() for text in value)
+        ):
+            raise V2LError(
+                f"{self.where}: the key {key!r} holds {value!r}", "a list of texts, none of them empty"
+            )
         return tuple(value)
 
     def path(self, key: str) -> Path:
@@ -73,7 +79,9 @@ def read_entries(path: str | Path) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise V2LError(f"cannot read {path} ({error})", "a JSON file in UTF-8", f"ls {path.parent}") from error
+        raise V2LError(
+            f"cannot read {path} ({error})", "a JSON file in UTF-8", f"ls {path.parent}"
+        ) from error
     entries = [_entry(path, line, value) for line, value in _values(path, text)]
     if not entries:
         raise V2LError(f"{path} holds no entry", "a JSON list of objects, or one object a line")
@@ -92,9 +100,14 @@ def _values(path: Path, text: str) -> list[tuple[int, Any]]:
             found.append((text.count("\n", 0, place) + 1, value))
             place = BETWEEN.match(text, end).end() if listed else end
     except json.JSONDecodeError as error:
-        raise V2LError(f"{path}, line {error.lineno}: no JSON ({error.msg})", "a JSON list of objects, or one object a line") from error
+        raise V2LError(
+            f"{path}, line {error.lineno}: no JSON ({error.msg})",
+            "a JSON list of objects, or one object a line",
+        ) from error
     except RecursionError as error:
-        raise V2LError(f"{path} is nested too deeply", "a JSON list of objects, or one object a line") from error
+        raise V2LError(
+            f"{path} is nested too deeply", "a JSON list of objects, or one object a line"
+        ) from error
     return found
 
 

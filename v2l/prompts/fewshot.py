@@ -74,14 +74,20 @@ class FewShotFormat:
     def instruction(self, labels: Sequence[str]) -> str:
         """The first line: the labels to choose from, sorted; empty without induction."""
         names = f"' or {self.marks.next_label}'".join(sorted({self.name(label) for label in labels}))
-        return f"For each of the following input output pairs, output is one of ['{names}']\n" if self.induction else ""
+        return (
+            f"For each of the following input output pairs, output is one of ['{names}']\n"
+            if self.induction
+            else ""
+        )
 
     def repeated(self, supports: Sequence[Support]) -> list[Support]:
         """The support list as often as it is shown."""
         return list(supports) * (self.repeats + 1)
 
 
-def fewshot_prompt(supports: Sequence[Support], query: Sequence[str], format: FewShotFormat | None = None) -> Prompt:
+def fewshot_prompt(
+    supports: Sequence[Support], query: Sequence[str], format: FewShotFormat | None = None
+) -> Prompt:
     """The prompt that the query's label completes.
 
     Args:
@@ -96,7 +102,13 @@ def fewshot_prompt(supports: Sequence[Support], query: Sequence[str], format: Fe
     marks = format.marks
     pieces = [format.instruction([label for _, label in supports])]
     for words, label in format.repeated(supports):
-        pieces += [marks.before_input, format.words(words), marks.before_output, format.label(label), marks.after_example]
+        pieces += [
+            marks.before_input,
+            format.words(words),
+            marks.before_output,
+            format.label(label),
+            marks.after_example,
+        ]
     return joined([*pieces, marks.before_input, format.words(query), marks.before_output], marks.own_spaces)
 
 

@@ -35,7 +35,9 @@ STOP = (".", "\n")
 MAX_NEW_TOKENS = 8
 
 
-def vqa_dialogue(examples: Sequence[Exchange], words: Sequence[str], question: str, style: Style = STYLES["tuned"]) -> Dialogue:
+def vqa_dialogue(
+    examples: Sequence[Exchange], words: Sequence[str], question: str, style: Style = STYLES["tuned"]
+) -> Dialogue:
     """Ask a question about an image.
 
     Args:

@@ -37,9 +37,21 @@ class Wording:
 
 
 PAPER = Wording("###\nInput: <", " >\nOutput:")
-OFFICIAL = Wording("###\nInput: < ", " >\nOutput: ", space="", separator="", next_label="[", label_spaces=False, own_spaces=True)
+OFFICIAL = Wording(
+    "###\nInput: < ",
+    " >\nOutput: ",
+    space="",
+    separator="",
+    next_label="[",
+    label_spaces=False,
+    own_spaces=True,
+)
 
-FEWSHOT = {"paper": PAPER, "official": OFFICIAL, "tuned": Wording("Words:", " ->", after_example="\n", separator=", ")}
+FEWSHOT = {
+    "paper": PAPER,
+    "official": OFFICIAL,
+    "tuned": Wording("Words:", " ->", after_example="\n", separator=", "),
+}
 DENOISE = {"paper": PAPER, "official": OFFICIAL, "tuned": Wording("", " ->", after_example="\n")}
 
 

@@ -24,20 +24,22 @@ from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm.adapters import LoraShape, belongs_to, save_adapter
 from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
+from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.asking import ADAPTER, RestorationSettings
-from v2l.tasks.inpaint import MID_GREY, Teller, choices_of
-from v2l.tasks.repair import Mender, came_from, moved_back, token_pair
-from v2l.tasks.stack import Stack
-from v2l.tasks.whole_map import MapQuestion
-from v2l.tokenizer.likeness import entries_of, looks
+from v2l.tasks.restoration.inpaint import MID_GREY, InpaintingPredictor, cell_candidates
+from v2l.tasks.restoration.repair import CorruptionPredictor, came_from, moved_back, token_pair
+from v2l.tasks.restoration.token_prediction import ADAPTER, RestorationSettings
+from v2l.tasks.restoration.token_prior import code_vectors, visual_features
+from v2l.tasks.restoration.whole_map import MapQuestion
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 
 KIND, SCHEMA = "adapter-training", 3  # 1 and 2 had other lessons
 KINDS = ("mask", "deblur", "unshift", "unrotate")
 MASKED = 0.3  # of the cells, when they are masked at random
-LESSON = replace(ADAPTER, trust=CALM)  # training divides all scores by it: what is expected then counts once
+LESSON = replace(
+    ADAPTER, prior_weight=CALM
+)  # training divides all scores by it: what is expected then counts once
 OnStep = Callable[[int, float], None]
 
 
@@ -66,9 +68,13 @@ class LoraSettings:
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds:
-            raise V2LError(f"got the kind(s) of lesson {', '.join(unknown) or 'none'}", ", ".join(KINDS), "--kinds mask")
+            raise V2LError(
+                f"got the kind(s) of lesson {', '.join(unknown) or 'none'}", ", ".join(KINDS), "--kinds mask"
+            )
         if min(self.lessons, self.save_every) < 1:
-            raise V2LError(f"got {self.lessons} lessons a step, saved every {self.save_every} steps", "1 and more")
+            raise V2LError(
+                f"got {self.lessons} lessons a step, saved every {self.save_every} steps", "1 and more"
+            )
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,14 @@ class Teacher:
     """What makes lessons of photographs.
 
     Attributes:
-        stack: tokenizer and LLM.
+        pipeline: tokenizer and LLM.
         kinds: what the lessons are about.
-        asking: how the LLM is asked, as it will be in use, with a trust of its own.
+        asking: how the LLM is asked, as it will be in use, with a prior_weight of its own.
         examples: other photographs that show what a damage does.
         seed: of the order and of what happens to the photographs.
     """
 
-    stack: Stack
+    pipeline: Pipeline
     kinds: tuple[str, ...] = KINDS
     asking: RestorationSettings = LESSON
     examples: int = 8
@@ -101,11 +107,15 @@ class Teacher:
         others = 0 if kind == "mask" else min(self.examples, len(images) - 1)
         chosen = [order[(place + step) % len(images)] for step in range(1 + others)]
         photograph, *shown = (load_image(images[index]) for index in chosen)
-        return self.teach(photograph, shown, kind, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+        return self.teach(
+            photograph, shown, kind, torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        )
 
-    def teach(self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator) -> Lesson:
+    def teach(
+        self, photograph: Tensor, others: Sequence[Tensor], kind: str, generator: torch.Generator
+    ) -> Lesson:
         """A photograph (3, H, W), with hidden cells or damaged as others are ──► what the LLM would be asked, and what answers cost."""
-        tokenizer, llm = self.stack.tokenizer, self.stack.llm
+        tokenizer, llm = self.pipeline.tokenizer, self.pipeline.llm
         clean = tokenizer.square(photograph[None])
         answer = tokenizer.encode_local(clean)[0].cpu()
         if kind == "mask":
@@ -113,29 +123,47 @@ class Teacher:
         else:
             question = self.damaged(clean, draw_corruption(kind, generator), others)
         prompt = question.prompt
-        costs = [self.costs(allowed.ids, answer.flatten()[cell]) for cell, allowed in zip(question.cells, question.allowed, strict=True)]
-        return Lesson(llm.encode(prompt.prompt), llm.places(prompt.prompt, prompt.answers), list(question.allowed), costs)
+        costs = [
+            self.costs(allowed.ids, answer.flatten()[cell])
+            for cell, allowed in zip(question.cells, question.allowed, strict=True)
+        ]
+        return Lesson(
+            llm.encode(prompt.prompt),
+            llm.places(prompt.prompt, prompt.answers),
+            list(question.allowed),
+            costs,
+        )
 
     def hidden(self, clean: Tensor, hidden: Tensor) -> MapQuestion:
         """A photograph (1, 3, S, S) of which some cells, (h, w) bool, are hidden."""
-        tokenizer = self.stack.tokenizer
+        tokenizer = self.pipeline.tokenizer
         mask = hidden.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
         seen = tokenizer.encode_local(torch.where(mask, MID_GREY, clean))[0].cpu()
-        return Teller(self.stack, seen, hidden, self.asking, choices_of(self.stack, seen, hidden, self.asking)).whole()
+        return InpaintingPredictor(
+            self.pipeline,
+            seen,
+            hidden,
+            self.asking,
+            cell_candidates(self.pipeline, seen, hidden, self.asking),
+        ).whole()
 
     def damaged(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
         """A photograph (1, 3, S, S), damaged, beside other ones (3, H, W) that are damaged alike."""
-        size, factor = (clean.shape[-2], clean.shape[-1]), self.stack.tokenizer.factor
-        seen = self.stack.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
-        pairs = [token_pair(self.stack, other, corruption, size) for other in others]
-        source = came_from(self.stack, pairs, (size[0] // factor, size[1] // factor), (seen.shape[0], seen.shape[1]))
+        size, factor = (clean.shape[-2], clean.shape[-1]), self.pipeline.tokenizer.factor
+        seen = self.pipeline.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
+        pairs = [token_pair(self.pipeline, other, corruption, size) for other in others]
+        source = came_from(
+            self.pipeline, pairs, (size[0] // factor, size[1] // factor), (seen.shape[0], seen.shape[1])
+        )
         moved = tuple(seen.flatten()[source].tolist())
-        return Mender(self.stack, moved, size[1] // factor, moved_back(pairs, source), self.asking).whole()
+        return CorruptionPredictor(
+            self.pipeline, moved, size[1] // factor, moved_back(pairs, source), self.asking
+        ).whole()
 
     def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
         """How much farther each of n tokens lies from the clean one than the nearest of them does: (n,) float32, squared distances."""
-        tokenizer = self.stack.tokenizer
-        distances = (entries_of(tokenizer, ids) - entries_of(tokenizer, answer)).square().sum(dim=1)
+        tokenizer = self.pipeline.tokenizer
+        distances = (code_vectors(tokenizer, ids) - code_vectors(tokenizer, answer)).square().sum(dim=1)
         return distances - distances.min()
 
 
@@ -161,7 +189,9 @@ def box_side(length: int, generator: torch.Generator) -> slice:
     return slice(start, start + size)
 
 
-def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraSettings, on_step: OnStep | None = None) -> int:
+def train_adapter(
+    teacher: Teacher, images: Sequence[ImageFile], settings: LoraSettings, on_step: OnStep | None = None
+) -> int:
     """Train an adapter, or go on with one; returns how many steps are done. Ctrl-C ends after a step, with all that is done saved.
 
     Args:
@@ -174,17 +204,19 @@ def train_adapter(teacher: Teacher, images: Sequence[ImageFile], settings: LoraS
         V2LError: the run in the folder is another one, a photograph cannot be read, a lesson is longer than the LLM's context, or the disk
             is full.
     """
-    llm, codebook = teacher.stack.llm, teacher.stack.codebook_fingerprint
+    llm, codebook = teacher.pipeline.llm, teacher.pipeline.codebook_fingerprint
     bound = belongs_to(llm, codebook)
     lesson = {"asking": asdict(teacher.asking), "examples": teacher.examples}
     facts = bound | {"settings": told_settings(settings), "lesson": lesson, "photographs": listed(images)}
-    sight = looks(teacher.stack.tokenizer, llm.model.get_input_embeddings().num_embeddings)
+    sight = visual_features(teacher.pipeline.tokenizer, llm.model.get_input_embeddings().num_embeddings)
     tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed, sight)
     state = settings.run / "state"
     done = load_state(tuner, state, facts) if state.is_dir() else 0
     with StopRequest() as stop:
         while done < settings.schedule.steps and not stop.requested:
-            lessons = [teacher.lesson(images, done * settings.lessons + place) for place in range(settings.lessons)]
+            lessons = [
+                teacher.lesson(images, done * settings.lessons + place) for place in range(settings.lessons)
+            ]
             loss = tuner.step(done, lessons)
             done += 1
             if on_step:
@@ -233,7 +265,11 @@ def load_state(tuner: LoraTuner, folder: Path, facts: Mapping[str, Any]) -> int:
     changed = [name for name, now in facts.items() if manifest["facts"].get(name) != now]
     if changed:
         told = ", ".join(f"{name} = {manifest['facts'].get(name)}, now {facts[name]}" for name in changed)
-        raise V2LError(f"{folder} cannot go on: it was made with {told}", "the same settings, models and photographs", "-o ANOTHER_FOLDER")
+        raise V2LError(
+            f"{folder} cannot go on: it was made with {told}",
+            "the same settings, models and photographs",
+            "-o ANOTHER_FOLDER",
+        )
     weights = load_tensors(folder / "weights.safetensors")
     with torch.no_grad():
         for name, weight in tuner.weights.items():

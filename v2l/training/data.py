@@ -107,7 +107,9 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
 
 def batches(images: TrainingImages, order: Order, workers: int) -> Iterator[Batch]:
     """The batches of one process, in order, the same ones with any number of worker processes."""
-    for crops, global_ids in DataLoader(images, batch_sampler=order, num_workers=workers, worker_init_fn=_leave_signals):
+    for crops, global_ids in DataLoader(
+        images, batch_sampler=order, num_workers=workers, worker_init_fn=_leave_signals
+    ):
         yield Batch(crops, global_ids)
 
 

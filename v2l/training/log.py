@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from v2l.images import image_grid, save_image
-from v2l.tokenizer.encoder import to_image_range, to_network_range
-from v2l.tokenizer.model import V2LTokenizer
+from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
 
 COLUMNS = ["step", "term", "value"]
@@ -40,7 +40,9 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._board.close()
 
     def write(self, step: int, terms: Mapping[str, float]) -> None:
@@ -60,7 +62,11 @@ class RunLog:
         rows = []
         if self._path.exists():
             with self._path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS) and int(row[0]) <= first]
+                rows = [
+                    row
+                    for row in list(csv.reader(file))[1:]
+                    if len(row) == len(COLUMNS) and int(row[0]) <= first
+                ]
         with self._path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
 
@@ -75,7 +81,9 @@ def reconstruction_page(tokenizer: V2LTokenizer, batch: Batch, noise: float | No
         noise: None quantizes; 0 leaves the quantizer out.
     """
     mode = tokenizer.training
-    painted = tokenizer.eval()(to_network_range(batch.images.to(tokenizer.device)), batch.global_ids.to(tokenizer.device), noise)
+    painted = tokenizer.eval()(
+        to_network_range(batch.images.to(tokenizer.device)), batch.global_ids.to(tokenizer.device), noise
+    )
     tokenizer.train(mode)
     rows = [list(batch.images), list(to_image_range(painted.images).cpu())]
     return image_grid(rows, [[""] * len(batch.images)] * 2, cell=batch.images.shape[-1])

@@ -16,7 +16,9 @@ from v2l.perceptual import PerceptualDistance
 LARGEST_RATIO = 1e4
 
 
-def reconstruction_terms(images: Tensor, decoded: Tensor, perceptual: PerceptualDistance | None) -> dict[str, Tensor]:
+def reconstruction_terms(
+    images: Tensor, decoded: Tensor, perceptual: PerceptualDistance | None
+) -> dict[str, Tensor]:
     """The terms that compare an image with its reconstruction, unweighted.
 
     Args:
@@ -65,7 +67,10 @@ def pulls(reconstruction: Tensor, adversarial: Tensor, decoded: Tensor, last_wei
         last_weight: the weight of the decoder's last convolution.
     """
     at_images = torch.stack([torch.autograd.grad(term, decoded)[0] for term in (reconstruction, adversarial)])
-    at_layer = [torch.autograd.grad(decoded, last_weight, pull, retain_graph=True)[0].flatten() for pull in at_images.to(decoded.dtype)]
+    at_layer = [
+        torch.autograd.grad(decoded, last_weight, pull, retain_graph=True)[0].flatten()
+        for pull in at_images.to(decoded.dtype)
+    ]
     return Pulls(at_images, torch.stack(at_layer).float())
 
 

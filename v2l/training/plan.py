@@ -89,7 +89,11 @@ def plan_training(config: Config, settings: RunSettings) -> Plan:
     start = Start.of(config, settings)
     trainer = start.trainer(_first_images(config, settings), settings)
     phases = tuple(_measure(trainer, name, first, last) for name, first, last in _phases(trainer.schedule))
-    return Plan(config.training.batch_size * config.training.accumulate * start.processes.num_processes, phases, peak_memory())
+    return Plan(
+        config.training.batch_size * config.training.accumulate * start.processes.num_processes,
+        phases,
+        peak_memory(),
+    )
 
 
 def peak_memory() -> int | None:
@@ -97,7 +101,11 @@ def peak_memory() -> int | None:
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     if STATUS.is_file():
-        return next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return next(
+            int(line.split()[1]) * 1024
+            for line in STATUS.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
     try:
         import resource
     except ImportError:  # Windows
@@ -110,7 +118,11 @@ def _first_images(config: Config, settings: RunSettings) -> TrainingImages:
     wanted = config.training.batch_size * config.training.accumulate * (TIMED_STEPS + 1)
     readable = [file for file, _ in load_images(settings.images[:wanted])]
     if not readable:
-        raise V2LError(f"none of the first {min(wanted, len(settings.images))} files is a readable image", "photographs", "another folder")
+        raise V2LError(
+            f"none of the first {min(wanted, len(settings.images))} files is a readable image",
+            "photographs",
+            "another folder",
+        )
     words = torch.arange(config.model.global_tokens).expand(len(readable), -1)
     return TrainingImages(readable, words, crop_settings(config, settings.seed))
 
@@ -119,7 +131,9 @@ def _phases(schedule: Schedule) -> Iterator[tuple[str, int, int]]:
     """Name, first step, and the step behind the last one."""
     config = schedule.config
     judged = [config.discriminator_start, config.adversarial_start] if config.adversarial_weight else []
-    marks = sorted({0, config.steps, *(round(share * config.steps) for share in (config.quantizer_start, *judged))})
+    marks = sorted(
+        {0, config.steps, *(round(share * config.steps) for share in (config.quantizer_start, *judged))}
+    )
     for first, last in pairwise(marks):
         parts = (
             (schedule.quantizes(first), "quantizer"),

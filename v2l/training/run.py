@@ -12,14 +12,14 @@ import torch
 from v2l.checkpoint import file_hash, load_tensors, read_manifest
 from v2l.codebook.codebook import Codebook
 from v2l.codebook.filtering import image_features
-from v2l.codebook.shards import Progress, Shards, silent
 from v2l.config import Config
 from v2l.datasets import CropSettings
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.perceptual import load_perceptual
 from v2l.processes import Accelerator, start_processes
+from v2l.shards import Progress, Shards, silent
 from v2l.sources import ImageFile
-from v2l.tokenizer.model import KIND, SCHEMA, V2LTokenizer, load_strictly
+from v2l.tokenizers.grid.model import KIND, SCHEMA, V2LTokenizer, load_strictly
 from v2l.training.data import TrainingImages
 from v2l.training.trainer import OnStep, Trainer
 from v2l.zoo import cache_home
@@ -86,16 +86,22 @@ class Start:
         """
         processes = start_processes(settings.device, config.training.precision)
         torch.manual_seed(settings.seed)
-        model = V2LTokenizer(config, *(Codebook.load(settings.codebooks / name) for name in ("local", "global")))
+        model = V2LTokenizer(
+            config, *(Codebook.load(settings.codebooks / name) for name in ("local", "global"))
+        )
         return cls(processes, model, begin_with(model, settings.init) if settings.init else None)
 
     def trainer(self, images: TrainingImages, settings: RunSettings) -> Trainer:
         """The run itself."""
         perceptual = load_perceptual(self.model.config.training.perceptual, self.processes.device)
-        return Trainer(self.model, images, perceptual, self.processes, settings.run, settings.seed, self.origin)
+        return Trainer(
+            self.model, images, perceptual, self.processes, settings.run, settings.seed, self.origin
+        )
 
 
-def train(config: Config, settings: RunSettings, on_step: OnStep, progress: Progress = silent) -> TrainingResult:
+def train(
+    config: Config, settings: RunSettings, on_step: OnStep, progress: Progress = silent
+) -> TrainingResult:
     """Train a tokenizer, or go on with a run that was stopped; its result is written to run/model.
 
     Args:

@@ -36,7 +36,9 @@ class Schedule:
 
     def discriminates(self, step: int) -> bool:
         """Whether the discriminator is trained."""
-        return self.config.adversarial_weight > 0 and step >= round(self.config.discriminator_start * self.config.steps)
+        return self.config.adversarial_weight > 0 and step >= round(
+            self.config.discriminator_start * self.config.steps
+        )
 
     def deceives(self, step: int) -> bool:
         """Whether the discriminator's verdict counts in the decoder's loss."""

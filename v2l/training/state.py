@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.errors import V2LError
-from v2l.training.average import WeightAverage
-from v2l.training.learner import Learner
+from v2l.training.optimizer_step import Learner
+from v2l.training.weight_average import WeightAverage
 
 KIND, SCHEMA = "training", 2
 PREFIX = "step-"
@@ -85,7 +85,11 @@ def saved_states(run: Path) -> list[Path]:
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The moments of an optimizer as flat tensors: `{parameter}.{moment}`."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, moments in state.items() for name, value in moments.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, moments in state.items()
+        for name, value in moments.items()
+    }
 
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -100,7 +104,11 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
 
 def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
     """A moment in the memory order of its weight: the fused optimizer goes through both at once."""
-    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.shape == parameter.shape else moment
+    return (
+        torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+        if moment.shape == parameter.shape
+        else moment
+    )
 
 
 def _check_facts(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -108,5 +116,7 @@ def _check_facts(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]
     if changed:
         told = ", ".join(f"{name} = {before.get(name)}, now {now.get(name)}" for name in changed)
         raise V2LError(
-            f"{folder} cannot go on: it was made with {told}", "the same config and images as before", "v2l train … -o ANOTHER_FOLDER"
+            f"{folder} cannot go on: it was made with {told}",
+            "the same config and images as before",
+            "v2l train … -o ANOTHER_FOLDER",
         )

@@ -17,13 +17,20 @@ from torch import Tensor
 
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizer.encoder import to_network_range
-from v2l.tokenizer.model import Reconstruction, V2LTokenizer
-from v2l.tokenizer.usage import CodeUsage
+from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.grid.model import Reconstruction, V2LTokenizer
+from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator
-from v2l.training.learner import Learner
-from v2l.training.losses import adaptive_ratio, discriminator_term, generator_term, pulls, reconstruction_terms, weighted_sum
+from v2l.training.losses import (
+    adaptive_ratio,
+    discriminator_term,
+    generator_term,
+    pulls,
+    reconstruction_terms,
+    weighted_sum,
+)
+from v2l.training.optimizer_step import Learner
 from v2l.training.schedule import Schedule
 
 Terms = dict[str, float]
@@ -50,12 +57,20 @@ class TrainingStep:
         schedule: what the config's fractions mean in steps.
     """
 
-    def __init__(self, tokenizer: V2LTokenizer, perceptual: PerceptualDistance | None, processes: Accelerator, seed: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: V2LTokenizer,
+        perceptual: PerceptualDistance | None,
+        processes: Accelerator,
+        seed: int = 0,
+    ) -> None:
         self.tokenizer, self.perceptual, self.processes, self.seed = tokenizer, perceptual, processes, seed
         self.config = tokenizer.config.training
         self.schedule = Schedule(self.config)
         judged = self.config.adversarial_weight > 0
-        networks = {"model": tokenizer} | ({"discriminator": build_discriminator(self.config.discriminator_norm)} if judged else {})
+        networks = {"model": tokenizer} | (
+            {"discriminator": build_discriminator(self.config.discriminator_norm)} if judged else {}
+        )
         self.learners = {name: Learner(network, self.config, processes) for name, network in networks.items()}
 
     def __call__(self, step: int, batch: Batch) -> Terms:
@@ -70,7 +85,9 @@ class TrainingStep:
             `ratio`, the whole `loss`, `discriminator` and its mean verdicts; `codes` used and their `perplexity`; `learning_rate`; and
             how many updates were `skipped` because a gradient was not finite.
         """
-        torch.manual_seed(self.seed * 1_000_003 + step * self.processes.num_processes + self.processes.process_index)
+        torch.manual_seed(
+            self.seed * 1_000_003 + step * self.processes.num_processes + self.processes.process_index
+        )
         rate, parts = self.schedule.learning_rate(step), self._parts(batch)
         terms, painted = self.generate(step, parts)
         made = [self.learners["model"].step(rate)]
@@ -107,10 +124,17 @@ class TrainingStep:
                 loss = discriminator_term(*verdicts)
                 learner.backward(loss / len(parts))
             means = (verdict.detach().float().mean() for verdict in verdicts)
-            told.append({"discriminator": loss.detach(), **dict(zip(("verdict_real", "verdict_painted"), means, strict=True))})
+            told.append(
+                {
+                    "discriminator": loss.detach(),
+                    **dict(zip(("verdict_real", "verdict_painted"), means, strict=True)),
+                }
+            )
         return _means(told)
 
-    def _objective(self, step: int, part: Part, done: Reconstruction, ratio: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _objective(
+        self, step: int, part: Part, done: Reconstruction, ratio: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """What to differentiate, and the terms; the ratio is that of this part when none is given."""
         terms = reconstruction_terms(part.images, done.images, self.perceptual)
         loss = value = weighted_sum(terms, self.config)
@@ -149,13 +173,18 @@ class TrainingStep:
     def _parts(self, batch: Batch) -> list[Part]:
         device, size = self.processes.device, -(-len(batch.images) // self.config.accumulate)
         images = to_network_range(batch.images.to(device)).contiguous(memory_format=torch.channels_last)
-        return [Part(*pair) for pair in zip(images.split(size), batch.global_ids.to(device).split(size), strict=True)]
+        return [
+            Part(*pair)
+            for pair in zip(images.split(size), batch.global_ids.to(device).split(size), strict=True)
+        ]
 
 
 @contextmanager
 def _only_trains(network: V2LTokenizer, weight: Tensor) -> Iterator[None]:
     """A network that keeps no graph but that of one weight, and records nothing."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad and parameter is not weight]
+    trained = [
+        parameter for parameter in network.parameters() if parameter.requires_grad and parameter is not weight
+    ]
     network.eval()
     for parameter in trained:
         parameter.requires_grad_(False)

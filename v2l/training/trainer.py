@@ -16,18 +16,24 @@ from torch import Tensor
 from v2l.config import config_to_dict
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizer.encoder import to_network_range
-from v2l.tokenizer.model import V2LTokenizer
-from v2l.training.average import WeightAverage
+from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch, Order, TrainingImages, batches
 from v2l.training.interrupt import StopRequest
 from v2l.training.log import RunLog, reconstruction_page
 from v2l.training.state import TrainingState, saved_states
 from v2l.training.step import Terms, TrainingStep
+from v2l.training.weight_average import WeightAverage
 
 FIT_BATCHES = 24  # whose features the codebook is fitted to
 PICTURED = 8  # images on a page
-MAY_CHANGE = ("save_every", "keep_checkpoints", "log_every", "picture_every", "workers")  # between two runs: no weight depends on them
+MAY_CHANGE = (
+    "save_every",
+    "keep_checkpoints",
+    "log_every",
+    "picture_every",
+    "workers",
+)  # between two runs: no weight depends on them
 
 OnStep = Callable[[int, Terms], None]
 
@@ -55,7 +61,14 @@ class Trainer:
         seed: int = 0,
         origin: str | None = None,
     ) -> None:
-        self.tokenizer, self.images, self.processes, self.run, self.seed, self.origin = model, images, processes, run, seed, origin
+        self.tokenizer, self.images, self.processes, self.run, self.seed, self.origin = (
+            model,
+            images,
+            processes,
+            run,
+            seed,
+            origin,
+        )
         self.config = model.config.training
         self.make_step = TrainingStep(model, perceptual, processes, seed)
         self.schedule = self.make_step.schedule
@@ -67,7 +80,10 @@ class Trainer:
         """What must be the same when a run goes on, by name."""
         sections = config_to_dict(self.tokenizer.config)
         settings = {
-            f"{name}.{key}": value for name in ("model", "training") for key, value in sections[name].items() if key not in MAY_CHANGE
+            f"{name}.{key}": value
+            for name in ("model", "training")
+            for key, value in sections[name].items()
+            if key not in MAY_CHANGE
         }
         books = self.tokenizer.local_codebook, self.tokenizer.global_codebook
         return settings | {
@@ -101,7 +117,10 @@ class Trainer:
             V2LError: the loss was not finite for several steps in a row, or a state cannot be written.
         """
         done = first
-        with StopRequest() as stop, RunLog(self.run, first) if self.processes.is_main_process else nullcontext() as log:
+        with (
+            StopRequest() as stop,
+            RunLog(self.run, first) if self.processes.is_main_process else nullcontext() as log,
+        ):
             for done, batch in enumerate(self.batches(first, self.config.steps), start=first + 1):
                 terms = self.step(done - 1, batch)
                 if log:
@@ -148,7 +167,9 @@ class Trainer:
         pairs = [self.images[0, index] for index in range(min(PICTURED, len(self.images)))]
         batch = Batch(*(torch.stack(column) for column in zip(*pairs, strict=True)))
         with self._shipped_weights():
-            return reconstruction_page(self.tokenizer, batch, None if self.schedule.quantizes(step - 1) else 0.0)
+            return reconstruction_page(
+                self.tokenizer, batch, None if self.schedule.quantizes(step - 1) else 0.0
+            )
 
     def _log(self, log: RunLog, done: int, terms: Terms) -> None:
         if self._due(done, self.config.log_every) or terms["skipped"]:

@@ -1,0 +1,143 @@
+"""v2l fewshot-classify: folders of photographs ──► the class of each query, told by the frozen LLM."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from v2l.cli.classify.options import (
+    BatchSize,
+    Choice,
+    Induction,
+    Orders,
+    PerToken,
+    Protocol,
+    Repeats,
+    Rule,
+    Wording,
+    Words,
+    method,
+)
+from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.output import output
+from v2l.cli.pipeline import load_pipeline
+from v2l.cli.progress import progress
+
+if TYPE_CHECKING:
+    from v2l.tasks.classification.fewshot import FewShotResult
+
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER", help="One folder a class; or support/ with one folder a class, and query/."
+    ),
+]
+Ways = Annotated[int, typer.Option("--n-ways", help="Classes of an episode.")]
+Shots = Annotated[int, typer.Option("--k-shots", help="Labelled images of a class.")]
+Episodes = Annotated[int, typer.Option("--episodes", help="Episodes to draw.")]
+Part = Annotated[
+    str, typer.Option("--part", help="Images to draw from: all; train or eval (80/20 by file name).")
+]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save-episodes", help="Write the episodes, to be asked again.", metavar="FILE.jsonl"),
+]
+From = Annotated[
+    Path | None, typer.Option("--episodes-from", help="Ask the episodes of this file.", metavar="FILE.jsonl")
+]
+BASELINES = {
+    "prototype": "nearest prototype, no LLM",
+    "shared words": "most shared words, no LLM",
+    "majority": "majority label",
+    "zero-shot": "zero-shot by class name",
+}
+
+
+def fewshot_classify(
+    ctx: typer.Context,
+    folder: Folder,
+    n_ways: Ways = 2,
+    k_shots: Shots = 1,
+    episodes: Episodes = 100,
+    part: Part = "all",
+    protocol: Protocol = "default",
+    rule: Rule = None,
+    words: Words = None,
+    choice: Choice = None,
+    prompt: Wording = None,
+    induction: Induction = None,
+    repeats: Repeats = None,
+    orders: Orders = None,
+    per_token: PerToken = None,
+    batch_size: BatchSize = None,
+    save: Save = None,
+    episodes_from: From = None,
+    checkpoint: Checkpoint = None,
+    llm: Llm = None,
+    json: Json = False,
+) -> None:
+    """Classify photographs from a few labelled ones, by the frozen LLM, beside what needs no LLM."""
+    from v2l.datasets import save_episodes
+    from v2l.images import Skipped
+    from v2l.tasks.classification.fewshot import FewShotSettings, evaluate_fewshot, find_episodes
+
+    given = options(ctx)
+    skipped = Skipped()
+    with output(json) as out:
+        asking = method(
+            protocol,
+            rule=rule,
+            count=words,
+            how=choice,
+            wording=prompt,
+            induction=induction,
+            repeats=repeats,
+            orders=orders,
+            per_token=per_token,
+            batch_size=batch_size,
+        )
+        settings = FewShotSettings(n_ways, k_shots, episodes, given.seed, part, asking)
+        asked = find_episodes(folder, settings, skipped, episodes_from)
+        if save is not None:
+            save_episodes(asked, save, folder)
+        pipeline = load_pipeline(given, checkpoint, llm)
+        with progress() as tell:
+            result = evaluate_fewshot(pipeline, asked, settings, tell, skipped)
+        out.result(
+            result.to_dict() | {"predictions": [asdict(prediction) for prediction in result.predictions]},
+            page(result),
+        )
+        if skipped:
+            out.note(skipped.report())
+
+
+def page(result: FewShotResult) -> str:
+    """The figures for people; without known classes, every query with its label."""
+    if result.accuracy is None:
+        return "\n".join(f"{prediction.query}: {prediction.text}" for prediction in result.predictions)
+    report, settings = result.to_dict(), result.settings
+    method = settings.method
+    rows = [(f"{report['stack']['llm']}, {method.rule}", result.accuracy.to_dict())]
+    rows += [
+        (BASELINES[name], figure.to_dict())
+        for name, figure in result.baselines.items()
+        if figure and name != "majority"
+    ]
+    shape = f"{settings.n_ways}-way {settings.k_shots}-shot"
+    asked = f"{shape}, {report['n']} episodes, seed {settings.seed}, {method.words.count} words an image"
+    return "\n".join(
+        [
+            asked,
+            *(f"  {name:<28} {percent(figure)}" for name, figure in rows),
+            f"  {'chance':<28} {100 / settings.n_ways:5.1f} %",
+        ]
+    )
+
+
+def percent(figure: dict[str, Any]) -> str:
+    """A share with its interval of 95 %."""
+    low, high = (100 * bound for bound in figure["interval"])
+    return f"{100 * figure['value']:5.1f} %  (95 %: {low:.1f} to {high:.1f})"

@@ -1,0 +1,1 @@
+"""v2l codebook and v2l build-codebook: one command, one file."""

@@ -1,0 +1,124 @@
+"""v2l build-codebook: the LLM's vocabulary + photographs ──► the local and the global codebook."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from v2l.cli.options import Json, Llm, options
+from v2l.cli.output import output
+from v2l.cli.progress import progress
+
+if TYPE_CHECKING:
+    from v2l.codebook.codebook import Codebook
+    from v2l.config import CodebookConfig
+
+Images = Annotated[
+    list[str],
+    typer.Option(
+        help="Photographs; words that none of them is near to are dropped. A folder, an image, a list (.csv, .txt) or a tar shard, "
+        "PLACE@train or PLACE@eval for a part of it; may be given several times.",
+        metavar="PLACE",
+    ),
+]
+Target = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Directory to write; an older build there is replaced when all is done.",
+        metavar="DIR",
+    ),
+]
+Encoder = Annotated[
+    str | None, typer.Option(help="Joint encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE.")
+]
+MinCount = Annotated[
+    int | None, typer.Option(help="Photographs that must have a word among their nearest.", min=0)
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep only the words most often seen: so many, or a share of the candidates (20%).",
+        metavar="N|P%",
+    ),
+]
+KeepCandidates = Annotated[
+    bool, typer.Option("--keep-candidates", help="Write the words before the filter too, with their counts.")
+]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace a build that was begun or finished with other settings.")
+]
+
+
+def build_codebook(
+    ctx: typer.Context,
+    images: Images,
+    target: Target = Path("codebooks"),
+    encoder: Encoder = None,
+    llm: Llm = None,
+    min_count: MinCount = None,
+    keep: Keep = None,
+    keep_candidates: KeepCandidates = False,
+    replace_other: Replace = False,
+    json: Json = False,
+) -> None:
+    """Build both codebooks from the LLM's vocabulary; a stopped build goes on where it was.
+
+    What is computed is kept in the user's cache: another threshold costs no new encoding. torchrun shares a build out among processes.
+    """
+    from v2l.codebook.build import CodebookBuilder
+    from v2l.config import load_config
+    from v2l.encoders import load_encoder
+    from v2l.llm import load_llm
+    from v2l.processes import join_world
+    from v2l.sources import find_images
+    from v2l.zoo import cache_home
+
+    given = options(ctx)
+    config = load_config(given.config or "small")
+    settings = filter_settings(config.codebook, min_count, keep)
+    with output(json) as out:
+        photographs = find_images(*images)
+        world = join_world(given.device)
+        joint = load_encoder(encoder or config.models.encoder, world.device)
+        frozen = load_llm(llm or config.models.llm, world.device, given.dtype)
+        with progress() if world.leads else nullcontext(lambda *_: None) as tell:
+            builder = CodebookBuilder(
+                joint, frozen, settings, cache_home() / "build", tell, cache_home() / "images", world
+            )
+            local, filtered = builder.build(photographs, target, keep_candidates, replace_other)
+        if world.leads:
+            record = {
+                "output": str(target),
+                "stack": vars(local.source),
+                "local": summary(local),
+                "global": summary(filtered),
+            }
+            out.result(
+                record,
+                f"{target}: {len(local):,} local and {len(filtered):,} global words of {local.source.llm}",
+            )
+
+
+def filter_settings(settings: CodebookConfig, min_count: int | None, keep: str | None) -> CodebookConfig:
+    """The config's settings with the filter that was asked for."""
+    from v2l.codebook.filtering import Rule
+
+    if keep is not None:
+        limit = Rule.parse(0, keep)
+        settings = replace(settings, keep=limit.keep, keep_share=limit.keep_share)
+    return settings if min_count is None else replace(settings, min_count=min_count)
+
+
+def summary(codebook: Codebook) -> dict[str, Any]:
+    """Size and facts of one codebook."""
+    return {
+        "codebook_size": len(codebook),
+        "codebook_dim": codebook.embeddings.shape[1],
+        "facts": codebook.facts,
+    }

@@ -1,0 +1,1 @@
+"""v2l caption, vqa and prompt: one command, one file."""

@@ -1,0 +1,1 @@
+"""v2l evaluate: one command, one file."""

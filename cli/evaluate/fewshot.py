@@ -1,0 +1,125 @@
+"""v2l evaluate fewshot: a folder of class folders ──► the paper's table 1, each cell beside what needs no LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.classify.options import BatchSize, Choice, Orders, PerToken, Protocol, Rule, Wording, method
+from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.output import output
+from v2l.cli.pipeline import load_pipeline
+from v2l.cli.progress import progress
+from v2l.errors import V2LError
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="One folder of photographs a class.")]
+Ways = Annotated[str, typer.Option(help="Classes of an episode, with commas between.")]
+Shots = Annotated[str, typer.Option(help="Labelled images of a class.")]
+Repeats = Annotated[str, typer.Option(help="How often the support is repeated.")]
+Description = Annotated[
+    str, typer.Option(help="Whether a first line describes the task: no, yes, or no,yes for both.")
+]
+Words = Annotated[str, typer.Option(help="Global words of an image.")]
+Every = Annotated[
+    bool, typer.Option("--every", help="Every combination, not only the columns of the paper's table.")
+]
+Episodes = Annotated[int, typer.Option(help="Episodes a cell.", min=1)]
+Part = Annotated[str, typer.Option(help="Images to draw from: all; train or eval (80/20 by file name).")]
+Control = Annotated[
+    bool, typer.Option("--control", help="Ask the LLM with its weights shuffled too: it must fall to chance.")
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(help="Journal, one answer a line: the same command goes on with it.", metavar="FILE.jsonl"),
+]
+ANSWERS = {"no": False, "yes": True}
+
+
+def evaluate_fewshot(
+    ctx: typer.Context,
+    folder: Folder,
+    ways: Ways = "2,5",
+    shots: Shots = "1,3,5",
+    repeats: Repeats = "0,1,3,5",
+    description: Description = "no,yes",
+    words: Words = "5,21",
+    every: Every = False,
+    episodes: Episodes = 50,
+    part: Part = "all",
+    protocol: Protocol = "default",
+    rule: Rule = None,
+    choice: Choice = None,
+    prompt: Wording = None,
+    orders: Orders = None,
+    per_token: PerToken = None,
+    batch_size: BatchSize = None,
+    control: Control = False,
+    log: Log = None,
+    checkpoint: Checkpoint = None,
+    llm: Llm = None,
+    json: Json = False,
+) -> None:
+    """Measure few-shot classification over the paper's table 1: accuracy with 95 % intervals, beside what needs no LLM."""
+    from v2l.datasets import ClassFolder
+    from v2l.evaluation.fewshot import FewShotEvaluation, Grid, page
+    from v2l.tasks.classification.fewshot import FewShotSettings
+
+    given = options(ctx)
+    with output(json) as out:
+        grid = Grid(
+            numbers("--ways", ways, 2),
+            numbers("--shots", shots, 1),
+            numbers("--repeats", repeats, 0),
+            answers(description),
+            numbers("--words", words, 1),
+            every,
+        )
+        asking = method(
+            protocol,
+            rule=rule,
+            how=choice,
+            wording=prompt,
+            orders=orders,
+            per_token=per_token,
+            batch_size=batch_size,
+        )
+        settings = FewShotSettings(episodes=episodes, seed=given.seed, part=part, method=asking)
+        classes = ClassFolder.load(folder, settings.part)
+        evaluation = FewShotEvaluation(
+            load_pipeline(given, checkpoint, llm), classes, settings, grid, control
+        )
+        with progress() as tell:
+            table = evaluation.run(log, tell)
+        out.result(table.to_dict(), page(table))
+        if table.skipped:
+            out.note(table.skipped.report())
+
+
+def numbers(option: str, text: str, least: int) -> tuple[int, ...]:
+    """The numbers of a text like 2,5, each once, in their order.
+
+    Raises:
+        V2LError: they are no whole numbers from `least`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise V2LError(
+            f"got {option} {text}",
+            f"whole numbers from {least}, with commas between",
+            f"{option} {least},{least + 1}",
+        )
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def answers(text: str) -> tuple[bool, ...]:
+    """What `no`, `yes` and `no,yes` say.
+
+    Raises:
+        V2LError: the text is none of these.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not set(parts) <= ANSWERS.keys():
+        raise V2LError(f"got --description {text}", "no, yes or no,yes", "--description no,yes")
+    return tuple(dict.fromkeys(ANSWERS[part] for part in parts))

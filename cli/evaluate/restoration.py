@@ -1,0 +1,138 @@
+"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines that need no LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.output import output
+from v2l.cli.pipeline import load_pipeline
+from v2l.cli.progress import progress
+from v2l.cli.restore.options import (
+    Adapter,
+    Examples,
+    Levers,
+    Named,
+    Temperature,
+    asking,
+    example_images,
+    named_levers,
+)
+from v2l.errors import V2LError
+
+Places = Annotated[
+    list[str],
+    typer.Argument(metavar="PLACE", help="Clean photographs: folders, image files, lists, tar shards."),
+]
+Which = Annotated[
+    str,
+    typer.Option(
+        help="paper: examples from the clean image; official: those of the official code, in its wording; blind: nobody sees it."
+    ),
+]
+Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
+Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --seed; 0 takes all.", min=0)]
+Windows = Annotated[
+    int,
+    typer.Option(
+        help="Only so many windows a photograph, and no pictures, unless blind; 0 tells all and paints.",
+        min=0,
+    ),
+]
+Wording = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        help="Wording of the prompt: tuned, paper, official; by default official by its protocol, else tuned.",
+    ),
+]
+Target = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
+]
+Log = Annotated[
+    Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")
+]
+
+
+def evaluate_restoration(
+    ctx: typer.Context,
+    places: Places,
+    protocol: Which = "paper",
+    tasks: Tasks = "inpaint,outpaint,deblur,unshift,unrotate",
+    limit: Limit = 40,
+    windows: Windows = 16,
+    prompt: Wording = None,
+    temperature: Temperature = 0.0,
+    named: Named = None,
+    levers: Levers = None,
+    examples: Examples = None,
+    adapter: Adapter = None,
+    target: Target = None,
+    log: Log = None,
+    checkpoint: Checkpoint = None,
+    llm: Llm = None,
+    json: Json = False,
+) -> None:
+    """Measure what the frozen LLM restores: hidden pixels, blur, shift and rotation.
+
+    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region, with 95 % intervals,
+    beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a choice without the LLM, and all tokens right.
+    """
+    from v2l.evaluation.reconstruction import Judges
+    from v2l.evaluation.restoration import Restoration, RestorationPlan
+    from v2l.evaluation.restoration_cases import SceneSettings
+    from v2l.evaluation.restoration_report import page, pictures, report
+    from v2l.images import check_suffix, save_image
+    from v2l.sources import find_images
+
+    given = options(ctx)
+    with output(json) as out:
+        if target is not None:
+            check_suffix(target)
+            if protocol != "blind" and windows:
+                raise V2LError(
+                    f"pictures need all windows, and got --windows {windows}", "--windows 0", "--windows 0"
+                )
+        prompt = prompt or ("official" if protocol == "official" else "tuned")
+        chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
+        chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
+        best = named_levers(
+            named, prompt, "adapter" if adapter else "blind" if protocol == "blind" else "strong"
+        )
+        scenes = SceneSettings(protocol, asking(best | chosen, levers), windows or None)
+        plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
+        if adapter is not None and not scenes.blind:
+            raise V2LError(
+                f"got --adapter with the protocol {protocol}",
+                "blind, which an adapter is tuned for",
+                "--protocol blind",
+            )
+        files, shown = find_images(*places), example_images(examples)
+        measured = set(files).intersection(find_images(*examples)) if examples else ()
+        if measured:
+            raise V2LError(
+                f"{len(measured)} photograph(s) are both measured and examples",
+                "other photographs as examples",
+                "--examples FOLDER",
+            )
+        pipeline = load_pipeline(given, checkpoint, llm, adapter)
+        evaluation = Restoration(pipeline, Judges.load(pipeline.tokenizer), plan, tuple(shown))
+        with progress() as tell:
+            result = evaluation.run(files, log, lambda done, total, task: tell("scenes", done, total, task))
+        painted = pictures(result)
+        if target is not None and painted is not None:
+            save_image(painted, target)
+        out.result(report(result), page(result))
+        if result.skipped:
+            out.note(
+                "\n".join(
+                    [
+                        f"skipped {len(result.skipped)} unreadable file(s):",
+                        *(f"  {reason}" for _, reason in result.skipped),
+                    ]
+                )
+            )

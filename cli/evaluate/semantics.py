@@ -1,0 +1,102 @@
+"""v2l evaluate semantics: photographs + codebooks ──► how near their words are to them, before and after the filter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.codebook.directory import encoder_of
+from v2l.cli.options import Json, options
+from v2l.cli.output import output
+from v2l.cli.progress import progress
+from v2l.errors import V2LError
+
+Places = Annotated[
+    list[str], typer.Argument(metavar="PLACE", help="Photographs: folders, image files, lists, tar shards.")
+]
+Codebooks = Annotated[
+    Path | None,
+    typer.Option(
+        help="A build or a checkpoint: its global/, and its candidates/ if it has them; by default what ships.",
+        metavar="DIR",
+    ),
+]
+Candidates = Annotated[
+    Path | None,
+    typer.Option(
+        help="The codebook before the filter, when it lies elsewhere (v2l build-codebook --keep-candidates)."
+    ),
+]
+Counts = Annotated[str, typer.Option(help="Numbers of words an image, with commas between.")]
+Distinct = Annotated[
+    bool,
+    typer.Option(
+        "--distinct", help="One word of each family, as v2l chooses global words; else just the nearest."
+    ),
+]
+Limit = Annotated[int | None, typer.Option(help="Only so many photographs, drawn by --seed.", min=1)]
+
+
+def evaluate_semantics(
+    ctx: typer.Context,
+    places: Places,
+    codebooks: Codebooks = None,
+    candidates: Candidates = None,
+    counts: Counts = "1,5,21",
+    distinct: Distinct = False,
+    limit: Limit = None,
+    json: Json = False,
+) -> None:
+    """Measure the words of photographs: mean cosine, and its place between the worst and the best word of the vocabulary.
+
+    For subwords only, with bigrams, with trigrams, before and after the filter, beside random words of the same codebook.
+    """
+    from random import Random
+
+    from v2l.codebook.codebook import Codebook
+    from v2l.codebook.filtering import image_features
+    from v2l.evaluation.semantics import SemanticsSettings, page, report
+    from v2l.evaluation.semantics import evaluate_semantics as measure
+    from v2l.shards import Shards
+    from v2l.sources import find_images
+    from v2l.tokenizers.grid.model import SHIPPED
+    from v2l.zoo import cache_home
+
+    given = options(ctx)
+    settings = SemanticsSettings(numbers(counts), distinct, given.seed)
+    with output(json) as out:
+        files = find_images(*places)
+        files = Random(given.seed).sample(files, min(limit or len(files), len(files)))
+        home = codebooks or SHIPPED
+        before = candidates or home / "candidates"
+        books = {"before the filter": Codebook.load(before)} if candidates or before.is_dir() else {}
+        books["after the filter"] = Codebook.load(home / "global")
+        with progress() as tell:
+            encoder = encoder_of(books["after the filter"], given.device)
+            features, unreadable = image_features(
+                encoder, files, Shards(cache_home() / "images", "encoding images", tell, 256)
+            )
+        result = measure(features, books, settings)
+        out.result(report(result) | {"skipped": [str(file) for file in unreadable]}, page(result))
+        if unreadable:
+            out.note(
+                "\n".join(
+                    [f"skipped {len(unreadable)} unreadable file(s):", *(f"  {file}" for file in unreadable)]
+                )
+            )
+        if len(books) == 1:
+            out.note(f"{home} holds no candidates/: only the words after the filter were measured")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a text like 1,5,21, ascending.
+
+    Raises:
+        V2LError: they are no numbers from 1.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise V2LError(f"got --counts {text}", "numbers from 1, with commas between", "--counts 1,5,21")
+    return tuple(sorted({int(part) for part in parts}))

@@ -1,0 +1,119 @@
+"""Levers mean what they say: the mixture of prompts is the weighted sum of log-probabilities, in any batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from v2l.errors import V2LError
+from v2l.pipeline.pipeline import Pipeline
+from v2l.prompts.denoise import Window, denoise_examples, denoise_query
+from v2l.tasks.restoration.token_prediction import MaskedWindow, RestorationSettings, TokenPredictor
+
+SETTINGS = RestorationSettings(n_context=3, n_examples=4)
+ALLOWED = frozenset(range(40, 300, 3))
+EXAMPLES = tuple(Window((40 + i, 43 + i, 46 + i), (100 + i, 103 + i)) for i in range(0, 12, 3))
+
+
+def questions(settings: RestorationSettings) -> list[MaskedWindow]:
+    """Three windows, each with examples of its own for each prompt."""
+    draws = [EXAMPLES[i:] + EXAMPLES[:i] for i in range(settings.draws)]
+    return [
+        MaskedWindow((i, i + 1), (70 + i, 73, 76), (ALLOWED, ALLOWED), settings.deal(draws)) for i in range(3)
+    ]
+
+
+def plain(
+    pipeline: Pipeline, question: MaskedWindow, settings: RestorationSettings
+) -> tuple[tuple[int, ...], float]:
+    """A full pass a prompt and token, log-probabilities added by hand."""
+    query = denoise_query(question.given, settings.prompt)
+    prompts = [
+        denoise_examples(some, settings.n_predict, settings.prompt) + query for some in question.examples
+    ]
+    weights = [1 / len(prompts)] * len(prompts)
+    if settings.contrast:
+        prompts.append(denoise_examples((), settings.n_predict, settings.prompt) + query)
+        weights.append(-settings.contrast)
+    told, total, allowed = [], 0.0, sorted(ALLOWED)
+    for _ in question.cells:
+        mixed = torch.zeros(pipeline.llm.model.config.vocab_size)
+        for prompt, weight in zip(prompts, weights, strict=True):
+            with torch.inference_mode():
+                logits = pipeline.llm.model(
+                    input_ids=torch.tensor([[*pipeline.llm.encode(prompt), *told]]), use_cache=False
+                ).logits[0, -1]
+            mixed += weight * logits.log_softmax(dim=-1)
+        mixed = mixed.log_softmax(dim=-1)
+        told.append(allowed[int(mixed[allowed].argmax())])
+        total += mixed[told[-1]].item()
+    return tuple(told), total
+
+
+@pytest.mark.parametrize(
+    "levers",
+    [
+        {},
+        {"contrast": 0.5},
+        {"draws": 3},
+        {"splits": 2},
+        {"splits": 3, "draws": 2, "contrast": 0.7},
+        {"prompt": "paper"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_answers_are_those_of_plain_full_passes(pipeline: Pipeline, levers: dict, batch_tokens: int) -> None:
+    settings = replace(SETTINGS, batch_tokens=batch_tokens, **levers)
+    asked = questions(settings)
+    for told, question in zip(TokenPredictor(pipeline.llm, settings).ask(asked), asked, strict=True):
+        ids, likelihood = plain(pipeline, question, settings)
+        assert told.ids == ids
+        assert told.loglikelihood == pytest.approx(likelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("levers", [{}, {"splits": 2, "contrast": 0.5}], ids=str)
+def test_examples_read_before_give_the_same_answers(pipeline: Pipeline, levers: dict) -> None:
+    settings = replace(SETTINGS, **levers)
+    asker, asked = TokenPredictor(pipeline.llm, settings), questions(settings)
+    whole = asker.ask(asked)
+    bare = [replace(question, examples=()) for question in asked]
+    assert [told.ids for told in asker.ask(bare, shared=asker.read(asked[0].examples))] == [
+        told.ids for told in whole
+    ]
+    each = asker.read_each([question.examples for question in asked])
+    assert [
+        asker.ask([question], shared=contexts)[0].ids for question, contexts in zip(bare, each, strict=True)
+    ] == [told.ids for told in whole]
+
+
+def test_splits_deal_the_same_examples_out() -> None:
+    settings = replace(SETTINGS, splits=3)
+    dealt = settings.deal([EXAMPLES])
+    assert len(dealt) == settings.prompts == 3
+    assert sorted(example for some in dealt for example in some) == sorted(EXAMPLES)
+
+
+def test_weights_of_the_prompts_add_up() -> None:
+    weights = replace(SETTINGS, splits=2, draws=3, contrast=0.5).weights
+    assert sum(weights[:6]) == pytest.approx(1)
+    assert weights[6:] == (-0.5,)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"prompt": "haiku"}, "tuned"),
+        ({"order": "spiral"}, "raster, centre-out"),
+        ({"candidates": 3}, "--temperature 1"),
+        ({"contrast": -1.0}, "contrast"),
+        ({"draws": 0}, "draws"),
+        ({"above": -1}, "above"),
+        ({"n_context": -1}, "n_context"),
+    ],
+)
+def test_settings_without_sense_are_refused(change: dict, part: str) -> None:
+    with pytest.raises(V2LError, match=part):
+        replace(SETTINGS, **change)

@@ -1,0 +1,47 @@
+"""Parts are joined on the disk, with nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from v2l.errors import V2LError
+from v2l.mapped import on_disk
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64])
+def test_parts_are_joined_in_order_and_rounded(dtype: torch.dtype, tmp_path: Path) -> None:
+    parts = [torch.arange(12.0).view(4, 3), torch.arange(12.0, 18.0).view(2, 3)]
+    joined = on_disk(iter(parts), tmp_path / "work", dtype)
+    assert joined.dtype == dtype
+    assert torch.equal(joined, torch.arange(18).view(6, 3).to(dtype))
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_what_is_written_to_it_stays_with_its_reader(tmp_path: Path) -> None:
+    joined = on_disk([torch.zeros(2, 2)], tmp_path, torch.float32)
+    joined += 1
+    assert torch.equal(joined, torch.ones(2, 2))
+
+
+def test_no_parts_give_no_rows(tmp_path: Path) -> None:
+    assert len(on_disk([], tmp_path, torch.float32)) == 0
+    assert on_disk([torch.empty(0, 5)], tmp_path, torch.float16).shape == (0, 5)
+
+
+def test_work_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
+    def parts() -> object:
+        yield torch.zeros(3, 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        on_disk(parts(), tmp_path, torch.float32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file", encoding="utf-8")
+    with pytest.raises(V2LError, match="could not write"):
+        on_disk([torch.zeros(1, 1)], tmp_path / "work", torch.float32)

@@ -1,0 +1,1 @@
+"""words of labelled images and of a query ──► the label of the query."""

@@ -1,0 +1,1 @@
+"""words of an image ──► a caption, or the answer to a question."""

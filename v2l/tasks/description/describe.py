@@ -1,0 +1,253 @@
+"""images ──► words ──► dialogue ──► frozen LLM ──► captions, and answers to questions.
+
+The LLM never sees a pixel: whatever it says, it says of the words. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from v2l.errors import V2LError
+from v2l.images import Skipped, load_image, load_images
+from v2l.llm import FrozenLLM, GenerationConfig
+from v2l.llm.endpoint import Endpoint
+from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection
+from v2l.pipeline.pipeline import Pipeline
+from v2l.prompts import caption, vqa
+from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
+from v2l.prompts.shots import SHIPPED, Shot, load_shots
+from v2l.sources import ImageFile
+from v2l.tasks.description.dialogue_generation import answer_dialogues, describe_llm, sample_answers
+
+TASKS = {"caption": caption, "vqa": vqa}
+
+
+@dataclass(frozen=True)
+class DescribeSettings:
+    """How the LLM is asked; None is the wording's own number.
+
+    Attributes:
+        prompt: wording, tuned or paper.
+        n_words: global words of an image.
+        n_examples: answered examples in the prompt, the first of the file.
+        examples: JSON with the user's own; None is the file that ships.
+        candidates: answers an image; of several the nearest to the image by the joint encoder is taken.
+        temperature: of all candidates but the first, which is the likeliest.
+        seed: of what is drawn.
+    """
+
+    prompt: str = "tuned"
+    n_words: int | None = None
+    n_examples: int | None = None
+    examples: Path | None = None
+    candidates: int = 1
+    temperature: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"n_words": 1, "n_examples": 0, "candidates": 1}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise V2LError(f"got {value} {name.removeprefix('n_')}", f"{smallest} and more")
+        if self.temperature <= 0:
+            raise V2LError(f"got the temperature {self.temperature}", "more than 0", "--temperature 0.7")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer with its cosine to the image by the joint encoder, in [-1, 1]."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the LLM said of one image.
+
+    Attributes:
+        text: the caption or the answer, without a full stop.
+        words: what it was told of the image.
+        candidates: every answer, the nearest to the image first; empty when there was one only.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Describer:
+    """One task for any number of images; the examples' words are read once.
+
+    Args:
+        pipeline: tokenizer and LLM.
+        task: caption or vqa.
+        settings: how the LLM is asked.
+        endpoint: a server whose LLM answers instead of the stack's.
+
+    Raises:
+        V2LError: the wording is unknown.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, task: str, settings: DescribeSettings, endpoint: Endpoint | None = None
+    ) -> None:
+        self.pipeline, self.task, self.settings, self.endpoint = pipeline, task, settings, endpoint
+        self.style: Style = find_style(TASKS[task].STYLES, settings.prompt)
+        self.n_words = settings.n_words or self.style.n_words
+        self.words = WordSelection(self.n_words, self.style.choice)
+
+    @cached_property
+    def llm(self) -> FrozenLLM | Endpoint:
+        """Who answers."""
+        return self.endpoint or self.pipeline.llm
+
+    @cached_property
+    def examples(self) -> tuple[Exchange, ...]:
+        """The answered examples of the prompt.
+
+        Raises:
+            V2LError: their file is malformed, holds fewer than asked for, or names an image that cannot be read.
+        """
+        asked = self.settings.n_examples
+        shots = load_shots(self.task, self.style.choice, self.settings.examples)
+        if asked is not None and asked > len(shots):
+            source = self.settings.examples or SHIPPED / f"{self.task}.json"
+            raise V2LError(
+                f"asked for {asked} examples, and {source} holds {len(shots)}",
+                f"0 to {len(shots)}",
+                f"--shots {len(shots)}",
+            )
+        chosen = shots[: self.style.n_examples if asked is None else asked]
+        return tuple(Exchange(self._words_of(shot), shot.question, shot.answer) for shot in chosen)
+
+    def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
+        """Every readable file with its words and its vector, some at a time; the others are put in `skipped`."""
+        encoder = self.pipeline.tokenizer.joint_encoder
+        opened = ((file, encoder.prepare(image)) for file, image in load_images(files, skipped))
+        while batch := list(islice(opened, BATCH)):
+            names, images = zip(*batch, strict=True)
+            yield from zip(names, self.read_prepared(torch.stack(images)), strict=True)
+
+    def over(
+        self, files: Sequence[ImageFile], skipped: Skipped, question: str = ""
+    ) -> Iterator[tuple[ImageFile, Description]]:
+        """Every readable file with what the LLM says of it, some at a time; the others are put in `skipped`.
+
+        Raises:
+            V2LError: as for `describe`.
+        """
+        self.dialogue((), question)  # whatever is wrong with it, before any image is read
+        read = self.read(files, skipped)
+        while batch := list(islice(read, BATCH)):
+            names, images = zip(*batch, strict=True)
+            yield from zip(names, self.describe(images, [question] * len(images)), strict=True)
+
+    def read_prepared(self, images: Tensor) -> list[ImageWords]:
+        """(B, 3, S, S) in [0, 1], prepared for the joint encoder ──► words and vectors.
+
+        Raises:
+            V2LError: the codebook has fewer words than asked for.
+        """
+        vectors = self.pipeline.tokenizer.joint_encoder.encode_images(images)
+        words = self.words.words(self.pipeline.tokenizer, vectors)
+        return [ImageWords(*read) for read in zip(words, vectors.cpu(), strict=True)]
+
+    def dialogue(self, words: Sequence[str], question: str = "") -> Dialogue:
+        """What the LLM is asked about an image.
+
+        Raises:
+            V2LError: the question is empty and the task wants one, or the examples cannot be had.
+        """
+        if self.task == "vqa":
+            return vqa.vqa_dialogue(self.examples, words, question, self.style)
+        return caption.caption_dialogue(self.examples, words, self.style)
+
+    def describe(
+        self, images: Sequence[ImageWords], questions: Sequence[str] | None = None
+    ) -> list[Description]:
+        """The caption of each image, or the answer to its question.
+
+        Args:
+            images: words and vectors.
+            questions: one an image, for vqa.
+
+        Raises:
+            V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for `dialogue`.
+        """
+        dialogues = [
+            self.dialogue(image.words, question)
+            for image, question in zip(images, questions or [""] * len(images), strict=True)
+        ]
+        if self.settings.candidates > 1:
+            return [self._best(image, dialogue) for image, dialogue in zip(images, dialogues, strict=True)]
+        answers = answer_dialogues(self.llm, dialogues, self.config)
+        return [Description(answer, image.words) for answer, image in zip(answers, images, strict=True)]
+
+    @property
+    def config(self) -> GenerationConfig:
+        """How the first answer is chosen: greedily, up to where the paper stops."""
+        task = TASKS[self.task]
+        return GenerationConfig(
+            task.MAX_NEW_TOKENS, seed=self.settings.seed, stop=task.STOP, batch_size=BATCH
+        )
+
+    @property
+    def ranked_by(self) -> str | None:
+        """What chose among several candidates."""
+        return (
+            f"{self.pipeline.tokenizer.joint_encoder.name}: cosine of image and text"
+            if self.settings.candidates > 1
+            else None
+        )
+
+    def report(self) -> dict[str, Any]:
+        """What every record of this task holds: settings with the wording's own numbers put in, and the pipeline."""
+        settings = {
+            **vars(self.settings),
+            "n_words": self.n_words,
+            "n_examples": len(self.examples),
+            "examples": str(self.settings.examples or "shipped"),
+        }
+        return {
+            "ranked_by": self.ranked_by,
+            "settings": settings,
+            "stack": describe_llm(self.pipeline, self.endpoint),
+        }
+
+    def remark(self) -> str | None:
+        """What the user should know of the examples."""
+        if self.settings.examples is None and self.pipeline.checkpoint != "shipped" and self.examples:
+            return "the examples that ship hold words of the checkpoint that ships; give --examples with images of your own for this one"
+        return None
+
+    def _best(self, image: ImageWords, dialogue: Dialogue) -> Description:
+        answers = sample_answers(
+            self.llm, dialogue, self.config, self.settings.candidates, self.settings.temperature
+        )
+        question = dialogue.query.question
+        texts = [f"{question} {answer}".strip() for answer in answers]
+        scores = (self.pipeline.tokenizer.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
+        ranked = sorted(
+            (Candidate(*pair) for pair in zip(answers, scores, strict=True)), key=lambda found: -found.score
+        )
+        return Description(ranked[0].text, image.words, tuple(ranked))
+
+    def _words_of(self, shot: Shot) -> tuple[str, ...]:
+        """An example's words: its own, or those of its image."""
+        if shot.words:
+            return shot.words[: self.n_words]
+        try:
+            prepared = self.pipeline.tokenizer.joint_encoder.prepare(load_image(shot.image))
+        except V2LError as error:
+            raise V2LError(f"{shot.where}: {error.got}", error.allowed, error.run) from error
+        return self.read_prepared(prepared[None])[0].words

@@ -1,0 +1,1 @@
+"""token grid with masked or corrupted cells ──► predicted tokens ──► image."""

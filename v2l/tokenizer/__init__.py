@@ -1,1 +1,0 @@
-"""image ⇄ tokens: CNN encoder, quantizer, decoder."""

@@ -1,0 +1,1 @@
+"""image ⇄ visual tokens: the contract, its registry, and one folder for each tokenizer."""

@@ -1,0 +1,151 @@
+"""quantized features + global words ──► image: a CNN whose middle reads the global words by cross-attention (taming's door for blocks).
+
+Trained. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; cross-attention as in Latent Diffusion, arXiv 2112.10752,
+section 3.3.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from taming.modules.diffusionmodules.model import AttnBlock, Normalize, Upsample
+from torch import Tensor, nn
+from torch.nn import functional
+
+from v2l.config import ModelConfig
+from v2l.errors import V2LError
+from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, residual_block
+
+
+class CrossAttention(nn.Module):
+    """Every cell asks the global words: (B, N, C) and (B, G, D) ──► (B, N, C); no bias on queries, keys and values."""
+
+    def __init__(self, channels: int, context_dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(channels, heads * head_dim, bias=False)
+        self.to_k = nn.Linear(context_dim, heads * head_dim, bias=False)
+        self.to_v = nn.Linear(context_dim, heads * head_dim, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, channels))
+
+    def forward(self, cells: Tensor, context: Tensor) -> Tensor:
+        query, key, value = (
+            self._split(part) for part in (self.to_q(cells), self.to_k(context), self.to_v(context))
+        )
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value
+        )  # (B, heads, N, head_dim), scale head_dim^-1/2
+        return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, heads, N, d) → (B, N, heads·d)
+
+    def _split(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, heads·d) → (B, heads, N, d)
+
+
+class GlobalWords(CrossAttention):
+    """Cross-attention on a feature map.
+
+    By default its answer is added to the features, after a norm. The official code has neither: the answer replaces the
+    features, and then all that the decoder knows of space passes through the attention weights.
+    """
+
+    def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
+        super().__init__(channels, context_dim, config.attention_heads, config.attention_head_dim)
+        self.norm = nn.Identity() if config.variant == "official" else Normalize(channels)
+        self.residual = config.variant != "official"
+
+    def forward(self, features: Tensor, context: Tensor) -> Tensor:
+        cells = self.norm(features).flatten(2).transpose(1, 2)  # (B, C, h, w) → (B, h·w, C)
+        answer = super().forward(cells, context)
+        answer = answer.transpose(1, 2).unflatten(-1, features.shape[-2:])  # (B, h·w, C) → (B, C, h, w)
+        return features + answer if self.residual else answer
+
+
+class FoldedUpsample(nn.Module):
+    """Double the grid by a convolution and a pixel shuffle that also changes the width: (B, C, h, w) ──► (B, C', 2h, 2w)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, 4 * channels_out, kernel_size=3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self.conv(features), 2)
+
+
+class DecoderLevel(nn.Module):
+    """Residual blocks at one resolution, then a step up unless it is the finest."""
+
+    def __init__(self, channels_in: int, channels: int, config: ModelConfig, above: int | None) -> None:
+        super().__init__()
+        widths = [channels_in] + [channels] * (config.res_blocks + 1)
+        self.block = nn.ModuleList(residual_block(before, after) for before, after in pairwise(widths))
+        if above is not None:
+            self.upsample = (
+                FoldedUpsample(channels, above)
+                if config.resampling == "shuffle"
+                else Upsample(channels, with_conv=True)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        for block in self.block:
+            features = block(features, None)
+        return self.upsample(features) if hasattr(self, "upsample") else features
+
+
+class DecoderMiddle(nn.Module):
+    """Residual block, self-attention, cross-attention to the global words, residual block; the coarsest resolution."""
+
+    def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.block_1 = residual_block(channels, channels)
+        self.attn_1 = AttnBlock(channels)
+        self.cross_attn_1 = GlobalWords(channels, context_dim, config) if config.cross_attention else None
+        self.block_2 = residual_block(channels, channels)
+
+    def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
+        features = self.attn_1(self.block_1(features, None))
+        if self.cross_attn_1 is not None:
+            if context is None:
+                raise V2LError(
+                    "the decoder reads global words and got none",
+                    "ImageTokens with global_ids",
+                    "model.encode(image)",
+                )
+            features = self.cross_attn_1(features, context)
+        return self.block_2(features, None)
+
+
+class Decoder(nn.Module):
+    """The CNN decoder.
+
+    Args:
+        config: widths and depths, the encoder's in reverse.
+        context_dim: D, width of the global codebook's rows.
+    """
+
+    def __init__(self, config: ModelConfig, context_dim: int) -> None:
+        super().__init__()
+        channels = config.level_channels
+        self.stem = config.stem
+        self.conv_in = nn.Conv2d(config.z_channels, channels[-1], kernel_size=3, padding=1)
+        self.mid = DecoderMiddle(channels[-1], context_dim, config)
+        self.up = nn.ModuleList()
+        width = channels[-1]
+        for level in reversed(range(len(channels))):
+            above = channels[level - 1] if level else None
+            self.up.insert(0, DecoderLevel(width, channels[level], config, above))  # up[0] is the finest
+            width = above if config.resampling == "shuffle" and above else channels[level]
+        self.norm_out = Normalize(channels[0])
+        self.conv_out = nn.Conv2d(channels[0], IMAGE_CHANNELS * config.stem**2, kernel_size=3, padding=1)
+
+    def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
+        """(B, z_channels, h, w) and the G global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1], not clamped."""
+        features = self.mid(self.conv_in(features), context)
+        for level in reversed(self.up):
+            features = level(features)
+        folded = self.conv_out(functional.silu(self.norm_out(features)))
+        return functional.pixel_shuffle(folded, self.stem)
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The weight at which the adaptive adversarial ratio compares gradients (VQGAN, equation 7)."""
+        return self.conv_out.weight

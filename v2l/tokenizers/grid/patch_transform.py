@@ -1,0 +1,60 @@
+"""image ⇄ coefficients: the linear part of the code, one vector for each f × f patch.
+
+Trained, after it was fitted: principal components of patches are the best linear code there is, and the CNN beside it learns what
+they cannot say. Source: Karhunen-Loève transform; a shortcut beside a deep encoder as in DC-AE, arXiv 2410.10733, section 3.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PatchTransform(nn.Module):
+    """Patches of f × f pixels ⇄ d coefficients.
+
+    Args:
+        channels: of the image.
+        factor: f, side of a patch in pixels.
+        width: d, coefficients a patch.
+    """
+
+    def __init__(self, channels: int, factor: int, width: int) -> None:
+        super().__init__()
+        self.analysis = nn.Conv2d(channels, width, kernel_size=factor, stride=factor)
+        self.synthesis = nn.ConvTranspose2d(width, channels, kernel_size=factor, stride=factor)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) ──► (B, d, H / f, W / f)."""
+        return self.analysis(images)
+
+    def decode(self, coefficients: Tensor) -> Tensor:
+        """(B, d, h, w) ──► (B, C, h · f, w · f)."""
+        return self.synthesis(coefficients)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Take the first d principal components of the patches; all coefficients share one scale, so that distances are those of pixels.
+
+        Args:
+            images: (n, C, H, W), n · H · W / f² well above d.
+        """
+        shape = self.analysis.weight.shape  # (d, C, f, f)
+        patches = (
+            functional.unfold(images, shape[-1], stride=shape[-1])
+            .transpose(1, 2)
+            .reshape(-1, shape[1:].numel())
+        )
+        mean = images.mean(
+            dim=(0, 2, 3)
+        )  # (C,): patches differ from their own mean, pixel by pixel, by next to nothing
+        centre = mean.repeat_interleave(shape[2:].numel())
+        centred = patches - centre
+        _, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        components = directions.flip(-1)[:, : shape[0]].T  # (d, C·f·f), the largest variance first
+        scale = (centred @ components.T).square().mean().sqrt()
+        self.analysis.weight.copy_((components / scale).view(shape))
+        self.analysis.bias.copy_(-(components @ centre) / scale)
+        self.synthesis.weight.copy_((components * scale).view(shape))
+        self.synthesis.bias.copy_(mean)

@@ -1,0 +1,75 @@
+"""features ──► rows of a codebook that follows them: each entry is the moving average of the features that chose it.
+
+No gradient reaches the entries. Source: VQ-VAE, arXiv 1711.00937, appendix A.1; counts with Laplace smoothing as in its published code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from v2l.tokenizers.quantizers.base import Quantizer
+from v2l.tokenizers.quantizers.dead_codes import DeadCodes, Seen, sum_over_processes
+
+DECAY, SMOOTHING = 0.99, 1e-5
+
+
+class AveragedQuantizer(Quantizer):
+    """A codebook of moving averages.
+
+    Args:
+        size: V.
+        width: d.
+        commitment_weight: pull of the features to their entry; there is no pull of the entries.
+        restart_after: steps without use after which an entry moves to a feature; 0: never.
+    """
+
+    def __init__(self, size: int, width: int, commitment_weight: float = 1.0, restart_after: int = 0) -> None:
+        super().__init__(commitment_weight, codebook_weight=0.0)
+        self.seen, self.dead_codes = Seen(), DeadCodes(size, restart_after)
+        self.register_buffer("codebook", torch.empty(size, width).uniform_(-1 / size, 1 / size))
+        self.register_buffer("counts", torch.ones(size))  # N of the appendix
+        self.register_buffer("sums", self.codebook.clone())  # m of the appendix
+
+    @property
+    def codebook_size(self) -> int:
+        return len(self.codebook)
+
+    def entries(self) -> Tensor:
+        return self.codebook
+
+    def at(self, indices: Tensor) -> Tensor:
+        return self.codebook[indices]
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> None:
+        """Put every entry on a feature drawn at random."""
+        self._place(
+            torch.arange(self.codebook_size),
+            features[torch.randint(len(features), (self.codebook_size,)).to(features.device)],
+        )
+
+    def saw(self, rows: Tensor, indices: Tensor) -> None:
+        self.seen.add(rows, indices)
+
+    @torch.no_grad()
+    def after_step(self, kept: bool) -> None:
+        """Equations 6 to 8 of the appendix over the features of all processes."""
+        seen = self.seen.take()
+        if not (kept and seen):
+            return
+        rows, indices = seen
+        counts = torch.zeros_like(self.counts).index_add_(
+            0, indices, torch.ones_like(indices, dtype=torch.float32)
+        )
+        sums = torch.zeros_like(self.sums).index_add_(0, indices, rows)
+        self.counts.lerp_(sum_over_processes(counts), 1 - DECAY)
+        self.sums.lerp_(sum_over_processes(sums), 1 - DECAY)
+        total = self.counts.sum()
+        smooth = (self.counts + SMOOTHING) / (total + self.codebook_size * SMOOTHING) * total
+        self.codebook.copy_(self.sums / smooth[:, None])
+        moved = self.dead_codes.restart(self.codebook, rows, indices)
+        self._place(moved, self.codebook[moved])
+
+    def _place(self, rows: Tensor, entries: Tensor) -> None:
+        self.codebook[rows], self.sums[rows], self.counts[rows] = entries, entries, 1.0

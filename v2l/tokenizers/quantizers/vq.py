@@ -1,0 +1,73 @@
+"""features ──► rows of a learned codebook: the baseline whose codes are no words.
+
+Trained: every entry. Sources: VQ-VAE, arXiv 1711.00937, equation 3; VQGAN, arXiv 2012.09841, equation 4; codes of unit length, compared
+by their cosine: ViT-VQGAN, arXiv 2110.04627, section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from v2l.tokenizers.quantizers.base import Quantizer
+from v2l.tokenizers.quantizers.dead_codes import DeadCodes, Seen
+
+
+class LearnedQuantizer(Quantizer):
+    """A codebook that is trained as any other weight.
+
+    Args:
+        size: V.
+        width: d.
+        commitment_weight: pull of the features to their entry.
+        codebook_weight: pull of the entries to their features.
+        cosine: compare directions: features and entries have unit length.
+        restart_after: steps without use after which an entry moves to a feature; 0: never.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        width: int,
+        commitment_weight: float = 1.0,
+        codebook_weight: float = 0.33,
+        cosine: bool = False,
+        restart_after: int = 0,
+    ) -> None:
+        super().__init__(commitment_weight, codebook_weight)
+        self.cosine, self.seen = cosine, Seen()
+        self.codebook = nn.Parameter(torch.empty(size, width).uniform_(-1 / size, 1 / size))
+        self.dead_codes = DeadCodes(size, restart_after)
+
+    @property
+    def codebook_size(self) -> int:
+        return len(self.codebook)
+
+    @torch.no_grad()
+    def entries(self) -> Tensor:
+        return self._directed(self.codebook)
+
+    def at(self, indices: Tensor) -> Tensor:
+        return self._directed(functional.embedding(indices, self.codebook))
+
+    def rows(self, features: Tensor) -> Tensor:
+        return self._directed(features)
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> None:
+        """Put every entry on a feature drawn at random."""
+        self.codebook.copy_(features[torch.randint(len(features), (self.codebook_size,)).to(features.device)])
+
+    def saw(self, rows: Tensor, indices: Tensor) -> None:
+        if self.dead_codes.restart_after:
+            self.seen.add(rows, indices)
+
+    @torch.no_grad()
+    def after_step(self, kept: bool) -> None:
+        seen = self.seen.take()
+        if kept and seen:
+            self.dead_codes.restart(self.codebook, *seen)
+
+    def _directed(self, vectors: Tensor) -> Tensor:
+        return functional.normalize(vectors, dim=-1, eps=1e-6) if self.cosine else vectors
