@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench train-small help
+.PHONY: demo test lint types bench train-small help
 
 demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photograph (IMAGES=folder for your own)
 	@$(RUN) v2l demo "$(IMAGES)" -o demo
@@ -16,9 +16,15 @@ demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photogr
 test: lint  ## lint, then every test, those with the real embedded models included, with coverage
 	@$(RUN) pytest --cov --cov-report=term
 
-lint: $(INSTALLED)  ## ruff: style, import directions, doors
+lint: $(INSTALLED) types  ## ruff: style, import directions, doors; then mypy
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check --quiet .
+
+# mypy reads folders, not package-dir of pyproject.toml: links show it cli/ and configs/ inside v2l/, as they are installed.
+types: $(INSTALLED)
+	@rm -rf .types && mkdir -p .types/v2l
+	@ln -s $(CURDIR)/v2l/* .types/v2l/ && ln -s $(CURDIR)/cli .types/v2l/cli && ln -s $(CURDIR)/configs .types/v2l/configs
+	@cd .types && $(CURDIR)/$(RUN) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p v2l
 
 bench: $(INSTALLED)  ## each claim against a plain reading of the official method
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done
