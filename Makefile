@@ -16,12 +16,12 @@ demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photogr
 test: lint  ## lint, then every test, those with the real embedded models included, with coverage
 	@$(RUN) pytest --cov --cov-report=term
 
-lint: $(INSTALLED) types  ## ruff: style, import directions, doors; then mypy
+lint: $(INSTALLED)  ## ruff: style, import directions, allowed importers
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check --quiet .
 
 # mypy reads folders, not package-dir of pyproject.toml: links show it cli/ and configs/ inside v2l/, as they are installed.
-types: $(INSTALLED)
+types: $(INSTALLED)  ## mypy, strict
 	@rm -rf .types && mkdir -p .types/v2l
 	@ln -s $(CURDIR)/v2l/* .types/v2l/ && ln -s $(CURDIR)/cli .types/v2l/cli && ln -s $(CURDIR)/configs .types/v2l/configs
 	@cd .types && $(CURDIR)/$(RUN) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p v2l
