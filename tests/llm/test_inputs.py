@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.llm.batches import batches
+from v2l.llm.inputs import batches
 
 
 @given(st.lists(st.integers(1, 9)), st.integers(1, 4))
