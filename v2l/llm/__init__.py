@@ -1,4 +1,4 @@
-"""prompts ──► log-likelihoods and new tokens, by a frozen LLM: the only folder that loads one by transformers.
+"""prompts ──► log-likelihoods and new tokens, by a frozen LLM of transformers.
 
 Nothing here changes a weight. A common prefix of prompts is read once; see `kv_cache.py`.
 """

@@ -16,8 +16,8 @@ from v2l.prompts.prompt import Prompt
 class LanguageModel(Protocol):
     """A local LLM or a server's: it writes text.
 
-    A task that needs no more takes this type, and asks for no class. A server refuses prompts with embeddings by
-    `v2l.prompts.prompt.refuse_embeddings`.
+    A task that needs no more takes this type and does not test for a class. A server refuses prompts with
+    embeddings by `v2l.prompts.prompt.refuse_embeddings`.
     """
 
     @property
@@ -67,7 +67,7 @@ class LocalLanguageModel(LanguageModel, Protocol):
     def loglikelihood(
         self, requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]], batch_size: int = 8
     ) -> list[list[Score]]:
-        """log p(continuation | prompt) of every continuation of every prompt."""
+        """Log p(continuation | prompt) of every continuation of every prompt."""
 
     def loss(self, prompts: Sequence[Prompt | str], continuations: Sequence[Prompt | str]) -> Tensor:
         """The mean negative log-likelihood per token, with gradients for the embeddings of the prompts."""

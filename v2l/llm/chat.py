@@ -28,9 +28,13 @@ def chat_prompt(vocabulary: Vocabulary, turns: Sequence[Mapping[str, str]]) -> P
 
 
 def dialogue_prompt(vocabulary: Vocabulary, dialogue: Dialogue) -> Prompt:
-    """The dialogue as chat turns where the LLM has a chat template and the style has turns, else as lines."""
-    turns = chat_prompt(vocabulary, dialogue.turns) if dialogue.style.turn else None
-    return turns or dialogue.prompt
+    """The dialogue as chat turns where the LLM has a chat template and the style has turns, else as lines.
+
+    A dialogue with embeddings is always lines, because a chat template takes text only.
+    """
+    if not dialogue.style.turn or dialogue.prompt.embeddings:
+        return dialogue.prompt
+    return chat_prompt(vocabulary, dialogue.turns) or dialogue.prompt
 
 
 def turns_prompt(vocabulary: Vocabulary, turns: Sequence[Mapping[str, str]]) -> Prompt:

@@ -40,7 +40,7 @@ class Trie:
 
     Args:
         sequences: at least one, and none empty.
-        end: the id that ends a sequence which is also the beginning of another one ("fox" and "fox squirrel").
+        end: the id that ends a sequence which begins another one, as "fox" begins "fox squirrel".
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]], end: int) -> None:
@@ -79,7 +79,7 @@ class PositionIds:
 
 
 class PositionMask(PositionIds):
-    """The official code's mask: each position allows the ids that any sequence has there, so sequences can mix.
+    """The official code's mask: a position allows the ids of all sequences there, so sequences can mix.
 
     Args:
         sequences: at least one, and none empty; a generation ends after the longest.

@@ -19,7 +19,7 @@ from v2l.llm.chat import dialogue_prompt, turns_prompt
 from v2l.llm.constraints import Allowed, WeightedIds
 from v2l.llm.generation import Generation, GenerationConfig, Writer, choose_within
 from v2l.llm.gradients import TokenLoglikelihoods, continuation_loglikelihoods
-from v2l.llm.inputs import CausalModel, Row, SoftTokens
+from v2l.llm.inputs import CausalModel, Row, SoftTokens, embedding_weight
 from v2l.llm.kv_cache import CachedPrefix, logits_at, read, read_prompts
 from v2l.llm.next_token import top_next_tokens
 from v2l.llm.scoring import Score, ScoringRequest, score_requests
@@ -43,7 +43,7 @@ class FrozenLLM(Vocabulary):
         super().__init__(
             tokenizer,
             name,
-            rows=model.get_input_embeddings().num_embeddings,
+            rows=len(embedding_weight(model)),
             end_ids=end_ids if isinstance(end_ids, list) else [end_ids] if end_ids is not None else [],
         )
         model.train(False)  # eval() is not typed
@@ -83,7 +83,7 @@ class FrozenLLM(Vocabulary):
     @property
     def embedding_width(self) -> int:
         """The width of its input embeddings."""
-        return int(self.model.get_input_embeddings().weight.shape[1])
+        return embedding_weight(self.model).shape[1]
 
     @torch.no_grad()
     def input_embeddings(self, ids: Sequence[int]) -> Tensor:
@@ -128,8 +128,8 @@ class FrozenLLM(Vocabulary):
             after: a cached prefix that all prompts continue.
 
         Raises:
-            V2LError: a prompt with its continuation is longer than the LLM's context, or a continuation holds
-                embeddings, which have no probability.
+            V2LError: a prompt with its continuation is longer than the LLM's context, or a continuation
+                holds embeddings, which have no probability.
         """
         rows, model = self._rows_of([prompt for prompt, _ in requests], after)
         encoded = [
@@ -167,11 +167,11 @@ class FrozenLLM(Vocabulary):
         after: Sequence[CachedPrefix | None],
         allowed: Sequence[Allowed] | None = None,
     ) -> list[Generation]:
-        """Write one continuation for each group of K prompts; every token is chosen after all of them together.
+        """Write one continuation for each group of K prompts; all of them together choose each token.
 
         Args:
             groups: K prompts each.
-            weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
+            weights: K numbers; a token's score is the weighted sum of its K log-probabilities.
             config: how new tokens are chosen.
             after: K cached prefixes or None; the k-th prompt of every group continues the k-th.
             allowed: what restricts the continuation of each group, in place of the config's.
@@ -217,7 +217,7 @@ class FrozenLLM(Vocabulary):
     def next_tokens(
         self, prompts: Sequence[Prompt | str], count: int = 1, batch_size: int = 128
     ) -> list[tuple[int, ...]]:
-        """The `count` most probable next token ids of each prompt, most probable first; 1 is the greedy choice.
+        """The `count` most probable next token ids of each prompt, in order; 1 is the greedy choice.
 
         The end of text is one of them.
 
@@ -231,18 +231,18 @@ class FrozenLLM(Vocabulary):
     def differentiable_loglikelihood(
         self, prompts: Sequence[Prompt | str], continuations: Sequence[Prompt | str]
     ) -> Tensor:
-        """log p(continuation | prompt) of B pairs, (B,) float32, natural logarithm.
+        """Log p(continuation | prompt) of B pairs, (B,) float32, natural logarithm.
 
-        Gradients flow through the LLM to the embeddings in the prompts. Its weights get none. All pairs are run
-        in one batch, so the caller chooses B by the memory that there is.
+        Gradients flow through the LLM to the embeddings in the prompts. Its weights get none. All pairs are
+        run in one batch, so the caller chooses B by the memory that there is.
 
         Args:
             prompts: B prompts.
             continuations: B continuations of at least one token each.
 
         Raises:
-            V2LError: a prompt with its continuation is longer than the LLM's context, or a continuation holds
-                embeddings, which have no probability.
+            V2LError: a prompt with its continuation is longer than the LLM's context, or a continuation
+                holds embeddings, which have no probability.
         """
         return self._differentiable(prompts, continuations).values.sum(dim=1)
 

@@ -23,11 +23,10 @@ class GenerationConfig:
         temperature: 0 is greedy; above 0, tokens are sampled.
         top_k: sample among so many most probable tokens; 0 is all.
         seed: prompt i of a call samples with seed + i, in any batch.
-        allowed: None, a set of ids for every step, or a function from the ids generated so far to the next ones
-            (`Trie`).
+        allowed: None, a set of ids for every step, or a function from the ids generated so far to the next
+            ones (`Trie`).
         stop: texts that end a generation; they are cut off its text.
-        ends: whether the LLM's own end of text ends a generation. Without it an end-of-text token is a token like
-            any other.
+        ends: whether the LLM's own end of text ends a generation; otherwise it is a token like any other.
         batch_size: how many prompts are run together.
     """
 
@@ -52,8 +51,8 @@ class Generation:
     Attributes:
         ids: the new token ids, without the end of text.
         text: the same as text, up to the first stop text.
-        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm; after several prompts, by
-            their mixture.
+        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm; after several prompts,
+            by their mixture.
     """
 
     ids: tuple[int, ...]
@@ -102,7 +101,7 @@ class Writer:
 
         Args:
             groups: K rows of prompt ids each.
-            weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
+            weights: K numbers; a token's score is the weighted sum of its K log-probabilities.
             after: K prefixes or None; the k-th prompt of every group continues the k-th.
             allowed: what restricts each group's generation; None restricts all by the config's.
         """
@@ -123,13 +122,11 @@ class Writer:
 
     def start_drafts(self, count: int, allowed: Sequence[Allowed] | None) -> list[Draft]:
         """Empty drafts, each with a random generator and a constraint of its own."""
-        if allowed is None:
-            constraints = [Constraint(self.config.allowed)] * count
-        else:
-            constraints = [Constraint(one) for one in allowed]
+        of_all = Constraint(self.config.allowed)  # built once, since a codebook has many ids
+        each = [of_all] * count if allowed is None else [Constraint(one) for one in allowed]
         return [
             Draft(torch.Generator().manual_seed(self.config.seed + i), constraint)
-            for i, constraint in enumerate(constraints)
+            for i, constraint in enumerate(each)
         ]
 
     def write_batch(
@@ -186,7 +183,7 @@ def read_columns(
 ) -> list[CachedPrefix]:
     """Read K columns of B prompts each.
 
-    Neighbouring columns of equal length are read in one pass, when all of them continue a prefix or none does.
+    Neighbouring columns of equal length are read in one pass, if all of them continue a prefix or none.
 
     Args:
         model: a causal LM.

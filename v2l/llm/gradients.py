@@ -1,7 +1,7 @@
 """prompts with embeddings and their continuations ──► log-likelihoods, with gradients for the embeddings.
 
-The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. Rows are read in
-one pass without a cache, padded on the right.
+The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. Rows are read
+in one pass without a cache, padded on the right.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TokenLoglikelihoods(NamedTuple):
 def continuation_loglikelihoods(
     model: CausalModel, prompts: Sequence[Row], continuations: Sequence[Row]
 ) -> TokenLoglikelihoods:
-    """log p(token | prompt and the tokens before it) of each token of B continuations, differentiable.
+    """Log p(token | prompt and the tokens before it) of each token of B continuations, differentiable.
 
     Args:
         model: a causal LM that reads the vectors behind negative ids.

@@ -1,8 +1,8 @@
 """token ids and embeddings ──► rows of numbers, and the model that reads them; rows ──► batches.
 
-Inside one call, each vector of a prompt has a number of its own, like a token id: the k-th vector is -1 - k. Rows
-of such numbers are compared, split, padded and batched like any other ids. A call without vectors passes
-`input_ids` to the LLM, as transformers does by itself.
+Inside one call, each vector of a prompt has a number of its own, like a token id: the k-th vector is -1 - k.
+Rows of such numbers are compared, split, padded and batched like any other ids. A call without vectors passes
+its `input_ids` to the LLM unchanged.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class SoftTokens:
 
     def _checked(self, piece: Embeddings) -> Tensor:
         """(N, width) in the LLM's precision and on its device."""
-        weight = self._model.get_input_embeddings().weight
+        weight = embedding_weight(self._model)
         values = torch.as_tensor(piece.values)
         reader = f"the LLM {self._name!r} reads"
         if values.shape[1] != weight.shape[1]:
@@ -113,6 +113,13 @@ class EmbeddingReader:
         embedded = self.model.get_input_embeddings()(input_ids.clamp(min=0))  # (B, L, width)
         embedded = embedded.index_put((soft,), self.vectors[-1 - input_ids[soft]])
         return self.model(inputs_embeds=embedded, **options)
+
+
+def embedding_weight(model: PreTrainedModel) -> Tensor:
+    """(V, width): the weight of the input embedding; V counts the model's rows."""
+    embedding: Any = model.get_input_embeddings()
+    weight: Tensor = embedding.weight
+    return weight
 
 
 def content_hash(values: Tensor) -> bytes:

@@ -54,7 +54,7 @@ Context = CachedPrefix  # the older name
 
 
 def fork(cache: DynamicCache) -> DynamicCache:
-    """A cache that can be continued while the first one stays as it is; the tensors are shared, not copied."""
+    """A cache that can be continued while the given one stays as it is; the tensors are shared."""
     forked = copy.copy(cache)
     forked.layers = [copy.copy(layer) for layer in cache.layers]
     return forked
@@ -73,7 +73,7 @@ def join(prefixes: Sequence[CachedPrefix]) -> CachedPrefix:
 
     cache = fork(prefixes[0].cache)
     for number in range(len(cache.layers)):
-        # Every layer of a DynamicCache holds keys and values; its declared type has layers of other kinds too.
+        # All layers here hold keys and values, although the declared type has other layers, too.
         layers: list[Any] = [prefix.cache.layers[number] for prefix in prefixes]
         layer: Any = cache.layers[number]
         layer.keys = joined([one.keys for one in layers])

@@ -31,7 +31,7 @@ def top_next_tokens(
 
 
 def top_ids(logits: Tensor, count: int) -> list[tuple[int, ...]]:
-    """The ids of the largest logits (B, V), largest first; of equal ones the lowest id, as in greedy decoding."""
+    """The ids of the largest logits (B, V), largest first; of equal ones the lowest id first."""
     logits = logits.clone()
     chosen: list[list[int]] = []  # `count` lists of B ids
     # Repeated argmax, since topk gives no order to equal logits.

@@ -90,7 +90,7 @@ def score_batch(
 
 
 def token_loglikelihoods(logits: Tensor, ids: Row) -> list[float]:
-    """The log-probability of each id, from the logits (L, V) float32 before it; rows past the last id are padding."""
+    """The log-probability of each id, from the logits (L, V) before it; rows past the last id are padding."""
     logprobs = logits[: len(ids)].log_softmax(dim=-1)
     found: list[float] = logprobs[range(len(ids)), list(ids)].tolist()
     return found

@@ -1,4 +1,4 @@
-"""text ⇄ token ids, by the LLM's own tokenizer: surfaces, special ids, and the fingerprint of the vocabulary."""
+"""text ⇄ token ids, by the LLM's own tokenizer; surfaces, special ids, the vocabulary's fingerprint."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ class Prompt:
     """A prompt as a sequence of pieces.
 
     Attributes:
-        pieces: a string is text, which is encoded by itself; a tuple holds token ids; `Embeddings` holds vectors
-            in the LLM's input-embedding space.
+        pieces: a string is text, which is encoded by itself; a tuple holds token ids; `Embeddings` holds
+            vectors in the LLM's input-embedding space.
         own_spaces: whether a text that begins with a space gets a second one from SentencePiece, as in the
-            official prompts. SentencePiece puts a space in front of every text; most tokenizers of today add it
-            only where there is none.
+            official prompts. SentencePiece puts a space in front of every text. Most tokenizers of today add
+            it only where there is none.
     """
 
     pieces: tuple[Piece, ...]
