@@ -63,7 +63,7 @@ class Trie:
 
 
 class PositionIds:
-    """A set of ids for each position, whatever was generated before.
+    """A set of ids for each position, independent of the ids before it.
 
     Args:
         positions: the sets; a generation ends after the last one.
