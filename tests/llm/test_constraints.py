@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2l.llm.constraints import Constraint, PlaceMask, Places, Trie, Weighted
+from v2l.llm.constraints import Constraint, PositionIds, PositionMask, Trie, WeightedIds
 
 END = 99
 SEQUENCES = st.sets(st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
@@ -40,8 +40,10 @@ def test_an_empty_trie_or_label_is_refused(sequences: list[tuple[int, ...]]) -> 
 
 
 @given(SEQUENCES)
-def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: set[tuple[int, ...]]) -> None:
-    mask = PlaceMask(sequences)
+def test_a_position_mask_mixes_its_sequences_and_ends_with_the_longest(
+    sequences: set[tuple[int, ...]],
+) -> None:
+    mask = PositionMask(sequences)
     places = [
         {sequence[place] for sequence in sequences if len(sequence) > place}
         for place in range(max(map(len, sequences)))
@@ -52,7 +54,7 @@ def test_a_place_mask_mixes_its_sequences_and_ends_with_the_longest(sequences: s
 @pytest.mark.parametrize("sequences", [[], [()], [(1,), ()]])
 def test_an_empty_mask_is_refused(sequences: list[tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="one sequence or more"):
-        PlaceMask(sequences)
+        PositionMask(sequences)
 
 
 def test_an_empty_allowed_set_is_refused() -> None:
@@ -68,12 +70,12 @@ def test_logits_of_allowed_ids_stay_and_others_vanish() -> None:
     assert torch.equal(Constraint(None).apply(logits, ()), logits)
 
 
-def test_weights_are_added_to_what_the_llm_says() -> None:
+def test_weights_are_added_to_the_scores_of_the_llm() -> None:
     logits, none = torch.arange(4.0), -torch.inf
-    places = Places([Weighted(torch.tensor([3, 0]), torch.tensor([-2.0, 5.0]))])
+    places = PositionIds([WeightedIds(torch.tensor([3, 0]), torch.tensor([-2.0, 5.0]))])
     assert Constraint(places).apply(logits, ()).tolist() == [5.0, none, none, 1.0]
 
 
-def test_places_hold_each_place_to_its_own_set_and_end_with_the_last() -> None:
-    places = Places([{3, 1}, {2}])
+def test_each_position_has_its_own_set_and_end_with_the_last() -> None:
+    places = PositionIds([{3, 1}, {2}])
     assert [places(generated).ids.tolist() for generated in [(), (9,), (9, 9)]] == [[1, 3], [2], []]

@@ -91,7 +91,7 @@ def test_a_stop_text_ends_a_generation_and_is_cut_off(llm: FrozenLLM) -> None:
     assert len(stopped.ids) <= len(free.ids)
 
 
-def test_the_end_of_text_ends_a_generation_unless_told_otherwise(llm: FrozenLLM) -> None:
+def test_the_end_of_text_ends_a_generation_unless_switched_off(llm: FrozenLLM) -> None:
     end = llm.tokenizer.eos_token_id
     (ended,) = llm.generate(["blue"], GenerationConfig(5, allowed={end}))
     assert (ended.ids, ended.text) == ((), "")

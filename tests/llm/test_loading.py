@@ -34,7 +34,7 @@ def test_a_folder_loads_and_says_nothing(
     assert not caplog.records
 
 
-def test_dtype_is_as_asked_and_scores_stay_float32(folder: Path) -> None:
+def test_dtype_is_as_requested_and_scores_stay_float32(folder: Path) -> None:
     full, half = load_llm(str(folder), "cpu"), load_llm(str(folder), "cpu", "bfloat16")
     assert (full.model.dtype, half.model.dtype) == (torch.float32, torch.bfloat16)
     assert half.fingerprint == full.fingerprint
@@ -93,7 +93,7 @@ def test_the_embedded_llm_knows_the_capital_of_france() -> None:
 
 
 @pytest.mark.embedded
-def test_the_embedded_llm_judges_a_shared_prefix_as_a_full_pass() -> None:
+def test_the_embedded_llm_scores_a_shared_prefix_as_a_full_pass() -> None:
     llm = load_llm("smollm2", device="cpu")
     prompts = [
         f"Words of a photo: fur, paw, whiskers. It shows a {label}"

@@ -1,4 +1,4 @@
-"""Captions' and questions' prompts equal their golden files; run with V2L_GOLDEN=write to write them anew and read the difference."""
+"""Captions' and questions' prompts equal their golden files; V2L_GOLDEN=write writes these anew."""
 
 from __future__ import annotations
 

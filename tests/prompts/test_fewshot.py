@@ -1,4 +1,4 @@
-"""Few-shot prompts equal their golden files, word for word; run with V2L_GOLDEN=write to write them anew and read the difference."""
+"""Few-shot prompts equal their golden files, word for word; V2L_GOLDEN=write writes these anew."""
 
 from __future__ import annotations
 

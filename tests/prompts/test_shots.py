@@ -1,4 +1,4 @@
-"""Examples are read from JSON, those that ship too; what is wrong with a file is told with its line and key."""
+"""Examples are read from JSON, also those of the package; an error in a file has its line and key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from v2l.errors import V2LError
 from v2l.prompts import caption, vqa
 from v2l.prompts.entries import read_entries
-from v2l.prompts.shots import WAYS, load_shots
+from v2l.prompts.shots import SELECTIONS, load_shots
 
 GOOD = [{"caption": "A hat.", "image": "hat.jpg"}, {"caption": "A  boot.", "words": ["boot", "shoe"]}]
 
@@ -31,7 +31,7 @@ def test_a_list_and_lines_read_alike(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["caption", "vqa"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", SELECTIONS)
 def test_enough_examples_ship_for_every_wording(task: str, way: str) -> None:
     shots = load_shots(task, way)
     styles = {"caption": caption, "vqa": vqa}[task].STYLES.values()
@@ -41,7 +41,7 @@ def test_enough_examples_ship_for_every_wording(task: str, way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             '[\n{"caption": "A hat.", "words": ["hat"]},\n{"words": ["hat"]}\n]',
@@ -66,10 +66,10 @@ def test_enough_examples_ship_for_every_wording(task: str, way: str) -> None:
         ("", "holds no entry"),
     ],
 )
-def test_a_malformed_file_is_one_line_with_line_and_key(text: str, told: str, tmp_path: Path) -> None:
+def test_a_malformed_file_is_one_line_with_line_and_key(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(V2LError) as raised:
         load_shots("caption", "nearest", written(tmp_path, text))
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "mine.json" in str(raised.value)
 
 

@@ -14,7 +14,7 @@ from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
 from v2l.images import centre_mask, load_image
 from v2l.llm import FrozenLLM
-from v2l.llm.adapters import LoraShape, adapt
+from v2l.llm.adapters import LoraShape, adapted
 from v2l.llm.constraints import Weighted
 from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
 from v2l.pipeline.pipeline import Pipeline
@@ -248,12 +248,12 @@ def test_an_adapter_changes_the_llm_that_it_belongs_to_and_no_other(
     assert tuned.describe()["adapter"] == str(folder)
     assert not any(parameter.requires_grad for parameter in tuned.llm.model.parameters())
     with pytest.raises(V2LError, match="another codebook"):
-        adapt(tiny_pipeline().llm, folder, "another")
+        adapted(tiny_pipeline().llm, folder, "another")
     wider = byte_level_tokenizer()
     wider.add_tokens(["<new>"])
     other = FrozenLLM(tiny_model(len(wider), 0), wider, "other")
     with pytest.raises(V2LError, match="another LLM"):
-        adapt(other, folder, pipeline.codebook_fingerprint)
+        adapted(other, folder, pipeline.codebook_fingerprint)
 
 
 def test_a_tuned_llm_stays_blind(files: list[ImageFile], settings: LoraSettings) -> None:

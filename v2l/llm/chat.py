@@ -1,24 +1,42 @@
-"""turns ──► one prompt in the LLM's own chat format."""
+"""a dialogue or chat turns ──► the prompt in the form that a local LLM was trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from v2l.llm.frozen import FrozenLLM
+from v2l.llm.vocabulary import Vocabulary
+from v2l.prompts.dialogue import Dialogue
 from v2l.prompts.prompt import Prompt
 
 
-def chat_prompt(llm: FrozenLLM, turns: Sequence[Mapping[str, str]]) -> Prompt | None:
-    """The turns as the LLM's tokenizer writes them, up to where its answer begins; None for an LLM that knows no roles.
+def chat_prompt(vocabulary: Vocabulary, turns: Sequence[Mapping[str, str]]) -> Prompt | None:
+    """The turns in the tokenizer's chat template, up to where the answer begins; None without a template.
 
     Args:
-        llm: a frozen LLM.
-        turns: `role` (user, assistant) and `content` of each, the user's last.
+        vocabulary: an LLM's tokens.
+        turns: `role` (user, assistant) and `content` of each; the last one is the user's.
     """
-    if not llm.tokenizer.chat_template:
+    tokenizer = vocabulary.tokenizer
+    if not tokenizer.chat_template:
         return None
-    text = llm.tokenizer.apply_chat_template(
+    text: Any = tokenizer.apply_chat_template(
         [dict(turn) for turn in turns], tokenize=False, add_generation_prompt=True
     )
-    start = llm.decode(llm.start_ids)
-    return Prompt((text.removeprefix(start),))  # every prompt is given its start when it is encoded
+    # The template writes the start, too, and encoding a prompt adds it again.
+    return Prompt((str(text).removeprefix(vocabulary.decode(vocabulary.start_ids)),))
+
+
+def dialogue_prompt(vocabulary: Vocabulary, dialogue: Dialogue) -> Prompt:
+    """The dialogue as chat turns where the LLM has a chat template and the style has turns, else as lines.
+
+    A dialogue with embeddings is always lines, because a chat template takes text only.
+    """
+    if not dialogue.style.turn or dialogue.prompt.embeddings:
+        return dialogue.prompt
+    return chat_prompt(vocabulary, dialogue.turns) or dialogue.prompt
+
+
+def turns_prompt(vocabulary: Vocabulary, turns: Sequence[Mapping[str, str]]) -> Prompt:
+    """The turns in the chat template, or line after line for an LLM without one."""
+    return chat_prompt(vocabulary, turns) or Prompt(("\n".join(turn["content"] for turn in turns),))

@@ -1,6 +1,6 @@
-"""the ids generated so far ──► the ids that may come next.
+"""the ids generated so far ──► the ids that may come next, with additive log-weights.
 
-The codebook of an image, or a trie of labels: whatever stands here, the LLM chooses among what is allowed and nothing else.
+The LLM chooses among these ids only: among the words of a codebook, for example, or along a trie of labels.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 
-class Weighted(NamedTuple):
-    """Ids that may come next, some rather than others.
+class WeightedIds(NamedTuple):
+    """Allowed next-token ids with additive log-weights.
 
     Attributes:
-        ids: (n,) int64, different ones.
-        logprobs: (n,) float32, added to what the LLM says of each; a number is the same for all.
+        ids: (n,) int64, no id twice.
+        logprobs: (n,) float32, added to the LLM's score of each id; one number counts for all ids.
     """
 
     ids: Tensor
@@ -25,22 +25,22 @@ class Weighted(NamedTuple):
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (V,) ──► (n,) of these ids, weighted."""
-        return logits[self.ids.to(logits.device)] + torch.as_tensor(
-            self.logprobs, dtype=logits.dtype, device=logits.device
-        )
+        weights = torch.as_tensor(self.logprobs, dtype=logits.dtype, device=logits.device)
+        return logits[self.ids.to(logits.device)] + weights
 
 
-Ids = Collection[int] | Tensor | Weighted
-Rule = Callable[[tuple[int, ...]], Ids]
-Allowed = Collection[int] | Rule | None
+IdSet = Collection[int] | Tensor
+Ids = IdSet | WeightedIds
+NextIds = Callable[[tuple[int, ...]], Ids]
+Allowed = IdSet | WeightedIds | NextIds | None
 
 
 class Trie:
-    """A set of id sequences that generation must spell one of, whole.
+    """A set of id sequences: a generation is exactly one of them.
 
     Args:
-        sequences: what may be generated; none empty.
-        end: the id that ends a sequence which is also the beginning of another one ("fox" and "fox squirrel").
+        sequences: at least one, and none empty.
+        end: the id that ends a sequence which begins another one, as "fox" begins "fox squirrel".
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]], end: int) -> None:
@@ -50,7 +50,7 @@ class Trie:
             raise ValueError("a trie holds one sequence or more, and none that is empty")
 
     def __call__(self, generated: tuple[int, ...]) -> frozenset[int]:
-        """The ids that may follow; none when a sequence is complete and no other goes on from it."""
+        """The next ids; none when a sequence is complete and no other one continues it."""
         length = len(generated)
         following = {
             sequence[length]
@@ -62,27 +62,27 @@ class Trie:
         return frozenset(following)
 
 
-class Places:
-    """At each place an id of its own set, whatever was generated before.
+class PositionIds:
+    """A set of ids for each position, independent of the ids before it.
 
     Args:
-        places: the sets; nothing may follow behind the last.
+        positions: the sets; a generation ends after the last one.
     """
 
-    def __init__(self, places: Iterable[Ids]) -> None:
-        self.places = [weighted(ids) for ids in places]
+    def __init__(self, positions: Iterable[Ids]) -> None:
+        self.positions = [weighted_ids(ids) for ids in positions]
 
-    def __call__(self, generated: tuple[int, ...]) -> Weighted:
-        """The ids that may follow."""
-        place = len(generated)
-        return self.places[place] if place < len(self.places) else weighted(())
+    def __call__(self, generated: tuple[int, ...]) -> WeightedIds:
+        """The ids of the next position; none after the last one."""
+        position = len(generated)
+        return self.positions[position] if position < len(self.positions) else weighted_ids(())
 
 
-class PlaceMask(Places):
-    """The official code's mask: at each place any id that stands at this place of some sequence, so that sequences can mix.
+class PositionMask(PositionIds):
+    """The official code's mask: a position allows the ids of all sequences there, so sequences can mix.
 
     Args:
-        sequences: what is named; nothing may follow behind the longest.
+        sequences: at least one, and none empty; a generation ends after the longest.
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
@@ -90,39 +90,44 @@ class PlaceMask(Places):
         if not found or () in found:
             raise ValueError("a mask holds one sequence or more, and none that is empty")
         super().__init__(
-            {sequence[place] for sequence in found if len(sequence) > place}
-            for place in range(max(map(len, found)))
+            {sequence[position] for sequence in found if len(sequence) > position}
+            for position in range(max(map(len, found)))
         )
 
 
 class Constraint:
-    """What is allowed, applied to logits: everything (None), a fixed set of ids, or a rule asked before each token."""
+    """A restriction of logits: none, a fixed set of ids, or a function that is called before each token."""
 
     def __init__(self, allowed: Allowed) -> None:
-        self.rule = allowed if callable(allowed) else None
-        self.fixed = None if allowed is None or self.rule else weighted(allowed)
+        self.next_ids = allowed if callable(allowed) else None
+        self.fixed = None if allowed is None or callable(allowed) else weighted_ids(allowed)
         if self.fixed is not None and not len(self.fixed.ids):
             raise ValueError("an allowed set of token ids holds at least one")
 
     def apply(self, logits: Tensor, generated: tuple[int, ...]) -> Tensor:
-        """Minus infinity for every id that may not come next; nothing but it says that all is generated.
+        """Set the logits of all other ids to minus infinity; all are so when no id may come next.
 
         Args:
             logits: (V,).
             generated: the new ids so far.
         """
-        if self.rule is None and self.fixed is None:
+        allowed = weighted_ids(self.next_ids(generated)) if self.next_ids else self.fixed
+        if allowed is None:
             return logits
-        allowed = weighted(self.rule(generated)) if self.rule else self.fixed
-        return torch.full_like(logits, -torch.inf).index_copy(
-            0, allowed.ids.to(logits.device), allowed.scores(logits)
-        )
+        nothing = torch.full_like(logits, -torch.inf)
+        return nothing.index_copy(0, allowed.ids.to(logits.device), allowed.scores(logits))
 
 
-def weighted(ids: Ids) -> Weighted:
-    """Ids of equal weight, sorted and without doubles; those of a tensor are so already."""
-    if isinstance(ids, Weighted):
+def weighted_ids(ids: Ids) -> WeightedIds:
+    """Ids of equal weight, sorted and without doubles; those of a tensor must be so already."""
+    if isinstance(ids, WeightedIds):
         return ids
-    return Weighted(
-        ids if isinstance(ids, Tensor) else torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long)
-    )
+    if isinstance(ids, Tensor):
+        return WeightedIds(ids)
+    return WeightedIds(torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long))
+
+
+# The older names.
+Weighted = WeightedIds
+Places = PositionIds
+PlaceMask = PositionMask

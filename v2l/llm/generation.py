@@ -1,4 +1,4 @@
-"""contexts ──► new tokens, greedy or sampled, within what is allowed."""
+"""cached prefixes ──► new tokens, greedy or sampled, among the allowed ids."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from v2l.llm.batches import batches
 from v2l.llm.constraints import Allowed, Constraint, Ids
-from v2l.llm.kv_cache import Context, Row, common_prefix, join, read, read_prefix, read_prompts
+from v2l.llm.inputs import CausalModel, Row, batches
+from v2l.llm.kv_cache import CachedPrefix, common_prefix, join, read, read_prefix, read_prompts
 
 
 @dataclass(frozen=True)
@@ -21,12 +20,13 @@ class GenerationConfig:
 
     Attributes:
         max_new_tokens: at most so many, 1 or more.
-        temperature: 0 is greedy; above, tokens are sampled.
-        top_k: sample among so many likeliest; 0 is all.
-        seed: prompt i of a call draws with seed + i, in any batch.
-        allowed: None, a set of ids for every step, or a rule from the ids generated so far to the next ones (`Trie`).
+        temperature: 0 is greedy; above 0, tokens are sampled.
+        top_k: sample among so many most probable tokens; 0 is all.
+        seed: prompt i of a call samples with seed + i, in any batch.
+        allowed: None, a set of ids for every step, or a function from the ids generated so far to the next
+            ones (`Trie`).
         stop: texts that end a generation; they are cut off its text.
-        ends: whether the LLM's own end of text ends a generation. Without it an end-of-text token is a token like any other.
+        ends: whether the LLM's own end of text ends a generation; otherwise it is a token like any other.
         batch_size: how many prompts are run together.
     """
 
@@ -46,12 +46,13 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class Generation:
-    """What the LLM wrote after one prompt.
+    """What the LLM generated after one prompt.
 
     Attributes:
         ids: the new token ids, without the end of text.
         text: the same as text, up to the first stop text.
-        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm; after several prompts, by their mixture.
+        loglikelihood: log p(ids | prompt) before any restriction, natural logarithm; after several prompts,
+            by their mixture.
     """
 
     ids: tuple[int, ...]
@@ -61,7 +62,7 @@ class Generation:
 
 @dataclass
 class Draft:
-    """A generation on its way: one row of a batch."""
+    """An unfinished generation: one row of a batch."""
 
     generator: torch.Generator
     constraint: Constraint
@@ -71,7 +72,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Writer:
-    """What a call of `generate` needs at every step.
+    """The generation loop of one call of `generate`.
 
     Attributes:
         model: a causal LM.
@@ -80,88 +81,88 @@ class Writer:
         config: how tokens are chosen.
     """
 
-    model: PreTrainedModel
+    model: CausalModel
     decode: Callable[[Iterable[int]], str]
     end_ids: Collection[int]
     config: GenerationConfig
 
-    def write(self, rows: Sequence[Row], after: Context | None = None) -> list[Generation]:
-        """One generation per row of prompt ids, in their order; the ids that all rows share are read once."""
+    def write(self, rows: Sequence[Row], after: CachedPrefix | None = None) -> list[Generation]:
+        """One generation per row of prompt ids, in their order; the rows' common beginning is read once."""
         return self.write_mixed([[row] for row in rows], (1.0,), [after])
 
     def write_mixed(
         self,
         groups: Sequence[Sequence[Row]],
         weights: Sequence[float],
-        after: Sequence[Context | None],
+        after: Sequence[CachedPrefix | None],
         allowed: Sequence[Allowed] | None = None,
     ) -> list[Generation]:
-        """One generation per group of K prompts that it continues all at once.
+        """One generation per group; it continues all K prompts of the group at once.
 
         Args:
             groups: K rows of prompt ids each.
-            weights: K numbers: a token's score is the weighted sum of its log-probabilities after the K prompts.
-            after: K contexts; the k-th is continued by the k-th prompt of every group.
-            allowed: what each group's generation is held to; None holds all to the config's.
+            weights: K numbers; a token's score is the weighted sum of its K log-probabilities.
+            after: K prefixes or None; the k-th prompt of every group continues the k-th.
+            allowed: what restricts each group's generation; None restricts all by the config's.
         """
-        constraints = (
-            [Constraint(self.config.allowed)] * len(groups)
-            if allowed is None
-            else [Constraint(one) for one in allowed]
-        )
         columns = [[group[k] for group in groups] for k in range(len(weights))]
         shared = [common_prefix(column) for column in columns]
         if groups:
             after = [
-                read_prefix(self.model, rows[0][:n], context)
-                for rows, n, context in zip(columns, shared, after, strict=True)
+                read_prefix(self.model, rows[0][:n], prefix)
+                for rows, n, prefix in zip(columns, shared, after, strict=True)
             ]
         own = [[row[n:] for row in column] for column, n in zip(columns, shared, strict=True)]
-        drafts = [
-            Draft(torch.Generator().manual_seed(self.config.seed + i), held)
-            for i, held in enumerate(constraints)
-        ]
-        for batch in batches(
-            [sum(map(len, group)) for group in groups], max(1, self.config.batch_size // len(weights))
-        ):
-            contexts = read_columns(self.model, [[column[i] for i in batch] for column in own], after)
-            self.write_batch([drafts[i] for i in batch], contexts, weights)
+        drafts = self.start_drafts(len(groups), allowed)
+        lengths = [sum(map(len, group)) for group in groups]
+        for batch in batches(lengths, max(1, self.config.batch_size // len(weights))):
+            prefixes = read_columns(self.model, [[column[i] for i in batch] for column in own], after)
+            self.write_batch([drafts[i] for i in batch], prefixes, weights)
         return [Generation(tuple(draft.ids), self.text(draft.ids), draft.loglikelihood) for draft in drafts]
 
+    def start_drafts(self, count: int, allowed: Sequence[Allowed] | None) -> list[Draft]:
+        """Empty drafts, each with a random generator and a constraint of its own."""
+        of_all = Constraint(self.config.allowed)  # built once, since a codebook has many ids
+        each = [of_all] * count if allowed is None else [Constraint(one) for one in allowed]
+        return [
+            Draft(torch.Generator().manual_seed(self.config.seed + i), constraint)
+            for i, constraint in enumerate(each)
+        ]
+
     def write_batch(
-        self, drafts: Sequence[Draft], contexts: Sequence[Context], weights: Sequence[float]
+        self, drafts: Sequence[Draft], prefixes: Sequence[CachedPrefix], weights: Sequence[float]
     ) -> None:
         """Extend B drafts until each is complete; complete ones leave the batch.
 
         Args:
             drafts: B of them.
-            contexts: K · B rows in all, the first prompts of all drafts, then the second ones, …
+            prefixes: K · B rows in all: the first prompts of all drafts, then the second ones, …
             weights: K.
         """
         for _ in range(self.config.max_new_tokens):
-            going = self.step(
-                drafts, mixed_logprobs(torch.cat([context.logits for context in contexts]), weights)
-            )
+            logits = torch.cat([prefix.logits for prefix in prefixes])  # (K · B, V)
+            going = self.step(drafts, mixed_logprobs(logits, weights))
             if not going or len(drafts[going[0]].ids) == self.config.max_new_tokens:
                 return
             size, drafts = len(drafts), [drafts[row] for row in going]
             new = [draft.ids[-1:] for draft in drafts]
-            contexts = [
+            prefixes = [
+                # One prefix may hold several columns of `size` rows each.
                 read(
                     self.model,
-                    new * (len(context) // size),
-                    context.select(every_block(going, size, len(context))),
-                ).context
-                for context in contexts
+                    new * (len(prefix) // size),
+                    prefix.select(every_block(going, size, len(prefix))),
+                ).prefix
+                for prefix in prefixes
             ]
 
     def step(self, drafts: Sequence[Draft], logprobs: Tensor) -> list[int]:
-        """Give each draft its next token, from log-probabilities (B, V); return the rows that go on."""
+        """Add the next token to each draft, from log-probabilities (B, V); return the rows that go on."""
         going = []
         for row, draft in enumerate(drafts):
             restricted = draft.constraint.apply(logprobs[row], tuple(draft.ids))
             if restricted.max() == -torch.inf:
-                continue  # nothing may follow: the draft is complete
+                continue  # no id is allowed: the draft is complete
             token = choose(restricted, self.config, draft.generator)
             if self.config.ends and token in self.end_ids:
                 continue
@@ -178,26 +179,30 @@ class Writer:
 
 
 def read_columns(
-    model: PreTrainedModel, columns: Sequence[Sequence[Row]], after: Sequence[Context | None]
-) -> list[Context]:
-    """Read K columns of B prompts each; neighbouring ones of equal length are read in one pass, when all or none continue a context.
+    model: CausalModel, columns: Sequence[Sequence[Row]], after: Sequence[CachedPrefix | None]
+) -> list[CachedPrefix]:
+    """Read K columns of B prompts each.
+
+    Neighbouring columns of equal length are read in one pass, if all of them continue a prefix or none.
 
     Args:
         model: a causal LM.
         columns: K · B rows of prompt ids.
-        after: K contexts of one row, or None.
+        after: K prefixes of one row, or None.
     """
-    contexts = []
-    keys = [(context is None, max(map(len, column))) for column, context in zip(columns, after, strict=True)]
-    for (fresh, _), together in groupby(range(len(columns)), key=keys.__getitem__):
+    found = []
+    keys = [(prefix is None, max(map(len, column))) for column, prefix in zip(columns, after, strict=True)]
+    for _, together in groupby(range(len(columns)), key=keys.__getitem__):
         block = list(together)
         rows = [row for k in block for row in columns[k]]
-        if fresh:
-            contexts.append(read_prompts(model, rows))
+        prefixes = [prefix for k in block if (prefix := after[k]) is not None]
+        if prefixes:
+            # The prefix of column k is repeated for each of its B rows.
+            repeated = [number for number, k in enumerate(block) for _ in columns[k]]
+            found.append(read(model, rows, join(prefixes).select(repeated)).prefix)
         else:
-            each = [place for place, k in enumerate(block) for _ in columns[k]]
-            contexts.append(read(model, rows, join([after[k] for k in block]).select(each)).context)
-    return contexts
+            found.append(read_prompts(model, rows))
+    return found
 
 
 def every_block(rows: Sequence[int], size: int, total: int) -> list[int]:
@@ -206,21 +211,24 @@ def every_block(rows: Sequence[int], size: int, total: int) -> list[int]:
 
 
 def mixed_logprobs(logits: Tensor, weights: Sequence[float]) -> Tensor:
-    """Logits (K · B, V) ──► (B, V): the weighted sum of K log-softmaxes, as log-probabilities again: a product of experts."""
+    """Logits (K · B, V) ──► log-probabilities (B, V) of a product of experts.
+
+    log p(token) = Σ_k weight_k · log p_k(token), normalized again where K > 1.
+    """
     logprobs = logits.log_softmax(dim=-1)
     if len(weights) == 1:
         return weights[0] * logprobs
-    blocks = logprobs.view(len(weights), -1, logprobs.shape[-1])
+    blocks = logprobs.view(len(weights), -1, logprobs.shape[-1])  # (K, B, V)
     return torch.einsum("k,kbv->bv", blocks.new_tensor(weights), blocks).log_softmax(dim=-1)
 
 
 def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generator) -> int:
-    """The next token id: the likeliest, or one drawn at the config's temperature.
+    """The next token id: the most probable one, or one sampled at the config's temperature.
 
     Args:
-        logprobs: (V,) float32; minus infinity is never chosen.
+        logprobs: (V,) float32; an id at minus infinity is never chosen.
         config: temperature and top_k.
-        generator: the prompt's own source of chance, on the CPU.
+        generator: the prompt's own random generator, on the CPU.
     """
     if config.temperature == 0:
         return int(logprobs.argmax())
@@ -232,11 +240,11 @@ def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generato
 
 
 def choose_within(logprobs: Tensor, allowed: Ids, config: GenerationConfig, number: int) -> tuple[int, float]:
-    """One token by itself: the token id that is allowed and chosen, and its log-probability among all.
+    """One token by itself: the chosen id among the allowed ones, and its log-probability among all.
 
     Args:
         logprobs: (V,) float32.
-        allowed: what may be chosen.
+        allowed: the ids to choose among.
         config: temperature, top_k and seed.
         number: of the choice, added to the seed.
     """

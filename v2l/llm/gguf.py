@@ -1,7 +1,7 @@
 """a GGUF file ──► a folder of safetensors in the user's cache, made once.
 
-De-quantizing takes some twenty seconds, reading the copy one. Two processes may make it at once: each writes a folder of its
-own and renames it; who comes second keeps the first one's.
+Dequantizing takes about twenty seconds, and reading the copy takes one. Two processes may make it at once:
+each writes a folder of its own and renames it; the second one keeps the folder of the first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -59,13 +60,14 @@ def dequantized_model(gguf: Path) -> PreTrainedModel:
         quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     config = quantized.config
     del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config)
+    build: Any = AutoModelForCausalLM.from_config  # not typed
+    model: PreTrainedModel = build(config)
     model.load_state_dict(quantized.state_dict())
     return model
 
 
 def move_unless_there(draft: Path, target: Path) -> None:
-    """Rename a folder; when another process was faster, its folder stays.
+    """Rename a folder; when another process has made the target already, that one stays.
 
     Raises:
         OSError: the rename failed for another reason.

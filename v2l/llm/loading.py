@@ -1,10 +1,11 @@
-"""a name ──► a frozen LLM: embedded, a folder, a GGUF file, or a model of the hub."""
+"""a name ──► a frozen LLM: the embedded one, a folder, a GGUF file, or a model of the hub."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +21,7 @@ from v2l.zoo import EMBEDDED, embedded_path, hub_folder
 TOKENIZER_FILES = ["*.json", "*.model", "*.txt", "*.jinja"]
 HUB_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 META_SCRIPT = "transformers.models.llama.convert_llama_weights_to_hf"
-META_TRANSFORMERS = "4.46.3"  # whose wheel still holds that script; later ones leave it out
+META_TRANSFORMERS = "4.46.3"  # its wheel holds that script; later ones do not
 
 
 def load_llm(name: str = "smollm2", device: str = "auto", dtype: str = "auto") -> FrozenLLM:
@@ -41,15 +42,16 @@ def load_llm(name: str = "smollm2", device: str = "auto", dtype: str = "auto") -
         ' Paris'
     """
     chosen = choose_device(device)
-    with readable(name):
+    # Weights that are made in inference mode could never pass gradients to embeddings.
+    with readable(name), torch.inference_mode(mode=False):
         folder = model_folder(name)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=choose_dtype(dtype, chosen))
-    return FrozenLLM(model.to(chosen), tokenizer, name)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=choose_dtype(dtype, chosen))
+        return FrozenLLM(model.to(chosen), tokenizer, name)
 
 
 def load_vocabulary(name: str) -> FrozenLLM:
-    """The same LLM for those who only ask for its words: its weights stay where they are, and it can neither read nor write.
+    """An LLM without its weights, for its vocabulary alone: it can neither score nor generate.
 
     Args:
         name: as in `load_llm`.
@@ -60,17 +62,18 @@ def load_vocabulary(name: str) -> FrozenLLM:
     with readable(name):
         folder = model_folder(name, TOKENIZER_FILES)
         tokenizer = AutoTokenizer.from_pretrained(folder)
+        build: Any = AutoModelForCausalLM.from_config
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+            model = build(AutoConfig.from_pretrained(folder))
     return FrozenLLM(model, tokenizer, name)
 
 
 @contextlib.contextmanager
 def readable(name: str) -> Iterator[None]:
-    """No chatter of transformers inside, and one line for whatever it cannot read.
+    """Silence transformers inside, and turn each of its errors into one line.
 
     Raises:
-        V2LError: the model is no causal LM that transformers can read.
+        V2LError: transformers cannot read the model as a causal LM.
     """
     try:
         with quiet_transformers():
@@ -84,14 +87,14 @@ def readable(name: str) -> Iterator[None]:
 
 
 def model_folder(name: str, patterns: list[str] | None = None) -> Path:
-    """Where the files of an LLM are, in a form that transformers loads directly.
+    """The folder of an LLM, in a form that transformers loads directly.
 
     Args:
         name: as in `load_llm`.
-        patterns: which files are wanted of a model of the hub; None is all that `load_llm` reads.
+        patterns: which files of a model of the hub are downloaded; None is all that `load_llm` reads.
 
     Raises:
-        V2LError: it is not on this machine and cannot be fetched, or it is in Meta's own format.
+        V2LError: it is not on this machine and cannot be downloaded, or it is in Meta's own format.
     """
     path = embedded_path(name) if name in EMBEDDED else Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
@@ -102,10 +105,10 @@ def model_folder(name: str, patterns: list[str] | None = None) -> Path:
 
 
 def refuse_meta_format(folder: Path) -> None:
-    """Say how to convert a folder as Meta gives LLaMA away: `consolidated.*.pth` and `params.json`.
+    """Refuse LLaMA in Meta's own format (`consolidated.*.pth`), with the command that converts it.
 
     Raises:
-        V2LError: it is such a folder.
+        V2LError: the folder has this format.
     """
     shards = len(list(folder.glob("consolidated.*.pth")))
     if not shards or (folder / "config.json").is_file():
@@ -120,20 +123,23 @@ def refuse_meta_format(folder: Path) -> None:
     raise V2LError(
         f"{folder} holds LLaMA in Meta's format ({shards} consolidated file(s))",
         "a folder in Hugging Face's format, which transformers' own script makes",
-        f'python3 -m venv convert && convert/bin/pip install "transformers=={META_TRANSFORMERS}" torch accelerate sentencepiece protobuf '
-        f"&& convert/bin/python -m {META_SCRIPT} --input_dir {folder} --num_shards {shards} --llama_version 2 --output_dir {folder}-hf",
+        "python3 -m venv convert && convert/bin/pip install "
+        f'"transformers=={META_TRANSFORMERS}" torch accelerate sentencepiece protobuf '
+        f"&& convert/bin/python -m {META_SCRIPT} --input_dir {folder} --num_shards {shards} "
+        f"--llama_version 2 --output_dir {folder}-hf",
     )
 
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and no warnings of transformers inside."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    log: Any = transformers_logging  # its functions are not typed
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        log.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            log.enable_progress_bar()

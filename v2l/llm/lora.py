@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from v2l.errors import V2LError
-from v2l.llm.adapters import LoraShape, give_sight, with_adapter
+from v2l.llm.adapters import LoraShape, fix_visual_factors, with_adapter
 from v2l.llm.constraints import Weighted
 from v2l.llm.frozen import FrozenLLM
 from v2l.llm.kv_cache import logits_at
@@ -75,7 +75,7 @@ class LoraTuner:
         shape: of the adapter.
         schedule: of AdamW's learning rate.
         seed: of its first weights.
-        visual_features: (V, sight) float32, how tokens look to the eye, which the LLM is shown (`give_sight`); None leaves it blind.
+        visual_features: (V, sight) float32, how tokens look to the eye, which the LLM is shown (`fix_visual_factors`); None leaves it blind.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class LoraTuner:
         torch.manual_seed(seed)
         self.llm, self.shape = (
             llm,
-            shape if visual_features is None else replace(shape, sight=visual_features.shape[1]),
+            shape if visual_features is None else replace(shape, visual_dim=visual_features.shape[1]),
         )
         self.model = with_adapter(llm, self.shape)
         if visual_features is not None:
-            give_sight(self.model, visual_features)
+            fix_visual_factors(self.model, visual_features)
         self.weights = {
             name: weight for name, weight in self.model.named_parameters() if weight.requires_grad
         }

@@ -13,7 +13,7 @@ from typing import Any, Self
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
-from v2l.llm.adapters import adapt
+from v2l.llm.adapters import adapted
 from v2l.tokenizers.grid.model import V2LTokenizer
 
 
@@ -98,7 +98,7 @@ class Pipeline:
                 f"v2l build-codebook --llm {llm.name}, or --llm {source.llm}",
             )
         if self.adapter is not None:
-            adapt(llm, self.adapter, self.codebook_fingerprint)
+            return adapted(llm, self.adapter, self.codebook_fingerprint)
         return llm
 
     @cached_property

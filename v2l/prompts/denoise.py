@@ -1,6 +1,7 @@
-"""windows of visual tokens, hidden and known ──► the prompt whose continuation is the missing tokens.
+"""windows of visual tokens, corrupted or partly masked ──► the prompt that the clean tokens continue.
 
-A visual token is a token id of the LLM and stands in the prompt as that id. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3.
+A visual token is a token id of the LLM and occurs in the prompt as that id. Source: V2L Tokenizer, arXiv
+2403.07874, section 4.3.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ INSTRUCTIONS = {"paper": INSTRUCTION, "official": INSTRUCTION, "tuned": "\n"}
 
 
 class Window(NamedTuple):
-    """One example: the tokens that are shown, and those to be told from them."""
+    """One example: the visible or corrupted tokens, and the tokens to predict from them."""
 
     given: tuple[int, ...]
     missing: tuple[int, ...]
@@ -25,12 +26,13 @@ class Window(NamedTuple):
 def denoise_examples(
     examples: Sequence[tuple[Sequence[int], Sequence[int]]], n_predict: int, wording: str = "paper"
 ) -> Prompt:
-    """The part of the prompt that all queries with the same examples share.
+    """The beginning of the prompt: instruction and examples, which many queries share.
 
     Args:
         examples: pairs of given and missing ids.
-        n_predict: how many tokens the LLM is told to predict.
-        wording: paper, official or tuned; tuned is a table: a line an example, an arrow between what is given and what is missing.
+        n_predict: the number of tokens in the instruction.
+        wording: paper, official or tuned. `tuned` is a table with one line for each example and an arrow
+            between the given and the missing ids.
 
     Raises:
         V2LError: the wording is none of these.
@@ -44,10 +46,10 @@ def denoise_examples(
 
 
 def denoise_query(query: Sequence[int], wording: str = "paper") -> Prompt:
-    """The part of the prompt that asks for the tokens missing after `query`.
+    """The end of the prompt: the given ids of the window to predict.
 
     Raises:
-        V2LError: the wording is none of those known.
+        V2LError: the wording is unknown.
     """
     check_wording(wording)
     marks = DENOISE[wording]
@@ -65,8 +67,8 @@ def denoise_prompt(
 
     Args:
         examples: pairs of given and missing ids.
-        query: the given ids of the window to be filled.
-        n_predict: how many tokens the LLM is told to predict.
+        query: the given ids of the window to predict.
+        n_predict: the number of tokens in the instruction.
         wording: paper, official or tuned.
 
     Raises:

@@ -1,4 +1,4 @@
-"""a JSON file ──► its objects, each with the line on which it begins; a list of objects and one object a line read alike."""
+"""a JSON file, a list of objects or one object a line ──► its objects, each with its first line number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from v2l.errors import V2LError
 
-BETWEEN = re.compile(r"[\s,\[\]]*")  # of two objects, in a list whose form has been checked
+BETWEEN = re.compile(r"[\s,\[\]]*")  # between two objects of a list whose syntax is checked already
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Entry:
 
     Attributes:
         where: the file and the line, for people.
-        folder: what paths in it are relative to.
+        folder: the folder of the file; paths in it are relative to this.
         values: the object.
     """
 
@@ -31,7 +31,7 @@ class Entry:
         """The text under a key.
 
         Raises:
-            V2LError: it is missing, empty, or no text.
+            V2LError: the text is missing or empty, or is of another type.
         """
         value = self.values.get(key)
         if not isinstance(value, str) or not value.strip():
@@ -43,7 +43,7 @@ class Entry:
         """The list of texts under a key.
 
         Raises:
-            V2LError: it is no list, it is empty, or not all of it is text.
+            V2LError: the list is empty, or something is of another type.
         """
         value = self.values[key]
         if (
@@ -60,20 +60,20 @@ class Entry:
         """The path under a key, relative to the file.
 
         Raises:
-            V2LError: it is missing, empty, or no text.
+            V2LError: the text is missing or empty, or is of another type.
         """
         self.text(key)
-        return self.folder / self.values[key]
+        return self.folder / str(self.values[key])
 
 
 def read_entries(path: str | Path) -> list[Entry]:
     """Read the objects of a file.
 
     Args:
-        path: JSON: a list of objects, or an object a line.
+        path: JSON, a list of objects or one object a line.
 
     Raises:
-        V2LError: there is no such file, or it holds something else, with the line.
+        V2LError: there is no such file, or it holds something else; the error has the line.
     """
     path = Path(path)
     try:
@@ -89,16 +89,16 @@ def read_entries(path: str | Path) -> list[Entry]:
 
 
 def _values(path: Path, text: str) -> list[tuple[int, Any]]:
-    """The values of a list or of lines, each with its line."""
+    """The values of a list or of lines, each with its line number."""
     found = []
     try:
         listed = text.lstrip().startswith("[") and json.loads(text) is not None  # checks commas and brackets
-        place = BETWEEN.match(text).end() if listed else 0
+        place = _after_gap(text, 0) if listed else 0
         while text[place:].strip():
             place += len(text[place:]) - len(text[place:].lstrip())
             value, end = json.JSONDecoder().raw_decode(text, place)
             found.append((text.count("\n", 0, place) + 1, value))
-            place = BETWEEN.match(text, end).end() if listed else end
+            place = _after_gap(text, end) if listed else end
     except json.JSONDecodeError as error:
         raise V2LError(
             f"{path}, line {error.lineno}: no JSON ({error.msg})",
@@ -109,6 +109,12 @@ def _values(path: Path, text: str) -> list[tuple[int, Any]]:
             f"{path} is nested too deeply", "a JSON list of objects, or one object a line"
         ) from error
     return found
+
+
+def _after_gap(text: str, place: int) -> int:
+    """The place after brackets, commas and space."""
+    gap = BETWEEN.match(text, place)
+    return gap.end() if gap else place
 
 
 def _entry(path: Path, line: int, value: Any) -> Entry:

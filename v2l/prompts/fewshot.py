@@ -1,6 +1,6 @@
-"""words of labelled images and of a query ──► prompts that name the query.
+"""words of labelled images and of a query ──► prompts that the query's label, or its words, complete.
 
-Two directions: the paper's, from words to a label; and the noisy channel's, from a label to words.
+There are two directions: from words to a label (the paper's) and from a label to words (the noisy channel's).
 Sources: V2L Tokenizer, arXiv 2403.07874, section 4.1; Min et al., arXiv 2108.04106 (noisy channel prompting).
 """
 
@@ -22,9 +22,9 @@ class FewShotFormat:
 
     Attributes:
         wording: paper, official (with the official code's bracket slip, pieces and underscores), or tuned.
-        induction: whether a first line names the labels to choose from.
-        repeats: how often the whole support list is repeated; 0 shows it once.
-        separator: what stands between two words; None is the wording's own.
+        induction: whether a first line lists the labels to choose from.
+        repeats: how many times the whole support list is repeated; with 0 it occurs once.
+        separator: the text between two words; None is the wording's own.
         label_spaces: whether a label is written with spaces or with underscores; None is the wording's own.
         nearest_last: whether an image's words are written in the opposite order.
         lower: whether words are written in lower case.
@@ -45,34 +45,34 @@ class FewShotFormat:
 
     @property
     def marks(self) -> Wording:
-        """The wording's own texts."""
+        """The texts of the wording."""
         return FEWSHOT[self.wording]
 
     def listed(self, words: Sequence[str]) -> list[str]:
-        """The words of one image as they are written, one by one."""
+        """The words of one image in the order and case of the prompt."""
         ordered = words[::-1] if self.nearest_last else words
         return [word.lower() if self.lower else word for word in ordered]
 
     def words(self, words: Sequence[str]) -> str:
-        """The words of one image as one piece, with the space that it owns; empty without words."""
+        """The words of one image as one piece, with its leading space; empty without words."""
         separator = self.marks.separator if self.separator is None else self.separator
         return self.marks.space + separator.join(self.listed(words)) if words else ""
 
     def name(self, label: str) -> str:
-        """A label as the LLM reads it."""
+        """A label with the wording's spaces or underscores."""
         spaces = self.marks.label_spaces if self.label_spaces is None else self.label_spaces
         return (" " if spaces else "_").join(label.replace("_", " ").split())
 
     def label(self, label: str) -> str:
-        """A label as one piece, with the space that it owns."""
+        """A label as one piece, with its leading space."""
         return self.marks.space + self.name(label)
 
     def after_label(self) -> str:
-        """What follows a label in the prompt."""
+        """The text after a label in the prompt."""
         return self.marks.after_example or self.marks.before_input
 
     def instruction(self, labels: Sequence[str]) -> str:
-        """The first line: the labels to choose from, sorted; empty without induction."""
+        """The first line, which lists the labels in alphabetical order; empty without induction."""
         names = f"' or {self.marks.next_label}'".join(sorted({self.name(label) for label in labels}))
         return (
             f"For each of the following input output pairs, output is one of ['{names}']\n"
@@ -81,7 +81,7 @@ class FewShotFormat:
         )
 
     def repeated(self, supports: Sequence[Support]) -> list[Support]:
-        """The support list as often as it is shown."""
+        """The support list with its repeats."""
         return list(supports) * (self.repeats + 1)
 
 
@@ -91,12 +91,13 @@ def fewshot_prompt(
     """The prompt that the query's label completes.
 
     Args:
-        supports: per labelled image its words, nearest first, and its label.
-        query: the words of the image to be named.
-        format: how it is written.
+        supports: for each labelled image its words, nearest first, and its label.
+        query: the words of the image to classify.
+        format: how the prompt is written.
 
     Returns:
-        pieces: instruction, then per example mark, words, mark, label; `format.label` gives what may follow.
+        pieces: instruction, then mark, words, mark and label of each example; `format.label` gives the
+        candidate continuations.
     """
     format = format or FewShotFormat()
     marks = format.marks
@@ -113,15 +114,16 @@ def fewshot_prompt(
 
 
 def channel_prompt(supports: Sequence[Support], label: str, format: FewShotFormat | None = None) -> Prompt:
-    """The prompt that the query's words complete, if `label` names it.
+    """The prompt that the query's words complete, if `label` is its label.
 
     Args:
-        supports: as above.
-        label: the label whose words are asked for.
-        format: how it is written; lines of "label: words", so that the instruction and the marks do not matter.
+        supports: as in `fewshot_prompt`.
+        label: the candidate label, whose words are scored.
+        format: how words and labels are written; all lines are "label: words", without the wording's marks.
 
     Returns:
-        pieces: per example label, colon, words, newline; then the label and a colon; `format.words` gives what may follow.
+        pieces: label, colon, words and newline of each example; then the label and a colon; `format.words`
+        gives the continuation.
     """
     format = format or FewShotFormat()
     pieces: list[str] = []
@@ -131,17 +133,17 @@ def channel_prompt(supports: Sequence[Support], label: str, format: FewShotForma
 
 
 def list_prompt(format: FewShotFormat | None = None) -> Prompt:
-    """The prompt that any image's words complete, with no example: the wording's own mark before words."""
+    """The prompt that the words of any image complete: the wording's mark before words, and no example."""
     return joined([(format or FewShotFormat()).marks.before_input])
 
 
 def joined(pieces: Sequence[str], own_spaces: bool = False) -> Prompt:
-    """A prompt of the pieces that are not empty."""
+    """A prompt of all pieces that are not empty."""
     return Prompt(tuple(piece for piece in pieces if piece), own_spaces)
 
 
 def support_rounds(supports: Sequence[Support]) -> list[list[Support]]:
-    """The support dealt out into short lists with one example of each label; a label with fewer than another one begins anew.
+    """Short support lists with one example of each label; a label with fewer examples repeats them.
 
     Args:
         supports: labelled images.
@@ -154,7 +156,7 @@ def support_rounds(supports: Sequence[Support]) -> list[list[Support]]:
 
 
 def support_orders(supports: Sequence[Support], count: int) -> list[list[Support]]:
-    """Orders of the support to average over: as given, backwards, and the same two from other beginnings.
+    """Orders of the support to average over: as given, reversed, and both of them from other starting points.
 
     Args:
         supports: labelled images.

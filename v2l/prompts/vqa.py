@@ -1,7 +1,8 @@
-"""words of an image and a question about it ──► the prompt that a one-word answer completes.
+"""words or embeddings of an image and a question about it ──► the prompt that a one-word answer completes.
 
-`paper` follows V2L Tokenizer, arXiv 2403.07874, section 4.1; its instruction and spacing are unconfirmed. `tuned` was chosen by trial on
-the embedded LLM, see docs/describe.md. An answer ends with its full stop or its line.
+`paper` follows V2L Tokenizer, arXiv 2403.07874, section 4.1; its instruction and spacing are unconfirmed.
+`tuned` was chosen by experiments with the embedded LLM, see docs/describe.md. An answer ends with its full
+stop or line.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from v2l.errors import V2LError
-from v2l.prompts.dialogue import Dialogue, Exchange, Style
+from v2l.prompts.dialogue import Dialogue, Exchange, Style, as_words
+from v2l.prompts.embeddings import Embeddings
 
 STYLES = {
     "paper": Style(
@@ -22,7 +24,10 @@ STYLES = {
         choice="nearest",
     ),
     "tuned": Style(
-        instruction="Answer each question about a photo with one word. The words tell what is in the photo, the most important first.\n\n",
+        instruction=(
+            "Answer each question about a photo with one word. "
+            "The words tell what is in the photo, the most important first.\n\n"
+        ),
         ask="Words: {words}\nQuestion: {question}\nAnswer:",
         after="\n\n",
         separator=", ",
@@ -36,20 +41,23 @@ MAX_NEW_TOKENS = 8
 
 
 def vqa_dialogue(
-    examples: Sequence[Exchange], words: Sequence[str], question: str, style: Style = STYLES["tuned"]
+    examples: Sequence[Exchange],
+    words: Sequence[str] | Embeddings,
+    question: str,
+    style: Style = STYLES["tuned"],
 ) -> Dialogue:
-    """Ask a question about an image.
+    """The dialogue that the answer to a question about an image completes.
 
     Args:
-        examples: images' words, each with a question and its answer.
-        words: the words of the image.
+        examples: images, each with a question and its answer.
+        words: the words or the embeddings of the image.
         question: one line.
-        style: how it is written.
+        style: how the dialogue is written.
 
     Raises:
         V2LError: the question is empty.
     """
-    return Dialogue(style, tuple(examples), Exchange(tuple(words), check_question(question)))
+    return Dialogue(style, tuple(examples), Exchange(as_words(words), check_question(question)))
 
 
 def check_question(question: str) -> str:

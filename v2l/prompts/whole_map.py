@@ -1,7 +1,8 @@
-"""a token map, some of its cells to be told ──► one prompt; behind what is expected of a cell an LLM that is tuned to it names the cell.
+"""a token grid with masked or corrupted cells ──► one prompt; an adapted LLM predicts each of them in it.
 
-Every cell is read once, row by row, so that a map costs one pass. A visual token stands in the prompt as its token id.
-Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration with a tuned LLM; the layout is ours, the paper's is not published.
+Every cell occurs once, row by row, so that one pass predicts a whole grid. After the guess for a cell, the
+LLM's next token is its prediction. A visual token is its token id. Source: V2L Tokenizer, arXiv 2403.07874,
+section 4.3, masked restoration with a tuned LLM; the layout is ours, because the paper's is not published.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from typing import NamedTuple
 
 from v2l.prompts.prompt import Piece, Prompt
 
-ROW, UNSEEN = "\n", " ?"
+ROW, MASK = "\n", " ?"
 
 
 class MapPrompt(NamedTuple):
-    """A prompt and where its answers stand."""
+    """A prompt and the places of its predictions."""
 
     prompt: Prompt
-    answers: tuple[int, ...]  # numbers of the pieces behind which the cells are named, in raster order
+    answers: tuple[int, ...]  # numbers of the pieces after which a cell is predicted, in raster order
 
 
 def map_prompt(seen: Sequence[int | None], expected: Mapping[int, int], width: int) -> MapPrompt:
-    """The prompt of a map.
+    """The prompt of a token grid.
 
     Args:
-        seen: h · w token ids in raster order; None where nothing is seen.
-        expected: cell to be told ──► the token id that is expected there; whatever is seen of such a cell is damaged.
+        seen: h · w token ids in raster order, corrupted or clean; None where a cell is masked.
+        expected: cell to predict ──► a guess, the token id with the highest prior.
         width: w.
     """
     pieces: list[Piece] = []
@@ -34,7 +35,7 @@ def map_prompt(seen: Sequence[int | None], expected: Mapping[int, int], width: i
     for cell, token_id in enumerate(seen):
         if cell % width == 0:
             pieces.append(ROW)
-        pieces.append(UNSEEN if token_id is None else (token_id,))
+        pieces.append(MASK if token_id is None else (token_id,))
         if cell in expected:
             answers.append(len(pieces))
             pieces.append((expected[cell],))

@@ -1,7 +1,8 @@
-"""a name ──► the texts between the words of a prompt.
+"""the name of a wording ──► the fixed texts of a prompt.
 
-In byte-level vocabularies a space belongs to the piece behind it, so no piece of ours ends in a lone space; `official` keeps the
-official code's pieces to the letter. Source: V2L Tokenizer, arXiv 2403.07874, sections 4.1 and 4.3.
+In byte-level vocabularies a space belongs to the next token, so no piece of `paper` or `tuned` ends in a
+space. `official` has exactly the pieces of the official code. Source: V2L Tokenizer, arXiv 2403.07874,
+sections 4.1 and 4.3.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from v2l.errors import V2LError
 
 @dataclass(frozen=True)
 class Wording:
-    """The marks of a prompt and its habits.
+    """The fixed texts of a prompt, and how it is spaced.
 
     Attributes:
-        before_input: stands before the words or visual tokens of an example.
-        before_output: stands between its input and its output.
-        after_example: stands after its output.
-        space: what a list of words and a label begin with.
-        separator: stands between two words.
-        next_label: stands before the quotation mark of every label but the first, in the instruction.
-        label_spaces: whether underscores of a label become spaces.
-        own_spaces: how a text that begins with a space is encoded; see `Prompt`.
+        before_input: the text before the words or visual tokens of an example.
+        before_output: the text between its input and its output.
+        after_example: the text after its output.
+        space: the text before a list of words and before a label.
+        separator: the text between two words.
+        next_label: the text before the quotation mark of every label but the first, in the instruction.
+        label_spaces: whether a label has spaces, not underscores.
+        own_spaces: whether SentencePiece adds a space to a text that begins with one; see `Prompt`.
     """
 
     before_input: str
@@ -56,10 +57,10 @@ DENOISE = {"paper": PAPER, "official": OFFICIAL, "tuned": Wording("", " ->", aft
 
 
 def check_wording(name: str) -> None:
-    """Refuse a wording that is none.
+    """Refuse an unknown wording.
 
     Raises:
-        V2LError: naming those that are.
+        V2LError: with the known ones.
     """
     if name not in FEWSHOT:
         raise V2LError(f"got the prompt wording {name!r}", ", ".join(FEWSHOT), "--prompt tuned")
