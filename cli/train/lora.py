@@ -28,9 +28,7 @@ WARMUP_STEPS = 20
 
 Places = Annotated[
     list[str],
-    typer.Argument(
-        metavar="PLACE", help="Photographs to train on: folders, image files, lists, tar shards."
-    ),
+    typer.Argument(metavar="PLACE", help="Photographs to train on: folders, image files, lists, tar shards."),
 ]
 Run = Annotated[
     Path,
@@ -40,9 +38,7 @@ Run = Annotated[
 ]
 Steps = Annotated[int, typer.Option(help="Optimizer steps.", min=1)]
 ExamplesPerStep = Annotated[int, typer.Option(help="Photographs a step.", min=1)]
-Lessons = Annotated[
-    int | None, typer.Option(help="Old spelling of --examples-per-step.", min=1, hidden=True)
-]
+Lessons = Annotated[int | None, typer.Option(help="Old spelling of --examples-per-step.", min=1, hidden=True)]
 Rate = Annotated[float, typer.Option(help="Highest learning rate.")]
 Rank = Annotated[int, typer.Option(help="Rank of the adapter; alpha is 8 times as much.", min=1)]
 Targets = Annotated[
@@ -51,9 +47,7 @@ Targets = Annotated[
 Tasks = Annotated[
     str, typer.Option(help="What the examples are about, with commas between them.", metavar="NAMES")
 ]
-Kinds = Annotated[
-    str | None, typer.Option(help="Old spelling of --tasks.", metavar="NAMES", hidden=True)
-]
+Kinds = Annotated[str | None, typer.Option(help="Old spelling of --tasks.", metavar="NAMES", hidden=True)]
 SaveEvery = Annotated[int, typer.Option(help="Steps between two saved states.", min=1)]
 
 
@@ -124,9 +118,7 @@ class LoraCommand:
         processes = start_processes(given.device)
         if processes.num_processes > 1:  # each loads the models to its own device
             given = replace(given, device=str(processes.device))
-        examples = RestorationExamples(
-            load_pipeline(given, checkpoint, llm), self.tasks, seed=given.seed
-        )
+        examples = RestorationExamples(load_pipeline(given, checkpoint, llm), self.tasks, seed=given.seed)
         if plan:
             measured = plan_adapter(examples, self.images, self.settings, processes)
             show_plan(measured, len(self.images), self.settings.steps, self.out)

@@ -28,8 +28,9 @@ def show_plan(plan: Plan, images: int, steps: int, out: Output, before: str = ""
         f"memory   {memory}",
         f"time     {duration(plan.hours)}{before}",
     ]
-    for phase in plan.phases:
-        lines.append(f"         {phase.steps:,} steps of {phase.seconds:.2f} s with {phase.name}")
+    lines += [
+        f"         {phase.steps:,} steps of {phase.seconds:.2f} s with {phase.name}" for phase in plan.phases
+    ]
     if is_main_process():
         out.result({**plan.to_dict(), "images": images, "steps": steps}, "\n".join(lines))
 

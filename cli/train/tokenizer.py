@@ -16,7 +16,7 @@ from v2l.cli.train.plan import PlanOnly, is_main_process, show_plan
 
 if TYPE_CHECKING:
     from v2l.config import Config
-    from v2l.training.recipes.grid_run import RunSettings
+    from v2l.training.recipes.grid_run import RunSettings, TrainingResult
 
 Places = Annotated[
     list[str],
@@ -111,17 +111,14 @@ def run_to_the_end(config: Config, settings: RunSettings, out: Output) -> int:
         out.result(
             record, f"{result.steps:,} of {total:,} steps done; the checkpoint is {settings.run / 'model'}"
         )
-        if result.unreadable:
-            out.note(
-                "\n".join(
-                    [
-                        f"skipped {len(result.unreadable)} unreadable file(s):",
-                        *(f"  {path}" for path in result.unreadable),
-                    ]
-                )
-            )
-        if result.enlarged:
-            out.note(
-                f"enlarged {result.enlarged} image(s) smaller than the crop of {config.training.crop_size} pixels"
-            )
+        note_images(result, config.training.crop_size, out)
     return result.steps
+
+
+def note_images(result: TrainingResult, crop_size: int, out: Output) -> None:
+    """Say which files were not used, and how many images were too small."""
+    if result.unreadable:
+        files = [f"  {path}" for path in result.unreadable]
+        out.note("\n".join([f"skipped {len(files)} unreadable file(s):", *files]))
+    if result.enlarged:
+        out.note(f"enlarged {result.enlarged} image(s) smaller than the crop of {crop_size} pixels")

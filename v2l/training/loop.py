@@ -180,9 +180,7 @@ def update_networks(objective: Objective[PartT], step: int, parts: Sequence[Part
         V2LError: several updates in a row were not finite.
     """
     processes, rate = objective.processes, objective.learning_rate(step)
-    torch.manual_seed(
-        objective.seed * SEED_STRIDE + step * processes.num_processes + processes.process_index
-    )
+    torch.manual_seed(objective.seed * SEED_STRIDE + step * processes.num_processes + processes.process_index)
     objective.before_step(step, parts)
     terms, skipped = Terms(), 0
     for name in objective.trained(step):
@@ -193,9 +191,7 @@ def update_networks(objective: Objective[PartT], step: int, parts: Sequence[Part
     return {**terms, "learning_rate": rate, "skipped": float(skipped)}
 
 
-def accumulate_gradients(
-    objective: Objective[PartT], step: int, parts: Sequence[PartT], name: str
-) -> Terms:
+def accumulate_gradients(objective: Objective[PartT], step: int, parts: Sequence[PartT], name: str) -> Terms:
     """Add the gradients of all parts to one network: those of the mean of their losses. Returns the terms as means over the parts."""
     network, terms = objective.networks[name], []
     for number, part in enumerate(parts, start=1):

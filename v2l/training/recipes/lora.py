@@ -62,7 +62,8 @@ class LoraSettings:
             )
         if min(self.examples_per_step, self.save_every, self.log_every) < 1:
             raise V2LError(
-                f"got {self.examples_per_step} examples a step, saved every {self.save_every} steps", "1 and more"
+                f"got {self.examples_per_step} examples a step, saved every {self.save_every} steps",
+                "1 and more",
             )
 
     @property
