@@ -4,8 +4,8 @@
     torchrun --standalone --nproc_per_node 2 benchmarks/paper_training.py
 
 The network, both codebooks (32,000 and 11,908 rows of 768 numbers), the discriminator and every loss have their full sizes, and all losses
-are on from the first step. Stand-ins with random weights, for LLaMA-2, CLIP and VGG cannot be had everywhere: the codebooks' rows, a small
-CLIP with 768 numbers a vector, and a VGG16 inside LPIPS. They change no figure but the time that global words take, which is spent once.
+are on from the first step. LLaMA-2, CLIP and VGG are not everywhere at hand, so random weights stand in for them: the codebooks' rows, a small
+CLIP with 768 numbers a vector, and a VGG16 inside LPIPS. They change only the time that global words take, which is spent once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,8 +35,9 @@ from v2l.processes import start_processes
 from v2l.sources import find_images
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
-from v2l.training.run import RunSettings, training_images
-from v2l.training.trainer import Trainer
+from v2l.training.loop import TrainingLoop
+from v2l.training.recipes.grid import GridRecipe, loop_settings
+from v2l.training.recipes.grid_run import RunSettings, training_images
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 WIDTH, LOCAL, GLOBAL = 768, 32_000, 11_908
@@ -67,7 +69,7 @@ def stand_in_codebook(size: int, source: Source) -> Codebook:
 
 
 def paper_config(args: argparse.Namespace) -> Config:
-    """The preset, with both networks learning from the first step."""
+    """The preset, with both networks trained from the first step."""
     config = load_config("paper")
     on = {"discriminator_start": 0.0, "adversarial_start": 0.0, "adversarial_ramp": 0.0}
     return replace(
@@ -76,7 +78,7 @@ def paper_config(args: argparse.Namespace) -> Config:
     )
 
 
-def build_trainer(args: argparse.Namespace, home: Path) -> Trainer:
+def build_loop(args: argparse.Namespace, home: Path) -> TrainingLoop[Batch]:
     """The paper's training on the sample photographs."""
     world = start_processes("cpu")
     encoder = stand_in_clip()
@@ -91,11 +93,12 @@ def build_trainer(args: argparse.Namespace, home: Path) -> Trainer:
     torch.manual_seed(0)
     warnings.simplefilter("ignore")  # torchvision's, about how lpips calls it
     distance = LPIPSDistance(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False), "lpips-vgg")
-    return Trainer(model, images, distance, world, home / "run")
+    recipe = GridRecipe(model, images, distance, world)
+    return TrainingLoop(recipe, loop_settings(recipe, home / "run"))
 
 
-class Kept:
-    """Counts the bytes that a step keeps for its backward pass, weights not among them."""
+class SavedTensors:
+    """Counts the bytes that a step keeps for its backward pass, without weights."""
 
     def __init__(self, *networks: torch.nn.Module) -> None:
         weights = (tensor for network in networks for tensor in (*network.parameters(), *network.buffers()))
@@ -114,16 +117,16 @@ class Kept:
         return sum(self.storages.values())
 
 
-def measured_step(trainer: Trainer, batch: Batch) -> tuple[float, int]:
+def measured_step(loop: TrainingLoop[Batch], parts: Sequence[Batch]) -> tuple[float, int]:
     """The operations of one step, and the bytes that its forward passes keep."""
-    kept = Kept(
-        trainer.tokenizer, trainer.make_step.perceptual, trainer.make_step.learners["discriminator"].network
-    )
+    recipe = loop.recipe
+    networks = [network.network for network in recipe.networks.values()]
+    kept = SavedTensors(recipe.perceptual, *networks)
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor),
     ):
-        trainer.step(0, batch)
+        loop.step(0, parts)
     return counter.get_total_flops(), kept.bytes
 
 
@@ -148,42 +151,41 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["V2L_HOME"] = folder
         home = Path(folder)
-        trainer = build_trainer(args, home)
-        world = trainer.processes
-        first, *rest = trainer.batches(0, args.steps)
-        work, kept = measured_step(trainer, first)
+        loop = build_loop(args, home)
+        recipe, world = loop.recipe, loop.processes
+        first, *rest = recipe.batches(0, args.steps)
+        work, kept = measured_step(loop, first)
         seconds = []
-        for step, batch in enumerate(rest, start=1):
-            begun = time.perf_counter()
-            terms = trainer.step(step, batch)
-            seconds.append(time.perf_counter() - begun)
-        weights = torch.cat([parameter.detach().flatten() for parameter in trainer.tokenizer.parameters()])
+        for step, parts in enumerate(rest, start=1):
+            start = time.perf_counter()
+            terms = loop.step(step, parts)
+            seconds.append(time.perf_counter() - start)
+        weights = torch.cat([parameter.detach().flatten() for parameter in recipe.tokenizer.parameters()])
         print(
             f"{world.num_processes} processes, {args.steps} steps, {weights.double().sum().item()!r}",
             flush=True,
         )
         if args.save:
-            trainer.save(args.steps)  # by the main process alone, in its own folder
+            loop.save(args.steps)  # by the main process alone, in its own folder
         if world.is_main_process:
             if args.save:
                 print("read again:", V2LTokenizer.from_pretrained(home / "run" / "model", device="cpu").facts)
-            report(args, trainer, terms if rest else {}, (seconds, work, kept))
+            report(args, recipe, terms if rest else {}, (seconds, work, kept))
 
 
 def report(
     args: argparse.Namespace,
-    trainer: Trainer,
+    recipe: GridRecipe,
     terms: dict[str, float],
     measured: tuple[list[float], float, int],
 ) -> None:
     """Figures of a step, and the estimate for GPUs."""
     seconds, work, kept = measured
-    learned = sum(parameter.numel() for parameter in trainer.tokenizer.parameters())
-    judge = sum(
-        parameter.numel() for parameter in trainer.make_step.learners["discriminator"].network.parameters()
-    )
+    trained = sum(parameter.numel() for parameter in recipe.tokenizer.parameters())
+    discriminator = recipe.networks["discriminator"].network
+    of_discriminator = sum(parameter.numel() for parameter in discriminator.parameters())
     print(
-        f"trained: {learned:,} parameters and {judge:,} of the discriminator; stand-ins: codebook rows, CLIP, VGG16 (random weights)"
+        f"trained: {trained:,} parameters and {of_discriminator:,} of the discriminator; stand-ins: codebook rows, CLIP, VGG16 (random weights)"
     )
     if seconds:
         figures = f"{min(seconds):.1f} s a step of {args.batch} image(s) of {args.crop} px, peak {peak_gigabytes():.1f} GB a process"
@@ -194,7 +196,7 @@ def report(
     )
     rows = LOCAL + GLOBAL + LOCAL  # both codebooks, and the projected one
     steady = (
-        16 * (learned + judge) + 4 * rows * WIDTH
+        16 * (trained + of_discriminator) + 4 * rows * WIDTH
     ) / 1e9  # four bytes each: weights, gradients, two moments
     print(
         f"memory of a GPU: {steady:.1f} GB and {held / 1e9:.2f} GB an image; with 8 images {steady + 8 * held / 1e9:.0f} GB"

@@ -3,8 +3,8 @@
     python benchmarks/training_step.py [--config paper] [--batch 2] [--size 128] [--entries 32000] [--repeats 2] [--plain-repeats 2]
 
 Both sides have the same network, codebooks and weights, one after the other in this process, the adversarial term on. Random stand-ins,
-for files that v2l does not bring: the words' vectors (of LLaMA and CLIP), the LPIPS backbone (of VGG16). The plain side is
-benchmarks/plain/training_step.py, which says what it does besides.
+because v2l does not bring the files: the words' vectors (of LLaMA and CLIP), the LPIPS backbone (of VGG16). The plain side is
+benchmarks/plain/training_step.py, which says what more it does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from v2l.tokenizers.grid.encoder import to_network_range
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator
-from v2l.training.step import TrainingStep
+from v2l.training.loop import update_networks
+from v2l.training.recipes.grid_losses import GridObjective
 
 SOURCE = Source("random vectors", "none", "random vectors", "none")
 GLOBAL_ENTRIES = 11908
@@ -66,7 +67,7 @@ def random_lpips() -> lpips.LPIPS:
 
 
 def first_and_best(step: Callable[[], dict[str, float]], repeats: int) -> tuple[dict[str, float], float]:
-    """What the first step told, which warms up, and the seconds of the fastest of those behind it."""
+    """The terms of the first step, which warms up, and the seconds of the fastest of the later ones."""
     return step(), min(timed(step)[1] for _ in range(repeats))
 
 
@@ -89,7 +90,7 @@ def main() -> None:
         0, min(given.entries, GLOBAL_ENTRIES), (given.batch, config.model.global_tokens), generator=generator
     )
 
-    ours = TrainingStep(
+    ours = GridObjective(
         tokenizer(config, given.entries, given.dim),
         LPIPSDistance(random_lpips(), "random VGG16"),
         start_processes("cpu"),
@@ -98,18 +99,17 @@ def main() -> None:
         tokenizer(config, given.entries, given.dim),
         build_discriminator(),
         random_lpips(),
-        ours.schedule.learning_rate(0),
+        ours.learning_rate(0),
     )
-    plain.discriminator.load_state_dict(ours.learners["discriminator"].network.state_dict())
-    terms, seconds = first_and_best(lambda: ours(0, Batch(images, words)), given.repeats)
+    plain.discriminator.load_state_dict(ours.networks["discriminator"].network.state_dict())
+    parts = ours.parts(Batch(images, words))
+    terms, seconds = first_and_best(lambda: update_networks(ours, 0, parts), given.repeats)
     expected, plain_seconds = first_and_best(
         lambda: plain(to_network_range(images), words), given.plain_repeats
     )
 
-    weights, threads = (
-        sum(parameter.numel() for parameter in ours.tokenizer.parameters()),
-        torch.get_num_threads(),
-    )
+    weights = sum(parameter.numel() for parameter in ours.tokenizer.parameters())
+    threads = torch.get_num_threads()
     print(
         f"{given.config}: {weights:,} weights, batch {given.batch}, {given.size} px, {given.entries:,} words, {threads} thread(s)"
     )

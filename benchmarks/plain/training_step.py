@@ -1,7 +1,7 @@
-"""a batch ──► one training step as the official code makes it: the whole forward pass once for each of the two networks.
+"""a batch ──► one training step as the official code makes it: one forward pass for each of the two networks.
 
-Source: its formulas as v2l's notes on the method state them. What it does besides what the paper needs: the second forward pass, and
-with it the perceptual distance; the backward pass of 0 · (the tokenizer's loss) in the discriminator's step; the adaptive weight by two
+Source: its formulas as v2l's notes on the method state them. It does more than the paper needs: the second forward pass, and with it
+the perceptual distance; the backward pass of 0 · (the tokenizer's loss) in the discriminator's step; the adaptive weight by two
 passes back from the losses; the quantizer's whole matrix of distances in the graph; one-hot histograms of the codes.
 """
 
@@ -44,34 +44,35 @@ class PlainStep:
 
     def __call__(self, images: Tensor, global_ids: Tensor) -> dict[str, float]:
         """Images (B, 3, H, W) in [-1, 1] and their global words ──► the loss terms."""
-        told: dict[str, float] = {}
+        figures: dict[str, float] = {}
         for turn, optimizer in enumerate(self.optimizers):
             loss, terms = (self.generator_loss, self.discriminator_loss)[turn](images, global_ids)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            told |= {name: term.item() for name, term in terms.items()}
-        return told
+            figures |= {name: term.item() for name, term in terms.items()}
+        return figures
 
     def generator_loss(self, images: Tensor, global_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the tokenizer learns from."""
+        """The loss of the tokenizer."""
         decoded, codes, terms = self._forward(images, global_ids)
         reconstruction = terms["l1"] + self.config.perceptual_weight * terms["perceptual"]
         adversarial = -self.discriminator(decoded).mean()
         layer = self.tokenizer.decoder.last_weight
-        pull, push = (
+        reconstruction_norm, adversarial_norm = (
             torch.autograd.grad(term, layer, retain_graph=True)[0].norm()
             for term in (reconstruction, adversarial)
         )
-        ratio = torch.clamp(pull / (push + 1e-4), 0, 1e4).detach()
+        ratio = torch.clamp(reconstruction_norm / (adversarial_norm + 1e-4), 0, 1e4).detach()
         loss = reconstruction + codes + self.config.adversarial_weight * ratio * adversarial
         return loss, terms | {"adversarial": adversarial, "ratio": ratio, "loss": loss}
 
     def discriminator_loss(self, images: Tensor, global_ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the discriminator learns from."""
+        """The loss of the discriminator."""
         decoded, codes, terms = self._forward(images, global_ids)
-        real, painted = self.discriminator(images), self.discriminator(decoded.detach())
-        hinge = 0.5 * (functional.relu(1 - real).mean() + functional.relu(1 + painted).mean())
+        real = self.discriminator(images)
+        fake = self.discriminator(decoded.detach())
+        hinge = 0.5 * (functional.relu(1 - real).mean() + functional.relu(1 + fake).mean())
         return hinge + 0 * (terms["l1"] + codes + terms["perceptual"]), {"discriminator": hinge}
 
     def _forward(self, images: Tensor, global_ids: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

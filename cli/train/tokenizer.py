@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,16 +12,17 @@ from v2l.cli.failures import STOPPED
 from v2l.cli.options import Json, options
 from v2l.cli.output import Output, output
 from v2l.cli.progress import progress
+from v2l.cli.train.plan import PlanOnly, is_main_process, show_plan
 
 if TYPE_CHECKING:
     from v2l.config import Config
-    from v2l.training.run import RunSettings
+    from v2l.training.recipes.grid_run import RunSettings, TrainingResult
 
 Places = Annotated[
     list[str],
     typer.Argument(
         metavar="PLACE...",
-        help="Photographs to learn from: folders, .csv or .txt lists, .tar shards; PLACE@train: a part.",
+        help="Photographs to train on: folders, .csv or .txt lists, .tar shards; PLACE@train: a part.",
     ),
 ]
 Run = Annotated[
@@ -42,10 +42,7 @@ Codebooks = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Optimizer steps, instead of the config's.", min=1)]
 Init = Annotated[
-    Path | None, typer.Option("--init", help="Checkpoint whose weights a new run begins with.", metavar="DIR")
-]
-PlanOnly = Annotated[
-    bool, typer.Option("--plan", help="Measure a few steps, print what the run will take, and write nothing.")
+    Path | None, typer.Option("--init", help="Checkpoint whose weights a new run starts with.", metavar="DIR")
 ]
 
 
@@ -63,7 +60,7 @@ def train(
     from v2l.config import load_config
     from v2l.sources import find_images
     from v2l.tokenizers.grid.model import SHIPPED
-    from v2l.training.run import RunSettings
+    from v2l.training.recipes.grid_run import RunSettings, plan_training
 
     given = options(ctx)
     config = load_config(given.config or "small")
@@ -74,7 +71,9 @@ def train(
     )
     with output(json) as out:
         if plan:
-            tell_plan(config, settings, out)
+            measured = plan_training(config, settings)
+            before = ", after the images are encoded for their global words"
+            show_plan(measured, len(settings.images), config.training.steps, out, before)
             return
         done = run_to_the_end(config, settings, out)
     if done < config.training.steps:
@@ -82,42 +81,23 @@ def train(
         raise typer.Exit(STOPPED)
 
 
-def tell_plan(config: Config, settings: RunSettings, out: Output) -> None:
-    """Measure, and print what the run will take."""
-    from v2l.training.plan import plan_training
-
-    plan, steps = plan_training(config, settings), config.training.steps
-    memory = f"{plan.peak_bytes / 1e9:.1f} GB at most" if plan.peak_bytes else "not told by this system"
-    lines = [
-        f"{len(settings.images):,} images, {steps:,} steps of {plan.images_per_step}",
-        f"speed    {plan.images_per_second:.1f} images a second, {plan.reading_share:.0%} of the time spent reading them",
-        f"memory   {memory}",
-        f"time     {duration(plan.hours)}, after the images are encoded for their global words",
-        *(
-            f"         {phase.steps:,} steps of {phase.seconds:.2f} s with {phase.name}"
-            for phase in plan.phases
-        ),
-    ]
-    if leads():
-        out.result({**plan.to_dict(), "images": len(settings.images), "steps": steps}, "\n".join(lines))
-
-
 def run_to_the_end(config: Config, settings: RunSettings, out: Output) -> int:
-    """Train, and print what came of it; returns how many steps are done."""
+    """Train, and print the result; returns how many steps are done."""
     from v2l.tokenizers.grid.model import V2LTokenizer
-    from v2l.training.run import train as run_training
+    from v2l.training.recipes.grid_run import train as run_training
 
-    total, skipped = config.training.steps, []
-    with progress() as tell:
+    total = config.training.steps
+    skipped: list[int] = []
+    with progress() as report:
 
         def on_step(step: int, terms: dict[str, float]) -> None:
-            tell("training", step, total, f"loss {terms['loss']:.4f}")
-            if terms["skipped"] and leads():
+            report("training", step, total, f"loss {terms['loss']:.4f}")
+            if terms["skipped"] and is_main_process():
                 skipped.append(step)
                 out.note(f"step {step}: a gradient was not finite, the batch was skipped")
 
-        result = run_training(config, settings, on_step, tell)
-    if leads():
+        result = run_training(config, settings, on_step, report)
+    if is_main_process():
         model = V2LTokenizer.from_pretrained(settings.run / "model", device="cpu")
         record = {
             "output": str(settings.run / "model"),
@@ -131,27 +111,14 @@ def run_to_the_end(config: Config, settings: RunSettings, out: Output) -> int:
         out.result(
             record, f"{result.steps:,} of {total:,} steps done; the checkpoint is {settings.run / 'model'}"
         )
-        if result.unreadable:
-            out.note(
-                "\n".join(
-                    [
-                        f"skipped {len(result.unreadable)} unreadable file(s):",
-                        *(f"  {path}" for path in result.unreadable),
-                    ]
-                )
-            )
-        if result.enlarged:
-            out.note(
-                f"enlarged {result.enlarged} image(s) smaller than the crop of {config.training.crop_size} pixels"
-            )
+        note_images(result, config.training.crop_size, out)
     return result.steps
 
 
-def duration(hours: float) -> str:
-    """For people."""
-    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
-
-
-def leads() -> bool:
-    """Of several processes one speaks."""
-    return os.environ.get("RANK", "0") == "0"
+def note_images(result: TrainingResult, crop_size: int, out: Output) -> None:
+    """Say which files were not used, and how many images were too small."""
+    if result.unreadable:
+        files = [f"  {path}" for path in result.unreadable]
+        out.note("\n".join([f"skipped {len(files)} unreadable file(s):", *files]))
+    if result.enlarged:
+        out.note(f"enlarged {result.enlarged} image(s) smaller than the crop of {crop_size} pixels")

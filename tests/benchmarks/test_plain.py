@@ -36,7 +36,8 @@ from v2l.tokenizers.quantizers.base import Quantized
 from v2l.tokenizers.quantizers.frozen_words import LocalQuantizer
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator
-from v2l.training.step import TrainingStep
+from v2l.training.loop import update_networks
+from v2l.training.recipes.grid_losses import GridObjective
 
 TINY_PAPER = """
 extends: paper
@@ -135,15 +136,14 @@ def test_training_step() -> None:
     )
     torch.manual_seed(1)
     network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
-    ours = TrainingStep(
+    ours = GridObjective(
         tiny_tokenizer(FOLDED, config), LPIPSDistance(network, "random"), start_processes("cpu")
     )
-    plain = PlainStep(
-        tiny_tokenizer(FOLDED, config), build_discriminator(), network, ours.schedule.learning_rate(0)
-    )
-    plain.discriminator.load_state_dict(ours.learners["discriminator"].network.state_dict())
+    plain = PlainStep(tiny_tokenizer(FOLDED, config), build_discriminator(), network, ours.learning_rate(0))
+    plain.discriminator.load_state_dict(ours.networks["discriminator"].network.state_dict())
     before = torch.cat([parameter.detach().flatten().clone() for parameter in plain.tokenizer.parameters()])
-    terms, expected = ours(0, Batch(images, words)), plain(to_network_range(images), words)
+    terms = update_networks(ours, 0, ours.parts(Batch(images, words)))
+    expected = plain(to_network_range(images), words)
     assert {name: terms[name] for name in expected if name != "discriminator"} == pytest.approx(
         {name: value for name, value in expected.items() if name != "discriminator"}, rel=1e-3
     )

@@ -24,7 +24,7 @@ from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokens import ImageTokens
 from v2l.training import losses
 from v2l.training.discriminator import build_discriminator
-from v2l.training.run import crop_settings
+from v2l.training.data import crop_settings
 
 EQUAL = 1e-5
 WORDS = 21
@@ -169,7 +169,9 @@ def test_every_term_of_both_losses_and_the_adaptive_weight(
     total = losses.weighted_sum(terms, config)
     verdict = losses.generator_term(judge.train()(y))
     our_hinge = losses.discriminator_term(judge(images), judge(y))
-    ours = config.adversarial_weight * losses.adaptive_ratio(losses.pulls(total, verdict, y, last).at_layer)
+    ours = config.adversarial_weight * losses.adaptive_ratio(
+        losses.GradientBalance.of(total, verdict, y, last).at_layer
+    )
     for mine, plainly in (
         (terms["perceptual"], perceptual),
         (total, reconstruction),

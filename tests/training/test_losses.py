@@ -12,11 +12,11 @@ from v2l.perceptual import LPIPSDistance
 from v2l.tokenizers.quantizers.frozen_words import build_quantizer
 from v2l.training.discriminator import build_discriminator
 from v2l.training.losses import (
-    LARGEST_RATIO,
+    MAX_RATIO,
+    GradientBalance,
     adaptive_ratio,
     discriminator_term,
     generator_term,
-    pulls,
     reconstruction_terms,
     weighted_sum,
 )
@@ -47,16 +47,16 @@ def test_the_ratio_is_that_of_the_gradients_at_the_last_layer() -> None:
     wanted = [
         torch.autograd.grad(term, weight, retain_graph=True)[0] for term in (reconstruction, adversarial)
     ]
-    pull = pulls(reconstruction, adversarial, decoded, weight)
-    assert torch.allclose(pull.at_layer, torch.stack(wanted).flatten(1))
-    assert adaptive_ratio(pull.at_layer).item() == pytest.approx(
+    balance = GradientBalance.of(reconstruction, adversarial, decoded, weight)
+    assert torch.allclose(balance.at_layer, torch.stack(wanted).flatten(1))
+    assert adaptive_ratio(balance.at_layer).item() == pytest.approx(
         (wanted[0].norm() / (wanted[1].norm() + 1e-4)).item()
     )
-    assert not pull.at_images.requires_grad
+    assert not balance.at_images.requires_grad
 
 
-def test_the_ratio_is_bounded_and_finite_where_nothing_pulls() -> None:
-    assert adaptive_ratio(torch.tensor([[1e9], [1e-9]])).item() == LARGEST_RATIO
+def test_the_ratio_is_bounded_and_finite_where_no_gradient_is() -> None:
+    assert adaptive_ratio(torch.tensor([[1e9], [1e-9]])).item() == MAX_RATIO
     assert adaptive_ratio(torch.zeros(2, 3)).item() == 0
 
 

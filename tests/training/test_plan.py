@@ -11,8 +11,8 @@ from tiny_tokenizer import FOLDED, TRAINING, tiny_tokenizer
 from v2l.config import Config
 from v2l.errors import V2LError
 from v2l.sources import find_images
-from v2l.training.plan import Phase, Plan, plan_training
-from v2l.training.run import RunSettings
+from v2l.training.plan import PhaseCost, Plan
+from v2l.training.recipes.grid_run import RunSettings, plan_training
 
 CONFIG = Config(
     model=replace(FOLDED, image_size=32),
@@ -47,7 +47,7 @@ def test_every_phase_of_a_run_is_measured_and_nothing_is_written(samples: Path, 
 
 
 def test_hours_and_images_a_second_follow_from_the_phases() -> None:
-    plan = Plan(8, (Phase("no quantizer", 900, 1.0, 0.5), Phase("quantizer", 900, 3.0, 0.5)), None)
+    plan = Plan(8, (PhaseCost("no quantizer", 900, 1.0, 0.5), PhaseCost("quantizer", 900, 3.0, 0.5)), None)
     assert plan.hours == 1.0
     assert plan.images_per_second == pytest.approx(1800 * 8 / 3600)
     assert plan.reading_share == 0.25

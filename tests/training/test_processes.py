@@ -17,7 +17,8 @@ from v2l.processes import start_processes
 from v2l.sources import find_images
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import TrainingImages
-from v2l.training.trainer import Trainer
+from v2l.training.loop import TrainingLoop
+from v2l.training.recipes.grid import GridRecipe, loop_settings
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,11 +43,12 @@ def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_networ
     assert two.facts["steps"] == 4
 
     images = TrainingImages(
-        find_images(samples)[:6], torch.zeros(6, 3, dtype=torch.int64), CropSettings(32, (32, 48), True, 0)
+        find_images(samples)[:6], CropSettings(32, (32, 48), True, 0), torch.zeros(6, 3, dtype=torch.int64)
     )
     one = tiny_tokenizer(FOLDED, replace(TOGETHER, accumulate=2))
     before = flat(one)
-    Trainer(one, images, None, start_processes("cpu"), tmp_path / "one").train(0, lambda *_: None)
+    recipe = GridRecipe(one, images, None, start_processes("cpu"))
+    TrainingLoop(recipe, loop_settings(recipe, tmp_path / "one")).train(0, lambda *_: None)
     assert (flat(two) - flat(one)).norm() < 0.02 * (
         flat(one) - before
     ).norm()  # Adam turns rounding into steps

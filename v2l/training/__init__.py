@@ -1,1 +1,1 @@
-"""images ──► a trained tokenizer."""
+"""images ──► trained tokenizers and adapters: one loop, one recipe for each of them."""

@@ -1,6 +1,6 @@
-"""image files ──► batches of crops with their global words, the same ones whenever a step is repeated.
+"""image files ──► batches of crops, the same ones whenever a step is repeated.
 
-Which images a step sees, and how they are cropped, is a function of seed and step alone: that is what makes resuming exact.
+Which images a step sees, and how they are cropped, is a function of seed and step alone. Resuming is exact because of that.
 """
 
 from __future__ import annotations
@@ -10,39 +10,53 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from v2l.config import Config
 from v2l.datasets import CropSettings, ImageDataset
+from v2l.processes import Accelerator
 from v2l.sources import ImageFile, image_size
+
+RESIZE_RANGE = (0.875, 1.25)  # of the model's image size: the shorter side before a random crop
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One process's share of a step.
+    """Images that are seen at once.
 
     Attributes:
         images: (B, 3, S, S) float32 in [0, 1].
-        global_ids: (B, G) int64.
+        global_ids: (B, G) int64 global words of each image; G is 0 if the data has none.
     """
 
     images: Tensor
     global_ids: Tensor
 
+    def split(self, parts: int) -> list[Batch]:
+        """The same images in `parts` parts of equal size; the last may be smaller."""
+        size = -(-len(self.images) // parts)
+        pairs = zip(torch.split(self.images, size), torch.split(self.global_ids, size), strict=True)
+        return [Batch(images, global_ids) for images, global_ids in pairs]
+
 
 class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
-    """Readable image files with the global words of each.
+    """Readable image files, each with its global words if they are needed.
 
     Args:
         paths: n files, all readable.
-        global_ids: (n, G) int64.
         settings: how crops are taken.
+        global_ids: (n, G) int64, or None.
     """
 
-    def __init__(self, paths: Sequence[ImageFile], global_ids: Tensor, settings: CropSettings) -> None:
-        self.images, self.global_ids = ImageDataset(paths, settings), global_ids
+    def __init__(
+        self, paths: Sequence[ImageFile], settings: CropSettings, global_ids: Tensor | None = None
+    ) -> None:
+        self.images = ImageDataset(paths, settings)
+        self.global_ids = torch.zeros(len(paths), 0, dtype=torch.int64) if global_ids is None else global_ids
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,52 +66,105 @@ class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = place
         return self.images.crop(epoch, index), self.global_ids[index]
 
+    def first(self, count: int) -> Batch:
+        """The first images, cropped as in the first epoch: the same ones every time."""
+        pairs = [self[0, index] for index in range(min(count, len(self)))]
+        images = torch.stack([image for image, _ in pairs])
+        return Batch(images, torch.stack([global_ids for _, global_ids in pairs]))
+
     @property
     def description(self) -> str:
-        """How many images, and a hash of their files' names and sizes: notices a data set that has changed between two runs."""
+        """How many images, and their fingerprint; for the metadata of a run."""
         return f"{len(self):,} images with fingerprint {self.fingerprint}"
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the files' names and sizes."""
-        facts = "\n".join(f"{file.name} {image_size(file)}" for file in self.images.paths)
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        """As `files_fingerprint`."""
+        return files_fingerprint(self.images.paths)
 
 
 @dataclass(frozen=True)
-class Order:
-    """Which images a step sees, as a batch sampler that can begin at any step.
+class ImageBatches:
+    """The batches of one process in every step.
 
     Attributes:
-        size: n images.
-        batch_size: images a step and a process, all of its parts together.
-        rank: this process.
-        processes: how many there are.
+        images: what is trained on.
+        batch_size: images in a step and a process, all parts together.
         seed: of the shuffling.
-        first: the step to begin with.
+        process: number of this process.
+        processes: how many processes train together.
+        workers: processes that read images; 0 reads in the training process.
+    """
+
+    images: TrainingImages
+    batch_size: int
+    seed: int = 0
+    process: int = 0
+    processes: int = 1
+    workers: int = 0
+
+    @classmethod
+    def of(
+        cls, images: TrainingImages, batch_size: int, seed: int, world: Accelerator, workers: int = 0
+    ) -> Self:
+        """The batches of this one of the processes that train together."""
+        return cls(images, batch_size, seed, world.process_index, world.num_processes, workers)
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of the steps from `first` to before `last`; the same ones with any number of workers."""
+        sampler = BatchOrder(self, first, last)
+        loader = DataLoader(
+            self.images,
+            batch_sampler=sampler,
+            num_workers=self.workers,
+            worker_init_fn=_leave_signals_to_parent,
+        )
+        for crops, global_ids in loader:
+            yield Batch(crops, global_ids)
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """Which images each step sees, as a batch sampler of a DataLoader that can start at any step.
+
+    Attributes:
+        batches: sizes, seed and processes.
+        first: the step to start with.
         last: the step to end before.
     """
 
-    size: int
-    batch_size: int
-    rank: int
-    processes: int
-    seed: int
+    batches: ImageBatches
     first: int
     last: int
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        size = self.batches.batch_size
         for step in range(self.first, self.last):
-            begin = (step * self.processes + self.rank) * self.batch_size
-            yield [self._place(position) for position in range(begin, begin + self.batch_size)]
+            # The processes share out one endless sequence of images: each takes `size` of them in turn.
+            start = (step * self.batches.processes + self.batches.process) * size
+            yield [self._place(position) for position in range(start, start + size)]
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def _place(self, position: int) -> tuple[int, int]:
         """Position in an endless sequence of shuffled epochs ──► (epoch, index)."""
-        epoch, offset = divmod(position, self.size)
-        return epoch, int(_permutation(self.size, self.seed, epoch)[offset])
+        epoch, offset = divmod(position, len(self.batches.images))
+        return epoch, int(_permutation(len(self.batches.images), self.batches.seed, epoch)[offset])
+
+
+def files_fingerprint(files: Sequence[ImageFile]) -> str:
+    """A hash of the files' names and sizes: notices a data set that has changed between two runs."""
+    lines = "\n".join(f"{file.name} {image_size(file)}" for file in files)
+    # surrogateescape: a file name may hold bytes that are no UTF-8
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def crop_settings(config: Config, seed: int) -> CropSettings:
+    """How a config's crops are taken."""
+    size, whole = config.training.crop_size, config.model.image_size
+    shorter = (max(size, round(RESIZE_RANGE[0] * whole)), max(size, round(RESIZE_RANGE[1] * whole)))
+    return CropSettings(size, shorter, config.training.random_crop, seed, config.model.resize == "two-step")
 
 
 @lru_cache(maxsize=2)  # a batch may span two epochs
@@ -105,15 +172,7 @@ def _permutation(size: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
-def batches(images: TrainingImages, order: Order, workers: int) -> Iterator[Batch]:
-    """The batches of one process, in order, the same ones with any number of worker processes."""
-    for crops, global_ids in DataLoader(
-        images, batch_sampler=order, num_workers=workers, worker_init_fn=_leave_signals
-    ):
-        yield Batch(crops, global_ids)
-
-
-def _leave_signals(worker: int) -> None:
-    """A worker ends when its parent does: Ctrl-C, which reaches them all, is the parent's to answer."""
+def _leave_signals_to_parent(worker: int) -> None:
+    """A worker ends when its parent does: Ctrl-C reaches them all, and the parent answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

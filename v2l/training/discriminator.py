@@ -1,6 +1,6 @@
-"""image ──► a map of verdicts, real or painted, one per 34 × 34 pixels (taming's door).
+"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built from taming's network).
 
-Trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section 3.2.2; VQGAN, arXiv 2012.09841, equation 5.
+It is trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section 3.2.2; VQGAN, arXiv 2012.09841, equation 5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def build_discriminator(norm: str = "batch") -> nn.Module:
     Args:
         norm: of the middle two layers: `batch` as published, or `group`, which looks at one image at a time.
     """
-    network = NLayerDiscriminator(input_nc=3, ndf=CHANNELS, n_layers=STRIDED_LAYERS).apply(weights_init)
+    network: nn.Module = NLayerDiscriminator(input_nc=3, ndf=CHANNELS, n_layers=STRIDED_LAYERS)
+    network.apply(weights_init)
     if norm == "group":
         layers = network.main
         for place, layer in enumerate(layers):

@@ -11,10 +11,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """A context in which the first signal asks to stop and a second one stops at once.
+    """A context in which the first signal requests a stop, and a second one stops at once.
 
     Attributes:
-        requested: whether a signal has come.
+        requested: whether a signal has arrived.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,8 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+        # Python takes signal handlers in the main thread only.
+        if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 

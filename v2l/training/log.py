@@ -1,4 +1,4 @@
-"""loss terms and pages of pictures ──► log.csv, TensorBoard's files, and PNG files, in the folder of a run."""
+"""figures and pictures of a run ──► log.csv, TensorBoard's files, and PNG files, in the folder of the run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from v2l.images import image_grid, save_image
-from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
-from v2l.tokenizers.grid.model import V2LTokenizer
-from v2l.training.data import Batch
+from v2l.images import save_image
 
 COLUMNS = ["step", "term", "value"]
 
@@ -24,8 +20,8 @@ class RunLog:
     """The log of a run, to be used in a `with` block.
 
     Args:
-        run: the run's folder.
-        first: the step that the run goes on from; what an earlier process logged behind it is forgotten.
+        run: the folder of the run.
+        first: the step that the run goes on from; lines of later steps, from an interrupted process, are removed.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -46,19 +42,19 @@ class RunLog:
         self._board.close()
 
     def write(self, step: int, terms: Mapping[str, float]) -> None:
-        """Log the terms of the step that was made last; `step` steps are done."""
+        """Log figures after `step` steps."""
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([step, name, f"{value:.6g}"] for name, value in terms.items())
         for name, value in terms.items():
             self._board.add_scalar(name, value, step)
 
     def picture(self, step: int, page: Tensor) -> None:
-        """Keep a page (3, H, W) in [0, 1] as pictures/step-….png and in TensorBoard."""
+        """Save a page (3, H, W) in [0, 1] as pictures/step-….png and in TensorBoard."""
         save_image(page, self.run / "pictures" / f"step-{step:09d}.png")
         self._board.add_image("reconstructions", page, step)
 
     def _trim(self, first: int) -> None:
-        """Keep the whole lines up to a step, so that steps done twice stand there once."""
+        """Keep the whole lines up to a step, so that a step that is made twice is logged once."""
         rows = []
         if self._path.exists():
             with self._path.open(newline="", encoding="utf-8") as file:
@@ -69,21 +65,3 @@ class RunLog:
                 ]
         with self._path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
-
-
-@torch.no_grad()
-def reconstruction_page(tokenizer: V2LTokenizer, batch: Batch, noise: float | None) -> Tensor:
-    """Originals above their reconstructions: (3, H, W) float32 in [0, 1].
-
-    Args:
-        tokenizer: as it is; its training mode is put back.
-        batch: images in [0, 1] and their global words.
-        noise: None quantizes; 0 leaves the quantizer out.
-    """
-    mode = tokenizer.training
-    painted = tokenizer.eval()(
-        to_network_range(batch.images.to(tokenizer.device)), batch.global_ids.to(tokenizer.device), noise
-    )
-    tokenizer.train(mode)
-    rows = [list(batch.images), list(to_image_range(painted.images).cpu())]
-    return image_grid(rows, [[""] * len(batch.images)] * 2, cell=batch.images.shape[-1])

@@ -1,6 +1,6 @@
-"""images, decoded images, verdicts ──► named loss terms.
+"""images, reconstructions, discriminator logits ──► named loss terms.
 
-Sources: VQGAN, arXiv 2012.09841, equations 4 to 7; hinge form as in taming-transformers.
+Sources: VQGAN, arXiv 2012.09841, equations 4 to 7; the hinge form as in taming-transformers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from v2l.config import TrainingConfig
 from v2l.perceptual import PerceptualDistance
 
-LARGEST_RATIO = 1e4
+MAX_RATIO = 1e4  # of the adaptive weight
 
 
 def reconstruction_terms(
@@ -37,51 +37,57 @@ def reconstruction_terms(
 def weighted_sum(terms: dict[str, Tensor], config: TrainingConfig) -> Tensor:
     """The terms of `reconstruction_terms` with the config's weights, () float32."""
     weights = {"l1": config.l1_weight, "l2": config.l2_weight, "perceptual": config.perceptual_weight}
-    return sum(weights[name] * term for name, term in terms.items())
+    weighted = [weights[name] * term for name, term in terms.items()]
+    return sum(weighted[1:], start=weighted[0])
 
 
-def generator_term(verdicts: Tensor) -> Tensor:
-    """-mean D(y): what the decoder wants to lower; verdicts (B, 1, h, w) on decoded images."""
-    return -verdicts.float().mean()
+def generator_term(logits: Tensor) -> Tensor:
+    """-mean D(y): the decoder lowers it; logits (B, 1, h, w) of reconstructions."""
+    return -logits.float().mean()
 
 
-def discriminator_term(real: Tensor, painted: Tensor) -> Tensor:
-    """Hinge: half of mean max(0, 1 - D(x)) + mean max(0, 1 + D(y)); verdicts (B, 1, h, w), y without gradient."""
-    return 0.5 * (torch.relu(1 - real.float()).mean() + torch.relu(1 + painted.float()).mean())
+def discriminator_term(real: Tensor, decoded: Tensor) -> Tensor:
+    """Hinge: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(y)); logits (B, 1, h, w), those of y without gradient."""
+    return 0.5 * (torch.relu(1 - real.float()).mean() + torch.relu(1 + decoded.float()).mean())
 
 
-class Pulls(NamedTuple):
-    """How the reconstruction and the adversarial term pull, each differentiated once."""
+class GradientBalance(NamedTuple):
+    """Gradients of the reconstruction term and of the adversarial term, in this order."""
 
     at_images: Tensor  # (2, B, 3, H, W) float32, at the decoded images
-    at_layer: Tensor  # (2, P) float32, at the decoder's last layer
+    at_layer: Tensor  # (2, P) float32, at the P weights of the decoder's last layer
 
+    @classmethod
+    def of(
+        cls, reconstruction: Tensor, adversarial: Tensor, decoded: Tensor, last_weight: Tensor
+    ) -> GradientBalance:
+        """Differentiate both terms down to the decoded images, and from there on to the decoder's last layer.
 
-def pulls(reconstruction: Tensor, adversarial: Tensor, decoded: Tensor, last_weight: Tensor) -> Pulls:
-    """Differentiate both terms down to the decoded images, and from there on to the decoder's last layer.
-
-    Args:
-        reconstruction: () the weighted reconstruction and perceptual terms.
-        adversarial: () the generator's term.
-        decoded: (B, 3, H, W), of which both are functions; its own graph is kept.
-        last_weight: the weight of the decoder's last convolution.
-    """
-    at_images = torch.stack([torch.autograd.grad(term, decoded)[0] for term in (reconstruction, adversarial)])
-    at_layer = [
-        torch.autograd.grad(decoded, last_weight, pull, retain_graph=True)[0].flatten()
-        for pull in at_images.to(decoded.dtype)
-    ]
-    return Pulls(at_images, torch.stack(at_layer).float())
+        Args:
+            reconstruction: () the weighted reconstruction and perceptual terms.
+            adversarial: () the generator's term.
+            decoded: (B, 3, H, W), of which both are functions; its own graph is kept.
+            last_weight: the weight of the decoder's last convolution.
+        """
+        terms = (reconstruction, adversarial)
+        at_images = torch.stack([torch.autograd.grad(term, decoded)[0] for term in terms])
+        at_layer = [
+            torch.autograd.grad(decoded, last_weight, gradient, retain_graph=True)[0].flatten()
+            for gradient in at_images.to(decoded.dtype)
+        ]
+        return cls(at_images, torch.stack(at_layer).float())
 
 
 def adaptive_ratio(at_layer: Tensor) -> Tensor:
-    """How much stronger the reconstruction pulls at the decoder's last layer than the adversarial term (VQGAN, equation 7).
+    """The adaptive weight of the adversarial term: |∇ reconstruction| / (|∇ adversarial| + 10⁻⁴) at the decoder's last layer.
+
+    Source: VQGAN, equation 7.
 
     Args:
-        at_layer: (2, P), as `pulls` gives it.
+        at_layer: (2, P), as `GradientBalance` holds it.
 
     Returns:
         () float32 in [0, 10⁴].
     """
-    pull, push = at_layer.norm(dim=1)
-    return torch.clamp(pull / (push + 1e-4), 0.0, LARGEST_RATIO)
+    reconstruction, adversarial = at_layer.norm(dim=1)
+    return torch.clamp(reconstruction / (adversarial + 1e-4), 0.0, MAX_RATIO)

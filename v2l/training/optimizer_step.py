@@ -1,87 +1,112 @@
-"""a loss ──► one step of a network's optimizer, unless a gradient is not finite.
+"""a loss ──► one step of a network's optimizer, skipped if a gradient is not finite.
 
-Source: Adam, arXiv 1412.6980; its epsilon as in the official code.
+Source: Adam, arXiv 1412.6980.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
+from torch.optim import Optimizer
 
-from v2l.config import TrainingConfig
 from v2l.errors import V2LError
 from v2l.processes import Accelerator
 
-MOST_BAD_STEPS = 5  # in a row
-ADAM_EPSILON = 1e-7
-FUSED = ("cpu", "cuda")  # devices on which Adam is one pass over the weights
+MAX_BAD_STEPS = 5  # in a row; one more stops the run
+FUSED_DEVICES = ("cpu", "cuda")  # where Adam can be one pass over the weights
 
 
-class Learner:
+class OptimizerStep:
     """A network that is trained, with its optimizer.
 
     Args:
-        network: what is trained; it is moved to the processes' device.
-        config: rates, clipping, compilation.
-        processes: the world of processes.
+        network: on the device of the processes, in the mode (train or eval) in which it is trained.
+        optimizer: over the weights that are trained; its learning rate is set anew in each step.
+        processes: the processes that train together.
+        clip_norm: largest norm of the gradients; 0 is off.
+        trained_only: save the trained weights alone, because the others (those of an LLM) are on disk already.
 
     Attributes:
-        network: as it is saved, and as others call it.
+        network: the network as it is saved, and as other networks call it.
         prepared: the same network as its own training calls it: in mixed precision, with the gradients of all processes.
-        optimizer: Adam.
+        optimizer: as given.
     """
 
-    def __init__(self, network: nn.Module, config: TrainingConfig, processes: Accelerator) -> None:
-        self.config, self.processes, self.network = config, processes, network
-        network.to(processes.device, memory_format=torch.channels_last).train()
-        self.optimizer = torch.optim.Adam(
-            network.parameters(),
-            lr=config.learning_rate,
-            betas=config.betas,
-            eps=ADAM_EPSILON,
-            fused=processes.device.type in FUSED,
-        )
-        if config.compile:
-            network.compile()
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        processes: Accelerator,
+        clip_norm: float = 0.0,
+        trained_only: bool = False,
+    ) -> None:
+        self.network, self.optimizer, self.processes = network, optimizer, processes
+        self.clip_norm, self.trained_only = clip_norm or math.inf, trained_only
         self.prepared = processes.prepare_model(network)
         self._bad_steps = 0
 
-    def part(self, last: bool) -> AbstractContextManager[None]:
-        """Around forward and backward pass of a part of a step: processes exchange gradients with the last part only."""
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The weights that the optimizer changes."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a saved state holds of the network, by name."""
+        if self.trained_only:
+            return {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
+        return self.network.state_dict()
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` gave.
+
+        Raises:
+            RuntimeError: a tensor is missing or has another shape.
+        """
+        if not self.trained_only:
+            self.network.load_state_dict(tensors)
+            return
+        with torch.no_grad():
+            for name, weight in self.tensors().items():
+                weight.copy_(tensors[name])
+
+    def accumulating(self, last: bool) -> AbstractContextManager[None]:
+        """A block for the forward and backward pass of one part: processes exchange gradients with the last part only."""
         return nullcontext() if last else self.processes.no_sync(self.prepared)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a part's loss."""
+        """Add the gradients of one part's loss."""
         self.processes.backward(loss)
 
     def step(self, rate: float) -> bool:
-        """Make a step with the gradients since the last one, at this learning rate, and clear them.
+        """Update the weights with the accumulated gradients at this learning rate, then clear the gradients.
 
         Returns:
-            Whether the step was made: not when a gradient is not finite, which is so in every process or in none.
+            Whether the update was made. It is skipped if a gradient is not finite; all processes then skip it, because they share
+            their gradients.
 
         Raises:
-            V2LError: it was not, several steps in a row.
+            V2LError: several updates in a row were skipped.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm or math.inf)
+        # Without clipping the largest norm is infinite: the gradients are then multiplied by exactly 1.
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         finite = bool(norm.isfinite())
         if finite:
             self.optimizer.step()
-            increment_version(
-                self.network.parameters()
-            )  # the fused optimizer does not, and the quantizer's cache asks for it
+            # A fused optimizer changes weights without a new version number, by which the quantizer's cache notices a change.
+            increment_version(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)
         self._bad_steps = 0 if finite else self._bad_steps + 1
-        if self._bad_steps == MOST_BAD_STEPS:
+        if self._bad_steps == MAX_BAD_STEPS:
             raise V2LError(
-                f"the loss or its gradient was not finite for {MOST_BAD_STEPS} steps in a row",
+                f"the loss or its gradient was not finite for {MAX_BAD_STEPS} steps in a row",
                 "a finite loss",
-                "a lower training.learning_rate, from the last checkpoint",
+                "a lower learning rate (training.learning_rate or --rate), with -o ANOTHER_FOLDER",
             )
         return finite

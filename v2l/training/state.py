@@ -1,7 +1,7 @@
-"""a training run at one step ⇄ a directory, from which it goes on exactly.
+"""a training run after one step ⇄ a directory, from which the run goes on exactly.
 
-Weights of both networks, the moments of both optimizers and the weights' average, as safetensors; what is drawn at random is a function
-of seed and step and needs no saving.
+It holds the weights of all networks, the moments of all optimizers and the moving average, as safetensors. Random numbers need no
+saving, because they are a function of seed and step.
 """
 
 from __future__ import annotations
@@ -18,63 +18,102 @@ from torch.optim import Optimizer
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.errors import V2LError
-from v2l.training.optimizer_step import Learner
+from v2l.training.optimizer_step import OptimizerStep
+from v2l.training.recipe import Recipe
 from v2l.training.weight_average import WeightAverage
 
 KIND, SCHEMA = "training", 2
 PREFIX = "step-"
+FIRST_RECIPE = "grid"  # states that name no recipe were saved when there was only this one
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What changes while training.
+    """All that a run changes.
 
     Attributes:
-        learners: networks with their optimizers, by name.
-        average: of the first network's weights, when the config asks for one.
+        networks: by name, each with its optimizer.
+        average: the moving average of the first network's weights, or None.
     """
 
-    learners: Mapping[str, Learner]
+    networks: Mapping[str, OptimizerStep]
     average: WeightAverage | None = None
 
-    def save(self, run: Path, step: int, facts: Mapping[str, Any], keep: int) -> Path:
-        """Write the state after `step` steps, then remove all but the last `keep`.
-
-        Args:
-            run: the run's folder.
-            step: how many steps are done.
-            facts: what must be the same when the run goes on, as JSON holds it.
-            keep: how many states stay.
+    def save(self, folder: Path, description: Mapping[str, Any]) -> None:
+        """Write the state as one directory; `description` goes into its manifest.
 
         Raises:
-            V2LError: the place cannot be written; older states stay as they were.
+            V2LError: the place cannot be written; an older state there stays as it was.
         """
-        target = run / f"{PREFIX}{step:09d}"
-        with write_directory(target) as folder:
-            for name, learner in self.learners.items():
-                save_tensors(folder / f"{name}.safetensors", learner.network.state_dict())
-                save_tensors(folder / f"{name}-optimizer.safetensors", optimizer_tensors(learner.optimizer))
+        with write_directory(folder) as draft:
+            for name, network in self.networks.items():
+                save_tensors(draft / f"{name}.safetensors", network.tensors())
+                save_tensors(draft / f"{name}-optimizer.safetensors", optimizer_tensors(network.optimizer))
             if self.average:
-                save_tensors(folder / "average.safetensors", self.average.tensors)
-            write_manifest(folder, {"kind": KIND, "schema": SCHEMA, "step": step, "facts": dict(facts)})
-        for old in saved_states(run)[:-keep]:
-            shutil.rmtree(old)
-        return target
+                save_tensors(draft / "average.safetensors", self.average.tensors)
+            write_manifest(draft, {"kind": KIND, "schema": SCHEMA, **description})
 
-    def load(self, folder: Path, facts: Mapping[str, Any]) -> int:
-        """Go back to a saved state; returns its step.
+    def load(self, folder: Path) -> None:
+        """Put back what `save` wrote.
 
         Raises:
-            V2LError: the state is damaged, or belongs to a run with other facts; those that differ are told with both values.
+            V2LError: a file is missing or damaged.
         """
-        manifest = read_manifest(folder, KIND, SCHEMA)
-        _check_facts(folder, manifest["facts"], facts)
-        for name, learner in self.learners.items():
-            learner.network.load_state_dict(load_tensors(folder / f"{name}.safetensors"))
-            load_optimizer_tensors(learner.optimizer, load_tensors(folder / f"{name}-optimizer.safetensors"))
+        for name, network in self.networks.items():
+            network.load(load_tensors(folder / f"{name}.safetensors"))
+            load_optimizer_tensors(network.optimizer, load_tensors(folder / f"{name}-optimizer.safetensors"))
         if self.average:
             self.average.load(load_tensors(folder / "average.safetensors"))
-        return manifest["step"]
+
+
+def save_state(run: Path, step: int, recipe: Recipe[Any], state: TrainingState, keep: int) -> None:
+    """Write the state after `step` steps to the folder of a run, then remove all states but the last `keep`.
+
+    Raises:
+        V2LError: the place cannot be written; older states stay as they were.
+    """
+    description = {"step": step, "recipe": recipe.name, "facts": recipe.metadata()}
+    state.save(run / f"{PREFIX}{step:09d}", description)
+    for old in saved_states(run)[:-keep]:
+        shutil.rmtree(old)
+
+
+def load_state(run: Path, recipe: Recipe[Any], state: TrainingState) -> int:
+    """Go back to the last state of a run; returns the number of steps that it has made, 0 if there is no state.
+
+    Raises:
+        V2LError: the state is damaged, belongs to another recipe, or its metadata differ; the error lists both values of each.
+    """
+    states = saved_states(run)
+    if not states:
+        return 0
+    manifest = read_manifest(states[-1], KIND, SCHEMA)
+    saved_by = manifest.get("recipe", FIRST_RECIPE)
+    if saved_by != recipe.name:
+        raise V2LError(
+            f"{states[-1]} is a state of the recipe {saved_by!r}",
+            f"a state of the recipe {recipe.name!r}",
+            "-o ANOTHER_FOLDER",
+        )
+    check_metadata(states[-1], recipe.metadata_defaults() | manifest["facts"], recipe.metadata())
+    state.load(states[-1])
+    return int(manifest["step"])
+
+
+def check_metadata(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose settings, data or models have changed.
+
+    Raises:
+        V2LError: an entry differs; the error lists both values of each.
+    """
+    changed = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    if changed:
+        values = ", ".join(f"{name} = {saved.get(name)}, now {now.get(name)}" for name in changed)
+        raise V2LError(
+            f"{folder} cannot go on: it was made with {values}",
+            "the same settings, models and images as before",
+            "-o ANOTHER_FOLDER",
+        )
 
 
 def saved_states(run: Path) -> list[Path]:
@@ -93,7 +132,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; rates and settings stay the optimizer's own."""
+    """Put back what `optimizer_tensors` gave; learning rates and settings stay the optimizer's own."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -103,20 +142,7 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
 
 
 def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
-    """A moment in the memory order of its weight: the fused optimizer goes through both at once."""
-    return (
-        torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
-        if moment.shape == parameter.shape
-        else moment
-    )
-
-
-def _check_facts(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if changed:
-        told = ", ".join(f"{name} = {before.get(name)}, now {now.get(name)}" for name in changed)
-        raise V2LError(
-            f"{folder} cannot go on: it was made with {told}",
-            "the same config and images as before",
-            "v2l train … -o ANOTHER_FOLDER",
-        )
+    """A moment in the memory order of its weight, because the fused optimizer goes through both at once."""
+    if moment.shape != parameter.shape:  # the step count
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)

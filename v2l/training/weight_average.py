@@ -1,4 +1,4 @@
-"""weights of many steps ──► their moving average, which paints better than the last of them.
+"""weights of many steps ──► their moving average, which reconstructs images better than the last weights.
 
 Source: Polyak averaging; its warm-up as in TensorFlow's ExponentialMovingAverage.
 """
@@ -16,31 +16,33 @@ class WeightAverage:
     """The moving average of a network's trained weights.
 
     Args:
-        network: whose weights are followed; the average begins with what they are.
-        decay: how much of the old average a step keeps; 0 follows the weights themselves.
+        network: the network to follow; the average starts with its weights as they are.
+        decay: share of the old average that a step keeps; 0 follows the weights themselves.
 
     Attributes:
         tensors: the average, by the names of the weights.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.decay = network, decay
+        self.decay = decay
+        self.weights = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self.tensors: dict[str, Tensor] = {}
         self.restart()
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Begin again with the weights as they are."""
-        self.tensors = {
-            name: parameter.detach().clone() for name, parameter in self.network.named_parameters()
-        }
+        """Start again with the weights as they are."""
+        self.tensors = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Take in the weights as they are, `steps` steps after the average began: early steps are forgotten sooner."""
+        """Add the weights as they are, `steps` steps after the average started.
+
+        The decay is min(decay, (1 + steps) / (10 + steps)): early weights are forgotten sooner.
+        """
         keep = min(self.decay, (1 + steps) / (10 + steps)) if self.decay else 0.0
-        for name, parameter in self.network.named_parameters():
-            self.tensors[name].lerp_(parameter, 1 - keep)
+        for name, weight in self.weights.items():
+            self.tensors[name].lerp_(weight, 1 - keep)
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -51,15 +53,15 @@ class WeightAverage:
     @contextmanager
     @torch.no_grad()
     def in_network(self) -> Iterator[None]:
-        """A block in which the network holds the average; afterwards it has its own weights again, to the bit."""
-        own = {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
-        self._put(self.tensors)
+        """A block in which the network holds the average; afterwards it has its own weights again, bit for bit."""
+        own = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self._copy_in(self.tensors)
         try:
             yield
         finally:
-            self._put(own)
+            self._copy_in(own)
 
     @torch.no_grad()
-    def _put(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, parameter in self.network.named_parameters():
-            parameter.copy_(tensors[name])
+    def _copy_in(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, weight in self.weights.items():
+            weight.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""The loop: it learns, resumes exactly, keeps both networks apart, and stops when asked."""
+"""The grid tokenizer through the loop: it learns, resumes exactly, and its result is a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from v2l.images import load_image
 from v2l.processes import start_processes
 from v2l.sources import find_images
 from v2l.tokenizers.grid.model import V2LTokenizer
-from v2l.training.data import TrainingImages
+from v2l.training.data import Batch, TrainingImages
+from v2l.training.loop import TrainingLoop
+from v2l.training.recipes.grid import GridRecipe, loop_settings
 from v2l.training.state import saved_states
-from v2l.training.trainer import Trainer
 
 ADVERSARIAL = replace(
     TRAINING,
@@ -41,22 +42,28 @@ def images(samples: Path) -> TrainingImages:
     paths = find_images(samples)[:6]
     return TrainingImages(
         paths,
-        torch.randint(0, 30, (6, 3), generator=torch.Generator().manual_seed(0)),
         CropSettings(32, (32, 48), True, 0),
+        torch.randint(0, 30, (6, 3), generator=torch.Generator().manual_seed(0)),
     )
 
 
-def trainer(
-    images: TrainingImages, run: Path, config: TrainingConfig = ADVERSARIAL, network: ModelConfig = FOLDED
-) -> Trainer:
-    return Trainer(tiny_tokenizer(network, config), images, None, start_processes("cpu"), run, seed=7)
+def loop_of(
+    images: TrainingImages,
+    run: Path,
+    config: TrainingConfig = ADVERSARIAL,
+    network: ModelConfig = FOLDED,
+    origin: str | None = None,
+) -> TrainingLoop[Batch]:
+    tokenizer = tiny_tokenizer(network, config)
+    recipe = GridRecipe(tokenizer, images, None, start_processes("cpu"), seed=7, origin=origin)
+    return TrainingLoop(recipe, loop_settings(recipe, run))
 
 
-def tensors(run: Trainer) -> dict[str, Tensor]:
+def tensors(run: TrainingLoop[Batch]) -> dict[str, Tensor]:
     """All that training changes."""
     networks = {
         f"{name}.{key}": tensor
-        for name, made in run.state.learners.items()
+        for name, made in run.state.networks.items()
         for key, tensor in made.network.state_dict().items()
     }
     average = (
@@ -74,7 +81,7 @@ def ignore(step: int, terms: dict[str, float]) -> None:
 def test_a_few_steps_on_a_few_images_lower_the_loss(images: TrainingImages, tmp_path: Path) -> None:
     losses: list[float] = []
     config = replace(TRAINING, steps=60, batch_size=4, learning_rate=2e-3)
-    trainer(images, tmp_path, config).train(0, lambda _, terms: losses.append(terms["l1"]))
+    loop_of(images, tmp_path, config).train(0, lambda _, terms: losses.append(terms["l1"]))
     assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
 
 
@@ -86,17 +93,17 @@ def test_a_few_steps_on_a_few_images_lower_the_loss(images: TrainingImages, tmp_
 def test_a_resumed_run_ends_bit_equal_to_one_that_never_stopped(
     images: TrainingImages, tmp_path: Path, config: TrainingConfig, network: ModelConfig
 ) -> None:
-    straight = trainer(images, tmp_path / "straight", config, network)
+    straight = loop_of(images, tmp_path / "straight", config, network)
     straight.train(0, ignore)
 
-    first = trainer(images, tmp_path / "resumed", config, network)
+    first = loop_of(images, tmp_path / "resumed", config, network)
 
     def stop_at_five(step: int, terms: dict[str, float]) -> None:
         if step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
     assert first.train(0, stop_at_five) == 5
-    second = trainer(images, tmp_path / "resumed", replace(config, workers=1), network)
+    second = loop_of(images, tmp_path / "resumed", replace(config, workers=1), network)
     assert second.resume() == 5
     assert second.train(5, ignore) == 8
     expected, found = tensors(straight), tensors(second)
@@ -119,7 +126,7 @@ def test_a_resumed_run_ends_bit_equal_to_one_that_never_stopped(
 
 
 def test_the_result_is_a_checkpoint(images: TrainingImages, tmp_path: Path) -> None:
-    trainer(images, tmp_path).train(0, ignore)
+    loop_of(images, tmp_path).train(0, ignore)
     model = V2LTokenizer.from_pretrained(tmp_path / "model", device="cpu")
     assert model.facts["steps"] == 8
     assert model.encode_local(torch.rand(1, 3, 32, 32)).shape == (1, 4, 4)
@@ -128,16 +135,16 @@ def test_the_result_is_a_checkpoint(images: TrainingImages, tmp_path: Path) -> N
 def test_a_run_of_other_settings_or_images_is_refused_with_both_values(
     images: TrainingImages, tmp_path: Path
 ) -> None:
-    trainer(images, tmp_path, TRAINING).train(0, ignore)
+    loop_of(images, tmp_path, TRAINING).train(0, ignore)
     with pytest.raises(V2LError, match=r"made with training\.learning_rate = 0.0005, now 1e-05;"):
-        trainer(images, tmp_path, replace(TRAINING, learning_rate=1e-5)).resume()
-    fewer = TrainingImages(images.images.paths[:5], images.global_ids[:5], images.images.settings)
+        loop_of(images, tmp_path, replace(TRAINING, learning_rate=1e-5)).resume()
+    fewer = TrainingImages(images.images.paths[:5], images.images.settings, images.global_ids[:5])
     with pytest.raises(
         V2LError, match=r"images = 6 images with fingerprint \w+, now 5 images with fingerprint"
     ):
-        trainer(fewer, tmp_path, TRAINING).resume()
+        loop_of(fewer, tmp_path, TRAINING).resume()
     assert (
-        trainer(images, tmp_path, replace(TRAINING, log_every=5, save_every=3, picture_every=0)).resume() == 8
+        loop_of(images, tmp_path, replace(TRAINING, log_every=5, save_every=3, picture_every=0)).resume() == 8
     )
 
 
@@ -164,38 +171,34 @@ def test_a_disk_that_fills_up_leaves_the_older_state_and_model_as_they_were(
             )
 
     with pytest.raises(V2LError, match="No space left"):
-        trainer(images, tmp_path, config).train(0, remember)
+        loop_of(images, tmp_path, config).train(0, remember)
     assert {
         str(path): path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()
     } == before
     assert [path.name for path in saved_states(tmp_path)] == ["step-000000004"]
     assert not list(tmp_path.glob(".v2l-*"))
     monkeypatch.undo()
-    assert trainer(images, tmp_path, config).resume() == 4
+    assert loop_of(images, tmp_path, config).resume() == 4
 
 
 def test_only_the_last_states_are_kept(images: TrainingImages, tmp_path: Path) -> None:
-    trainer(images, tmp_path, replace(TRAINING, save_every=2, keep_checkpoints=2)).train(0, ignore)
+    loop_of(images, tmp_path, replace(TRAINING, save_every=2, keep_checkpoints=2)).train(0, ignore)
     assert [path.name for path in saved_states(tmp_path)] == ["step-000000006", "step-000000008"]
 
 
-def test_skipped_batches_are_told_and_logged_whenever_they_come(
-    images: TrainingImages, tmp_path: Path
-) -> None:
-    run, told = trainer(images, tmp_path, replace(TRAINING, log_every=100, batch_size=1)), []
-    words = images.global_ids.clone()
-    run.images = TrainingImages(images.images.paths, words, images.images.settings)
+def test_skipped_batches_are_reported_and_logged_at_once(images: TrainingImages, tmp_path: Path) -> None:
+    run, steps = loop_of(images, tmp_path, replace(TRAINING, log_every=100, batch_size=1)), []
     with torch.no_grad():
-        run.tokenizer.global_rows[words[3]] = torch.nan
-    run.train(0, lambda step, terms: told.append((step, terms["skipped"])))
-    bad = [step for step, skipped in told if skipped]
-    assert 0 < len(bad) < len(told)
+        run.recipe.tokenizer.global_rows[images.global_ids[3]] = torch.nan
+    run.train(0, lambda step, terms: steps.append((step, terms["skipped"])))
+    bad = [step for step, skipped in steps if skipped]
+    assert 0 < len(bad) < len(steps)
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert [line for line in lines if ",skipped,1" in line] == [f"{step},skipped,1" for step in bad]
 
 
 def test_pictures_and_tensorboard_files_lie_beside_the_log(images: TrainingImages, tmp_path: Path) -> None:
-    run = trainer(images, tmp_path, replace(TRAINING, steps=3, picture_every=2))
+    run = loop_of(images, tmp_path, replace(TRAINING, steps=3, picture_every=2))
     run.train(0, ignore)
     pages = sorted((tmp_path / "pictures").iterdir())
     assert [page.name for page in pages] == ["step-000000002.png", "step-000000003.png"]
@@ -210,12 +213,12 @@ def test_pictures_and_tensorboard_files_lie_beside_the_log(images: TrainingImage
 
 
 def test_a_half_written_line_of_a_killed_run_leaves_the_log(images: TrainingImages, tmp_path: Path) -> None:
-    run = trainer(images, tmp_path, TRAINING)
+    run = loop_of(images, tmp_path, TRAINING)
     run.train(0, ignore)
     log = tmp_path / "log.csv"
     whole = log.read_text()
     log.write_text(whole + "1\n9,l1,0.5\n9,l")
-    again = trainer(images, tmp_path, TRAINING)
+    again = loop_of(images, tmp_path, TRAINING)
     again.train(again.resume(), ignore)
     assert log.read_text() == whole
 
@@ -223,21 +226,21 @@ def test_a_half_written_line_of_a_killed_run_leaves_the_log(images: TrainingImag
 def test_a_linear_path_is_fitted_to_the_images_before_the_first_step_of_a_run_with_new_weights(
     images: TrainingImages, tmp_path: Path
 ) -> None:
-    run = trainer(images, tmp_path, replace(TRAINING, learning_rate=0.0), replace(FOLDED, linear_path=True))
-    begun = trainer(images, tmp_path, TRAINING, replace(FOLDED, linear_path=True))
-    begun.origin = "hash of a checkpoint"
-    pixels = next(run.batches(0, 1)).images * 2 - 1
+    network = replace(FOLDED, linear_path=True)
+    new = loop_of(images, tmp_path, replace(TRAINING, learning_rate=0.0), network).recipe
+    started = loop_of(images, tmp_path, TRAINING, network, "hash of a checkpoint").recipe
+    pixels = next(new.batches(0, 1))[0].images
 
-    def error(made: Trainer) -> float:
+    def error(made: GridRecipe) -> float:
         with torch.no_grad():
             return float(
                 (made.tokenizer.linear.decode(made.tokenizer.linear.encode(pixels)) - pixels).square().mean()
             )
 
-    before = error(run)
-    for made in (run, begun):
-        made._fit(0)
-    assert error(run) < 0.2 * float(pixels.var()) < before == error(begun)
+    before = error(new)
+    assert (set(new.fit_steps), set(started.fit_steps)) == ({0}, set())
+    new.fit(0)
+    assert error(new) < 0.2 * float(pixels.var()) < before == error(started)
 
 
 def test_a_second_signal_stops_at_once(images: TrainingImages, tmp_path: Path) -> None:
@@ -246,5 +249,5 @@ def test_a_second_signal_stops_at_once(images: TrainingImages, tmp_path: Path) -
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(images, tmp_path).train(0, twice)
+        loop_of(images, tmp_path).train(0, twice)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

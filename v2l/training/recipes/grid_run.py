@@ -1,0 +1,173 @@
+"""settings + images + codebooks ──► a finished training run of the grid tokenizer, from the state in which it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from v2l.checkpoint import file_hash, load_tensors, read_manifest
+from v2l.codebook.codebook import Codebook
+from v2l.codebook.filtering import image_features
+from v2l.config import Config
+from v2l.encoders import JointEncoder, load_encoder
+from v2l.errors import V2LError
+from v2l.images import load_images
+from v2l.perceptual import load_perceptual
+from v2l.processes import Accelerator, start_processes
+from v2l.shards import Progress, Shards, silent
+from v2l.sources import ImageFile
+from v2l.tokenizers.grid.model import KIND, SCHEMA, V2LTokenizer, load_strictly
+from v2l.training.data import TrainingImages, crop_settings
+from v2l.training.loop import OnStep, TrainingLoop
+from v2l.training.plan import TIMED_STEPS, Plan, plan_run
+from v2l.training.recipes.grid import GridRecipe, loop_settings
+from v2l.zoo import cache_home
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What one run needs besides its config.
+
+    Attributes:
+        images: files to train on.
+        codebooks: what `v2l build-codebook` wrote.
+        run: folder for states, log, pictures and result (run/model).
+        device: as in `v2l.device.choose_device`.
+        seed: of everything that is drawn at random.
+        init: a checkpoint whose weights a new run starts with.
+    """
+
+    images: Sequence[ImageFile]
+    codebooks: Path
+    run: Path
+    device: str = "auto"
+    seed: int = 0
+    init: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        steps: how many are done; fewer than the config's if a signal requested a stop.
+        unreadable: files that were left out, because they are not readable images.
+        enlarged: images that were smaller than the crop, of those seen by this call.
+    """
+
+    steps: int
+    unreadable: tuple[ImageFile, ...]
+    enlarged: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts with, before it has read an image.
+
+    Attributes:
+        processes: the processes that train together.
+        model: the tokenizer with its first weights.
+        origin: hash of those weights if they are a checkpoint's.
+    """
+
+    processes: Accelerator
+    model: V2LTokenizer
+    origin: str | None
+
+    @classmethod
+    def of(cls, config: Config, settings: RunSettings) -> Self:
+        """Join the processes and build the network, the same one in each of them.
+
+        Raises:
+            V2LError: there are no codebooks, or no checkpoint of this config to start with.
+        """
+        processes = start_processes(settings.device, config.training.precision)
+        torch.manual_seed(settings.seed)
+        local = Codebook.load(settings.codebooks / "local")
+        model = V2LTokenizer(config, local, Codebook.load(settings.codebooks / "global"))
+        return cls(processes, model, start_with(model, settings.init) if settings.init else None)
+
+    def recipe(self, images: TrainingImages, seed: int) -> GridRecipe:
+        """The recipe, with the perceptual network that the config names."""
+        perceptual = load_perceptual(self.model.config.training.perceptual, self.processes.device)
+        return GridRecipe(self.model, images, perceptual, self.processes, seed, self.origin)
+
+
+def train(
+    config: Config, settings: RunSettings, on_step: OnStep, progress: Progress = silent
+) -> TrainingResult:
+    """Train a tokenizer, or go on with a run that was stopped; the result is written to run/model.
+
+    Args:
+        config: sizes, weights, schedule.
+        settings: data and places.
+        on_step: called with the number of steps done and the loss terms of the last.
+        progress: called during the preparation (encoding images).
+
+    Raises:
+        V2LError: no readable image, codebooks of another encoder, a run folder of other settings, or a full disk.
+    """
+    start = Start.of(config, settings)
+    encoder = load_encoder(config.models.encoder, str(start.processes.device))
+    start.model.use_joint_encoder(encoder)
+    images, unreadable = training_images(start.model, encoder, settings, progress)
+    recipe = start.recipe(images, settings.seed)
+    loop = TrainingLoop(recipe, loop_settings(recipe, settings.run))
+    steps = loop.train(loop.resume(), on_step)
+    return TrainingResult(steps, tuple(unreadable), images.images.enlarged)
+
+
+def plan_training(config: Config, settings: RunSettings) -> Plan:
+    """Measure a few steps of each phase of a run, with its own images; nothing is written.
+
+    Raises:
+        V2LError: as `train` does; or not one of the first images is readable.
+    """
+    start = Start.of(config, settings)
+    return plan_run(start.recipe(_first_images(config, settings), settings.seed), config.training.steps)
+
+
+def training_images(
+    model: V2LTokenizer, encoder: JointEncoder, settings: RunSettings, progress: Progress
+) -> tuple[TrainingImages, list[ImageFile]]:
+    """The readable images with their global words, and the files that are not readable; embeddings are kept in the user's cache.
+
+    Raises:
+        V2LError: not one image is readable.
+    """
+    shards = Shards(cache_home() / "images", "encoding images", progress, 256)
+    features, unreadable = image_features(encoder, settings.images, shards)
+    _, global_ids = model.nearest_words(features)
+    left_out = set(unreadable)
+    readable = [file for file in settings.images if file not in left_out]
+    return TrainingImages(readable, crop_settings(model.config, settings.seed), global_ids), unreadable
+
+
+def start_with(model: V2LTokenizer, checkpoint: Path) -> str:
+    """Give a tokenizer the weights of a checkpoint; returns a hash of them.
+
+    Raises:
+        V2LError: no such checkpoint, or it is damaged, or its weights do not fit the config.
+    """
+    read_manifest(checkpoint, KIND, SCHEMA)
+    weights = checkpoint / "model.safetensors"
+    load_strictly(model, load_tensors(weights), checkpoint)
+    return file_hash(weights)[:16]
+
+
+def _first_images(config: Config, settings: RunSettings) -> TrainingImages:
+    """As many images as a plan reads, all with the first global words: which words they are does not change the time."""
+    wanted = config.training.batch_size * config.training.accumulate * (TIMED_STEPS + 1)
+    readable = [file for file, _ in load_images(settings.images[:wanted])]
+    if not readable:
+        raise V2LError(
+            f"none of the first {min(wanted, len(settings.images))} files is a readable image",
+            "photographs",
+            "another folder",
+        )
+    global_ids = torch.arange(config.model.global_tokens).expand(len(readable), -1)
+    return TrainingImages(readable, crop_settings(config, settings.seed), global_ids)
