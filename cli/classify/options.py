@@ -68,9 +68,9 @@ def method(protocol: str, **given: Any) -> Method:
     Raises:
         V2LError: a value is not allowed.
     """
-    from v2l.tasks.classification.fewshot import method_of
+    from v2l.tasks.classification.fewshot import find_method
 
-    begun = method_of(protocol)
+    begun = find_method(protocol)
     changes = {name: value for name, value in given.items() if value is not None}
     parts = {
         name: replace(part, **picked(part, changes))
