@@ -71,14 +71,16 @@ def main() -> None:
     )
     same = sum(one.label == two.label for one, two in zip(ours, plain, strict=False))
     print(
-        f"{pipeline.llm.name}, {given.ways}-way {given.shots}-shot, {given.words} words an image, rule {given.rule}"
+        f"{pipeline.llm.name}, {given.ways}-way {given.shots}-shot, "
+        f"{given.words} words an image, rule {given.rule}"
     )
     print(f"{same} of {len(few)} answers are the same, scores at most {apart:.1e} apart")
     print(
-        f"plain {len(few) / plain_seconds:8.3f} episodes/s   {len(few)} episodes, every continuation with the whole of its prompt"
+        f"plain {len(few) / plain_seconds:8.3f} episodes/s   {len(few)} episodes, every prompt from its start"
     )
     print(
-        f"v2l   {len(episodes) / seconds:8.3f} episodes/s   {len(episodes)} episodes, batches of {method.batch_size}"
+        f"v2l   {len(episodes) / seconds:8.3f} episodes/s   {len(episodes)} episodes, "
+        f"batches of {method.batch_size}"
     )
     print(f"ratio {plain_seconds / len(few) * len(episodes) / seconds:8.1f}")
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")

@@ -144,7 +144,8 @@ def main() -> None:
         print(f"{name}: {rows[-1][1]}", flush=True)
     shape = f"{given.ways}-way {given.shots}-shot, {given.episodes} episodes, seed {given.seed}"
     print(
-        f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {pipeline.llm.name}; per cent with 95 % intervals\n"
+        f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {pipeline.llm.name}; "
+        "per cent with 95 % intervals\n"
     )
     print(markdown_table(["setting", "right", *BASELINES], rows))
 

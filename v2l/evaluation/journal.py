@@ -1,4 +1,4 @@
-"""long evaluation ⇄ JSON lines, one record for each item: a stopped run continues after the last record.
+"""long evaluation ⇄ JSON lines, one record for each item: a stopped run continues after the last record."""
 
 from __future__ import annotations
 
