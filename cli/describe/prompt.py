@@ -1,4 +1,4 @@
-"""v2l prompt: a photograph and a task ──► the finished prompt as text for any LLM, or a server's answer to it."""
+"""v2l prompt: a photograph and a task ──► the prompt as text for any LLM, or a server's answer to it."""
 
 from __future__ import annotations
 
