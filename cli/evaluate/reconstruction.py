@@ -54,7 +54,7 @@ def evaluate_reconstruction(
     another photograph.
     """
     from v2l.evaluation.reconstruction import SIZES, Judges, Reconstruction, ReconstructionSettings
-    from v2l.evaluation.reconstruction_methods import Painters
+    from v2l.evaluation.reconstruction_methods import ReconstructionMethods
     from v2l.evaluation.reconstruction_pictures import pictures
     from v2l.evaluation.reconstruction_report import page, report
     from v2l.images import check_suffix, save_image
@@ -69,10 +69,10 @@ def evaluate_reconstruction(
         pipeline = load_pipeline(given, checkpoint)
         second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
-        painters = Painters(pipeline.tokenizer, second, settings.size)
-        evaluation = Reconstruction(pipeline, painters, Judges.load(pipeline.tokenizer, protocol), settings)
-        with progress() as tell:
-            result = evaluation.run(files, log, lambda done, total: tell("photographs", done, total))
+        methods = ReconstructionMethods(pipeline.tokenizer, second, settings.size)
+        evaluation = Reconstruction(pipeline, methods, Judges.load(pipeline.tokenizer, protocol), settings)
+        with progress() as report_progress:
+            result = evaluation.run(files, log, report_progress)
         if target is not None:
             save_image(pictures(evaluation, files, result.files), target)
         out.result(report(result), page(result))
