@@ -19,8 +19,8 @@ from v2l.perceptual import (
     PerceptualDistance,
     ReleasedRange,
     backbone_path,
-    judge_name,
     load_perceptual,
+    report_network,
 )
 
 
@@ -121,9 +121,9 @@ def test_reports_are_judged_by_lpips_when_it_is_here_and_never_by_what_was_train
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert judge_name("efficientnet-lite0") == "efficientnet-lite2"
+    assert report_network("efficientnet-lite0") == "efficientnet-lite2"
     for name in ("lpips-vgg", "lpips-alex"):
         backbone_path(name).parent.mkdir(exist_ok=True)
         backbone_path(name).touch()
-    assert judge_name("lpips-vgg") == "lpips-alex"
-    assert judge_name("lpips-alex") == "lpips-vgg"
+    assert report_network("lpips-vgg") == "lpips-alex"
+    assert report_network("lpips-alex") == "lpips-vgg"

@@ -111,20 +111,27 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
     return structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
 
 
+class _Features(nn.Identity):
+    """Passes features (B, D) on; torchmetrics reads their number D."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width
+
+
 class FrechetDistance:
     """Fréchet distance of two sets by their features; of the sets only sums are kept, in float64.
 
-    With fewer samples than features the covariances have no full rank: the distance is still exact for these samples, and larger than
-    that of the distributions behind them. Source: Heusel et al., arXiv 1706.08500, equation 6.
+    With fewer samples than features the covariances have no full rank: the distance is still exact for these
+    samples, and larger than that of the distributions behind them. Source: Heusel et al., arXiv 1706.08500,
+    equation 6.
 
     Args:
         width: D, features of a sample.
     """
 
     def __init__(self, width: int) -> None:
-        features_themselves = nn.Identity()
-        features_themselves.num_features = width
-        self.metric = FrechetInceptionDistance(feature=features_themselves)
+        self.metric = FrechetInceptionDistance(feature=_Features(width))
 
     def add(self, features: Tensor, others: Tensor) -> None:
         """Some samples of each set, (B, D) float32."""

@@ -1,7 +1,8 @@
 """two images ──► their perceptual distance by a frozen network, under the network's own name (door of lpips and timm).
 
-LPIPS is called LPIPS only when it is LPIPS: the embedded networks are `efficientnet-lite0`, for training, and `efficientnet-lite2`, for
-reports, which must not judge by the network that was trained for. Frozen: every weight. Sources: LPIPS, arXiv 1801.03924, equation 1.
+LPIPS is called LPIPS only when it is LPIPS: the embedded networks are `efficientnet-lite0`, for training, and
+`efficientnet-lite2`, for reports, which must not judge by the network that was trained for. Frozen: every
+weight. Sources: LPIPS, arXiv 1801.03924, equation 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LITE = {
     "efficientnet-lite0": "tf_efficientnet_lite0",
     "efficientnet-lite2": "tf_efficientnet_lite2",
 }  # timm's names
-JUDGES = (
+REPORT_NETWORKS = (
     "lpips-alex",
     "lpips-vgg",
     "lpips-squeeze",
@@ -203,9 +204,9 @@ def load_perceptual(name: str, device: torch.device) -> PerceptualDistance | Non
     return LPIPSDistance(lpips.LPIPS(net=trunk, verbose=False), name).to(device)
 
 
-def judge_name(trained_for: str) -> str:
+def report_network(trained_for: str) -> str:
     """The perceptual network of a report: LPIPS when its backbone is on this machine, and never the network that was trained for."""
-    here = [name for name in JUDGES if name not in TRUNKS or backbone_path(name).is_file()]
+    here = [name for name in REPORT_NETWORKS if name not in TRUNKS or backbone_path(name).is_file()]
     return next(name for name in here if name != trained_for)
 
 

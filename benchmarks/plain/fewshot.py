@@ -1,4 +1,4 @@
-"""prompts ──► log-likelihoods of continuations, one after the other, each read from its first token: no batch, nothing shared or kept."""
+"""prompts ──► log-likelihoods of continuations, one by one, each from its first token: no batch, no cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from v2l.prompts.prompt import Prompt
 
 
 class OneByOne(FrozenLLM):
-    """The same LLM with the plain way of scoring; every rule of few-shot classification runs on it unchanged."""
+    """The same LLM with plain scoring; every scoring rule of few-shot classification runs on it unchanged."""
 
     @torch.inference_mode()
     def loglikelihood(

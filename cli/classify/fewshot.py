@@ -1,4 +1,4 @@
-"""v2l fewshot-classify: folders of photographs ──► the class of each query, told by the frozen LLM."""
+"""v2l fewshot-classify: folders of photographs ──► the class of each query, predicted by the frozen LLM."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.classify.options import (
-    BatchSize,
-    Choice,
-    Induction,
-    Orders,
-    PerToken,
-    Protocol,
-    Repeats,
-    Rule,
-    Wording,
-    Words,
-    method,
-)
+from v2l.cli.classify.options import Induction, MethodOptions, Repeats, Words
+from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Checkpoint, Json, Llm, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -56,6 +45,7 @@ BASELINES = {
 }
 
 
+@expand_options
 def fewshot_classify(
     ctx: typer.Context,
     folder: Folder,
@@ -63,23 +53,18 @@ def fewshot_classify(
     k_shots: Shots = 1,
     episodes: Episodes = 100,
     part: Part = "all",
-    protocol: Protocol = "default",
-    rule: Rule = None,
     words: Words = None,
-    choice: Choice = None,
-    prompt: Wording = None,
     induction: Induction = None,
     repeats: Repeats = None,
-    orders: Orders = None,
-    per_token: PerToken = None,
-    batch_size: BatchSize = None,
     save: Save = None,
     episodes_from: From = None,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
+    *,
+    chosen: MethodOptions,
 ) -> None:
-    """Classify photographs from a few labelled ones, by the frozen LLM, beside what needs no LLM."""
+    """Classify photographs from a few labelled ones, by the frozen LLM, beside baselines without an LLM."""
     from v2l.datasets import save_episodes
     from v2l.images import Skipped
     from v2l.tasks.classification.fewshot import FewShotSettings, evaluate_fewshot, find_episodes
@@ -87,25 +72,14 @@ def fewshot_classify(
     given = options(ctx)
     skipped = Skipped()
     with output(json) as out:
-        asking = method(
-            protocol,
-            rule=rule,
-            count=words,
-            how=choice,
-            wording=prompt,
-            induction=induction,
-            repeats=repeats,
-            orders=orders,
-            per_token=per_token,
-            batch_size=batch_size,
-        )
-        settings = FewShotSettings(n_ways, k_shots, episodes, given.seed, part, asking)
-        asked = find_episodes(folder, settings, skipped, episodes_from)
+        method = chosen.method(count=words, induction=induction, repeats=repeats)
+        settings = FewShotSettings(n_ways, k_shots, episodes, given.seed, part, method)
+        drawn = find_episodes(folder, settings, skipped, episodes_from)
         if save is not None:
-            save_episodes(asked, save, folder)
+            save_episodes(drawn, save, folder)
         pipeline = load_pipeline(given, checkpoint, llm)
-        with progress() as tell:
-            result = evaluate_fewshot(pipeline, asked, settings, tell, skipped)
+        with progress() as report_progress:
+            result = evaluate_fewshot(pipeline, drawn, settings, report_progress, skipped)
         out.result(
             result.to_dict() | {"predictions": [asdict(prediction) for prediction in result.predictions]},
             page(result),
@@ -115,7 +89,7 @@ def fewshot_classify(
 
 
 def page(result: FewShotResult) -> str:
-    """The figures for people; without known classes, every query with its label."""
+    """The accuracies as text; without known classes, every query with its label."""
     if result.accuracy is None:
         return "\n".join(f"{prediction.query}: {prediction.text}" for prediction in result.predictions)
     report, settings = result.to_dict(), result.settings
@@ -127,10 +101,10 @@ def page(result: FewShotResult) -> str:
         if figure and name != "majority"
     ]
     shape = f"{settings.n_ways}-way {settings.k_shots}-shot"
-    asked = f"{shape}, {report['n']} episodes, seed {settings.seed}, {method.words.count} words an image"
+    first_line = f"{shape}, {report['n']} episodes, seed {settings.seed}, {method.words.count} words an image"
     return "\n".join(
         [
-            asked,
+            first_line,
             *(f"  {name:<28} {percent(figure)}" for name, figure in rows),
             f"  {'chance':<28} {100 / settings.n_ways:5.1f} %",
         ]

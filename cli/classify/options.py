@@ -1,8 +1,8 @@
-"""options of few-shot verbs ──► how the LLM is asked: a protocol, and what differs from it."""
+"""options of few-shot commands ──► the method: a protocol, and the settings that differ from it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ Rule = Annotated[
     typer.Option(
         "--rule",
         help="What decides. generate: what the LLM writes is exactly a label; constrained: it can write labels only; "
-        "loglikelihood: log p(label | words); calibrated: the same less the LLM's own liking; channel: log p(words | label); "
+        "loglikelihood: log p(label | words); calibrated: the same minus its value after empty input; channel: log p(words | label); "
         "alone: the same behind the label's own examples only; contrast: what these raise; rounds: log p(label | words) after one example "
         "of each label at a time; both: alone and rounds together; masked: constrained as in the official code.",
     ),
@@ -54,12 +54,42 @@ PerToken = Annotated[
     typer.Option("--per-token/--summed", help="Whether a label's log-probability is divided by its tokens."),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Prompts that the LLM reads at once; bounds the memory.")
+    int | None, typer.Option("--batch-size", help="Prompts in one pass of the LLM; limits the memory.")
 ]
 
 
-def method(protocol: str, **given: Any) -> Method:
-    """A protocol's method with what was given in place of its own; None is not given.
+@dataclass(frozen=True)
+class MethodOptions:
+    """The options that fewshot-classify and evaluate fewshot share; each field is the option of its name."""
+
+    protocol: Protocol = "default"
+    rule: Rule = None
+    choice: Choice = None
+    prompt: Wording = None
+    orders: Orders = None
+    per_token: PerToken = None
+    batch_size: BatchSize = None
+
+    def method(self, **more: Any) -> Method:
+        """The protocol's method with these options; `more` holds other fields, as in `change_method`.
+
+        Raises:
+            V2LError: a value is not allowed.
+        """
+        return change_method(
+            self.protocol,
+            rule=self.rule,
+            how=self.choice,
+            wording=self.prompt,
+            orders=self.orders,
+            per_token=self.per_token,
+            batch_size=self.batch_size,
+            **more,
+        )
+
+
+def change_method(protocol: str, **given: Any) -> Method:
+    """The method of a protocol with single fields changed; None leaves a field as it is.
 
     Args:
         protocol: its name.
@@ -68,17 +98,15 @@ def method(protocol: str, **given: Any) -> Method:
     Raises:
         V2LError: a value is not allowed.
     """
-    from v2l.tasks.classification.fewshot import method_of
+    from v2l.tasks.classification.fewshot import find_method
 
-    begun = method_of(protocol)
+    method = find_method(protocol)
     changes = {name: value for name, value in given.items() if value is not None}
-    parts = {
-        name: replace(part, **picked(part, changes))
-        for name, part in (("words", begun.words), ("format", begun.format))
-    }
-    return replace(begun, **parts, **picked(begun, changes))
+    words = replace(method.words, **fields_of(method.words, changes))
+    format = replace(method.format, **fields_of(method.format, changes))
+    return replace(method, **{**fields_of(method, changes), "words": words, "format": format})
 
 
-def picked(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """Those changes that are fields of a record."""
+def fields_of(record: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes that are fields of a record."""
     return {name: value for name, value in changes.items() if hasattr(record, name) and name != "words"}

@@ -1,48 +1,18 @@
-"""v2l caption: photographs ──► a sentence each, by the frozen LLM from their words."""
+"""v2l caption: photographs ──► a sentence each, which the frozen LLM generates from their words."""
 
 from __future__ import annotations
 
 import typer
 
-from v2l.cli.describe.options import (
-    Candidates,
-    Examples,
-    Model,
-    Photographs,
-    Shots,
-    Timeout,
-    Url,
-    Wording,
-    Words,
-    open_endpoint,
-    print_descriptions,
-)
-from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.describe.options import DescribeOptions, Photographs, print_descriptions
+from v2l.cli.option_groups import expand_options
+from v2l.cli.options import options
 from v2l.cli.output import output
-from v2l.cli.pipeline import load_pipeline
 
 
-def caption(
-    ctx: typer.Context,
-    images: Photographs,
-    examples: Examples = None,
-    shots: Shots = None,
-    words: Words = None,
-    prompt: Wording = "tuned",
-    candidates: Candidates = 1,
-    endpoint: Url = None,
-    endpoint_model: Model = None,
-    endpoint_timeout: Timeout = 60.0,
-    checkpoint: Checkpoint = None,
-    llm: Llm = None,
-    json: Json = False,
-) -> None:
+@expand_options
+def caption(ctx: typer.Context, images: Photographs, chosen: DescribeOptions) -> None:
     """Describe photographs in a sentence each, which the frozen LLM writes from their words."""
-    from v2l.tasks.description.describe import Describer, DescribeSettings
-
-    given = options(ctx)
-    with output(json) as out:
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
-        settings = DescribeSettings(prompt, words, shots, examples, candidates, seed=given.seed)
-        describer = Describer(load_pipeline(given, checkpoint, llm), "caption", settings, server)
-        print_descriptions(out, describer, images, "", lambda said: {"caption": said.text})
+    with output(chosen.json) as out:
+        describer = chosen.load(options(ctx))("caption")
+        print_descriptions(out, describer, images, "", lambda description: {"caption": description.text})

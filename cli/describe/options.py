@@ -1,14 +1,17 @@
-"""options of caption, vqa and prompt ──► settings, a server if one is asked, and one line an image."""
+"""options of caption, vqa and prompt ──► settings, a pipeline or a server, and one line for each image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from v2l.cli.options import Checkpoint, Json, Llm, Options
 from v2l.cli.output import Output
+from v2l.cli.pipeline import load_pipeline
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
@@ -56,11 +59,43 @@ Timeout = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class DescribeOptions:
+    """The options that caption, vqa and evaluate describe share; each field is the option of its name."""
+
+    examples: Examples = None
+    shots: Shots = None
+    words: Words = None
+    prompt: Wording = "tuned"
+    candidates: Candidates = 1
+    endpoint: Url = None
+    endpoint_model: Model = None
+    endpoint_timeout: Timeout = 60.0
+    checkpoint: Checkpoint = None
+    llm: Llm = None
+    json: Json = False
+
+    def load(self, given: Options) -> Callable[[str], Describer]:
+        """Open the server and load the pipeline: task (caption or vqa) ──► its describer.
+
+        Raises:
+            V2LError: an option is not allowed, or a model is missing.
+        """
+        from v2l.tasks.description.describe import Describer, DescribeSettings
+
+        server = open_endpoint(self.endpoint, self.endpoint_model, self.endpoint_timeout)
+        settings = DescribeSettings(
+            self.prompt, self.words, self.shots, self.examples, self.candidates, seed=given.seed
+        )
+        pipeline = load_pipeline(given, self.checkpoint, self.llm)
+        return lambda task: Describer(pipeline, task, settings, server)
+
+
 def open_endpoint(url: str | None, model: str | None, timeout: float) -> Endpoint | None:
-    """The server that was asked for, if any.
+    """The server at this address; None without an address.
 
     Raises:
-        V2LError: its address is none, or may not be used offline; or a model was named without a server.
+        V2LError: the address is not valid or may not be used offline, or a model was named without a server.
     """
     if url is None:
         if model is not None:
@@ -78,17 +113,17 @@ def print_descriptions(
     question: str,
     record: Callable[..., dict[str, Any]],
 ) -> None:
-    """One line an image; what cannot be read is left out, counted and listed.
+    """Print one line for each image; unreadable files are skipped, counted and listed.
 
     Args:
-        out: where they go.
+        out: standard output.
         describer: the task.
         places: files, and folders of files.
         question: of every image; empty for captions.
-        record: from what the LLM said to the task's own keys of the record.
+        record: description ──► the task's own keys of the JSON record.
 
     Raises:
-        V2LError: not one image can be read, or the LLM cannot be asked.
+        V2LError: not one image can be read, or the LLM cannot answer.
     """
     from v2l.images import Skipped
     from v2l.sources import find_images
@@ -97,9 +132,10 @@ def print_descriptions(
     skipped = Skipped()
     if remark := describer.remark():
         out.note(remark)
-    for file, said in describer.over(files, skipped, question):
+    for file, description in describer.over(files, skipped, question):
         out.result(
-            {"image": str(file), **record(said), **found(said), **describer.report()}, f"{file}: {said.text}"
+            {"image": str(file), **record(description), **evidence(description), **describer.report()},
+            f"{file}: {description.text}",
         )
     if len(skipped) == len(files):
         raise V2LError(f"none of {len(files)} file(s) could be read; the first: {skipped.files[0][1]}")
@@ -107,6 +143,7 @@ def print_descriptions(
         out.note(skipped.report())
 
 
-def found(said: Description) -> dict[str, Any]:
-    """What stood behind an answer."""
-    return {"words": list(said.words), "candidates": [vars(candidate) for candidate in said.candidates]}
+def evidence(description: Description) -> dict[str, Any]:
+    """The words that an answer was generated from, and the candidates that it was chosen from."""
+    candidates = [vars(candidate) for candidate in description.candidates]
+    return {"words": list(description.words), "candidates": candidates}

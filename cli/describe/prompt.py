@@ -1,4 +1,4 @@
-"""v2l prompt: a photograph and a task ──► the finished prompt as text for any LLM, or a server's answer to it."""
+"""v2l prompt: a photograph and a task ──► the prompt as text for any LLM, or a server's answer to it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def prompt(
     json: Json = False,
 ) -> None:
     """Print the prompt that asks an LLM about a photograph, to be pasted anywhere; with --endpoint, a server's answer to it."""
-    from v2l.tasks.classification.prompt_only_labels import LabellingSettings
+    from v2l.tasks.classification.prompt_only_labels import LabelPromptSettings
     from v2l.tasks.description.describe import DescribeSettings
 
     given = options(ctx)
@@ -101,7 +101,7 @@ def prompt(
         pipeline = load_pipeline(given, checkpoint)
         if task == "classify":
             record = classify(
-                out, pipeline, wanted, LabellingSettings.of(wording, k_shots, words, given.seed), server
+                out, pipeline, wanted, LabelPromptSettings.of(wording, k_shots, words, given.seed), server
             )
         else:
             record = describe(
@@ -146,22 +146,22 @@ def classify(
 ) -> dict[str, Any]:
     """The prompt of a label; with a server, what it says and the label that this is."""
     from v2l.images import Skipped
-    from v2l.tasks.classification.prompt_only_labels import RULE, draw_support, labelling
+    from v2l.tasks.classification.prompt_only_labels import RULE, build_label_prompt, draw_support
     from v2l.tasks.description.dialogue_generation import describe_llm
 
     skipped = Skipped()
     support = draw_support(wanted.support, wanted.image, settings, skipped)
-    asked = labelling(pipeline, wanted.image, support, settings)
+    label_prompt = build_label_prompt(pipeline, wanted.image, support, settings)
     if skipped:
         out.note(skipped.report())
     shown = [{"image": str(shot.path), "label": shot.label} for shot in support]
     record = {
-        "prompt": asked.text,
+        "prompt": label_prompt.text,
         "support": shown,
-        "words": list(asked.words),
+        "words": list(label_prompt.words),
         "stack": describe_llm(pipeline, server),
     }
     if server is None:
         return record
-    answer = asked.answer(server)
-    return record | {"answer": answer, "label": asked.label(answer), "rule": RULE}
+    answer = label_prompt.generate(server)
+    return record | {"answer": answer, "label": label_prompt.parse(answer), "rule": RULE}

@@ -1,4 +1,4 @@
-"""v2l evaluate describe: photographs, questions ──► how well captions fit their images, how often answers are right."""
+"""v2l evaluate describe: photographs, questions ──► scores of captions, and the share of right answers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli.describe.options import (
-    Candidates,
-    Examples,
-    Model,
-    Shots,
-    Timeout,
-    Url,
-    Wording,
-    Words,
-    open_endpoint,
-)
-from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.describe.options import DescribeOptions
+from v2l.cli.evaluate.options import LimitOfTwo, note_skipped
+from v2l.cli.option_groups import expand_options
+from v2l.cli.options import options
 from v2l.cli.output import output
-from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
 from v2l.errors import V2LError
 
@@ -41,9 +32,6 @@ Questions = Annotated[
         metavar="FILE.json",
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option(help="Only so many photographs, drawn by --seed; at least 2.", min=2)
-]
 Log = Annotated[
     Path | None,
     typer.Option(
@@ -53,23 +41,15 @@ Log = Annotated[
 ]
 
 
+@expand_options
 def evaluate_describe(
     ctx: typer.Context,
     places: Places = None,
     questions: Questions = None,
-    limit: Limit = None,
+    limit: LimitOfTwo = None,
     log: Log = None,
-    examples: Examples = None,
-    shots: Shots = None,
-    words: Words = None,
-    prompt: Wording = "tuned",
-    candidates: Candidates = 1,
-    endpoint: Url = None,
-    endpoint_model: Model = None,
-    endpoint_timeout: Timeout = 60.0,
-    checkpoint: Checkpoint = None,
-    llm: Llm = None,
-    json: Json = False,
+    *,
+    chosen: DescribeOptions,
 ) -> None:
     """Measure captions by the joint encoder, beside "a photo of {top word}", and answers by exact match, with 95 % intervals.
 
@@ -77,45 +57,32 @@ def evaluate_describe(
     """
     from v2l.evaluation.describe import evaluate_answers, evaluate_captions
     from v2l.evaluation.describe_report import page, report
-    from v2l.tasks.description.describe import Describer, DescribeSettings
 
     given = options(ctx)
-    with output(json) as out:
-        files, asked = found(places, questions, given.seed, limit)
-        if files and asked and examples:
+    with output(chosen.json) as out:
+        files, asked = find_items(places, questions, given.seed, limit)
+        if files and asked and chosen.examples:
             raise V2LError("got --examples for captions and for answers together", "a run for each")
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
-        settings = DescribeSettings(prompt, words, shots, examples, candidates, seed=given.seed)
-        pipeline = load_pipeline(given, checkpoint, llm)
+        describer = chosen.load(given)
         captions = answers = None
-        with progress() as tell:
+        with progress() as report_progress:
             if files:
-                task = Describer(pipeline, "caption", settings, server)
-                captions = task, evaluate_captions(task, files, log, tell)
+                task = describer("caption")
+                captions = task, evaluate_captions(task, files, log, report_progress)
             if asked:
-                task, beside = (
-                    Describer(pipeline, "vqa", settings, server),
-                    log and log.with_name(f"{log.stem}-answers{log.suffix}"),
-                )
-                answers = task, evaluate_answers(task, asked, beside if files else log, tell)
-        told = report(captions, answers)
-        out.result(told, page(told))
+                task = describer("vqa")
+                beside = log and log.with_name(f"{log.stem}-answers{log.suffix}")
+                answers_log = beside if files else log
+                answers = task, evaluate_answers(task, asked, answers_log, report_progress)
+        result = report(captions, answers)
+        out.result(result, page(result))
         for task, records in filter(None, (captions, answers)):
             if remark := task.remark():
                 out.note(remark)
-            left_out = [record["skipped"] for record in records if "skipped" in record]
-            if left_out:
-                out.note(
-                    "\n".join(
-                        [
-                            f"skipped {len(left_out)} unreadable file(s):",
-                            *(f"  {reason}" for reason in left_out),
-                        ]
-                    )
-                )
+            note_skipped(out, [record["skipped"] for record in records if "skipped" in record])
 
 
-def found(
+def find_items(
     places: list[str] | None, questions: Path | None, seed: int, limit: int | None
 ) -> tuple[list[ImageFile], list[Question]]:
     """The photographs in the order that the seed draws, and the questions.
@@ -130,6 +97,5 @@ def found(
         raise V2LError(
             "got nothing to describe", "photographs, or --questions FILE.json", "v2l evaluate describe FOLDER"
         )
-    return draw(find_images(*places), seed, limit) if places else [], load_questions(
-        questions
-    ) if questions else []
+    files = draw(find_images(*places), seed, limit) if places else []
+    return files, load_questions(questions) if questions else []

@@ -1,4 +1,4 @@
-"""v2l evaluate fewshot: a folder of class folders ──► the paper's table 1, each cell beside what needs no LLM."""
+"""v2l evaluate fewshot: class folders ──► the paper's table 1, each cell beside baselines without an LLM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.classify.options import BatchSize, Choice, Orders, PerToken, Protocol, Rule, Wording, method
+from v2l.cli.classify.options import MethodOptions
+from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Checkpoint, Json, Llm, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -28,7 +29,7 @@ Every = Annotated[
 Episodes = Annotated[int, typer.Option(help="Episodes a cell.", min=1)]
 Part = Annotated[str, typer.Option(help="Images to draw from: all; train or eval (80/20 by file name).")]
 Control = Annotated[
-    bool, typer.Option("--control", help="Ask the LLM with its weights shuffled too: it must fall to chance.")
+    bool, typer.Option("--control", help="Measure the LLM with shuffled weights too: it must fall to chance.")
 ]
 Log = Annotated[
     Path | None,
@@ -37,6 +38,7 @@ Log = Annotated[
 ANSWERS = {"no": False, "yes": True}
 
 
+@expand_options
 def evaluate_fewshot(
     ctx: typer.Context,
     folder: Folder,
@@ -48,20 +50,15 @@ def evaluate_fewshot(
     every: Every = False,
     episodes: Episodes = 50,
     part: Part = "all",
-    protocol: Protocol = "default",
-    rule: Rule = None,
-    choice: Choice = None,
-    prompt: Wording = None,
-    orders: Orders = None,
-    per_token: PerToken = None,
-    batch_size: BatchSize = None,
     control: Control = False,
     log: Log = None,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
+    *,
+    chosen: MethodOptions,
 ) -> None:
-    """Measure few-shot classification over the paper's table 1: accuracy with 95 % intervals, beside what needs no LLM."""
+    """Measure few-shot classification over the paper's table 1, with 95 % intervals, beside simple baselines."""
     from v2l.datasets import ClassFolder
     from v2l.evaluation.fewshot import FewShotEvaluation, Grid, page
     from v2l.tasks.classification.fewshot import FewShotSettings
@@ -76,22 +73,13 @@ def evaluate_fewshot(
             numbers("--words", words, 1),
             every,
         )
-        asking = method(
-            protocol,
-            rule=rule,
-            how=choice,
-            wording=prompt,
-            orders=orders,
-            per_token=per_token,
-            batch_size=batch_size,
-        )
-        settings = FewShotSettings(episodes=episodes, seed=given.seed, part=part, method=asking)
+        settings = FewShotSettings(episodes=episodes, seed=given.seed, part=part, method=chosen.method())
         classes = ClassFolder.load(folder, settings.part)
         evaluation = FewShotEvaluation(
             load_pipeline(given, checkpoint, llm), classes, settings, grid, control
         )
-        with progress() as tell:
-            table = evaluation.run(log, tell)
+        with progress() as report_progress:
+            table = evaluation.run(log, report_progress)
         out.result(table.to_dict(), page(table))
         if table.skipped:
             out.note(table.skipped.report())

@@ -1,4 +1,4 @@
-"""v2l evaluate reconstruction: photographs ──► how near they come back from their tokens, beside JPEG and WebP in as many bytes."""
+"""v2l evaluate reconstruction: photographs ──► similarity of their reconstructions, beside JPEG and WebP."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
+from v2l.cli.evaluate.options import LimitOfTwo, Places, Target, note_skipped
 from v2l.cli.options import Checkpoint, Json, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
 
-Places = Annotated[
-    list[str], typer.Argument(metavar="PLACE", help="Photographs: folders, image files, lists, tar shards.")
-]
 Without = Annotated[
     str | None,
     typer.Option(help="A second checkpoint, trained without global words, beside the first.", metavar="DIR"),
-]
-Limit = Annotated[
-    int | None, typer.Option(help="Only so many photographs, drawn by --seed; at least 2.", min=2)
 ]
 Size = Annotated[
     int | None,
@@ -31,10 +26,6 @@ Protocol = Annotated[
     typer.Option(
         help="default, or official: crops of 256 px and LPIPS in the range of the released evaluation."
     ),
-]
-Target = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
 ]
 Log = Annotated[
     Path | None,
@@ -49,7 +40,7 @@ def evaluate_reconstruction(
     places: Places,
     checkpoint: Checkpoint = None,
     without: Without = None,
-    limit: Limit = None,
+    limit: LimitOfTwo = None,
     size: Size = None,
     protocol: Protocol = "default",
     target: Target = None,
@@ -58,11 +49,12 @@ def evaluate_reconstruction(
 ) -> None:
     """Measure how near photographs come back from their tokens, beside WebP, JPEG and shrinking.
 
-    PSNR, SSIM, a perceptual distance and a Fréchet distance by networks that nothing was trained for, with 95 % intervals; how many of
-    the local words are in use; and what the decoder loses with the global words of another photograph.
+    PSNR, SSIM, a perceptual distance and a Fréchet distance by networks that nothing was trained for, with 95
+    % intervals; how many of the local words are in use; and what the decoder loses with the global words of
+    another photograph.
     """
     from v2l.evaluation.reconstruction import SIZES, Judges, Reconstruction, ReconstructionSettings
-    from v2l.evaluation.reconstruction_methods import Painters
+    from v2l.evaluation.reconstruction_methods import ReconstructionMethods
     from v2l.evaluation.reconstruction_pictures import pictures
     from v2l.evaluation.reconstruction_report import page, report
     from v2l.images import check_suffix, save_image
@@ -77,19 +69,11 @@ def evaluate_reconstruction(
         pipeline = load_pipeline(given, checkpoint)
         second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
-        painters = Painters(pipeline.tokenizer, second, settings.size)
-        evaluation = Reconstruction(pipeline, painters, Judges.load(pipeline.tokenizer, protocol), settings)
-        with progress() as tell:
-            result = evaluation.run(files, log, lambda done, total: tell("photographs", done, total))
+        methods = ReconstructionMethods(pipeline.tokenizer, second, settings.size)
+        evaluation = Reconstruction(pipeline, methods, Judges.load(pipeline.tokenizer, protocol), settings)
+        with progress() as report_progress:
+            result = evaluation.run(files, log, report_progress)
         if target is not None:
             save_image(pictures(evaluation, files, result.files), target)
         out.result(report(result), page(result))
-        if result.skipped:
-            out.note(
-                "\n".join(
-                    [
-                        f"skipped {len(result.skipped)} unreadable file(s):",
-                        *(f"  {reason}" for _, reason in result.skipped),
-                    ]
-                )
-            )
+        note_skipped(out, [reason for _, reason in result.skipped])

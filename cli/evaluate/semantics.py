@@ -1,4 +1,4 @@
-"""v2l evaluate semantics: photographs + codebooks ──► how near their words are to them, before and after the filter."""
+"""v2l evaluate semantics: photographs + codebooks ──► cosines of photographs and words, with and without filter."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from v2l.cli.codebook.directory import encoder_of
+from v2l.cli.evaluate.options import Places, note_skipped
 from v2l.cli.options import Json, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
 from v2l.errors import V2LError
 
-Places = Annotated[
-    list[str], typer.Argument(metavar="PLACE", help="Photographs: folders, image files, lists, tar shards.")
-]
 Codebooks = Annotated[
     Path | None,
     typer.Option(
@@ -51,7 +49,8 @@ def evaluate_semantics(
 ) -> None:
     """Measure the words of photographs: mean cosine, and its place between the worst and the best word of the vocabulary.
 
-    For subwords only, with bigrams, with trigrams, before and after the filter, beside random words of the same codebook.
+    For subwords only, with bigrams, with trigrams, before and after the filter, beside random words of the
+    same codebook.
     """
     from random import Random
 
@@ -80,12 +79,7 @@ def evaluate_semantics(
             )
         result = measure(features, books, settings)
         out.result(report(result) | {"skipped": [str(file) for file in unreadable]}, page(result))
-        if unreadable:
-            out.note(
-                "\n".join(
-                    [f"skipped {len(unreadable)} unreadable file(s):", *(f"  {file}" for file in unreadable)]
-                )
-            )
+        note_skipped(out, [str(file) for file in unreadable])
         if len(books) == 1:
             out.note(f"{home} holds no candidates/: only the words after the filter were measured")
 

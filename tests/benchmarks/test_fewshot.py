@@ -11,9 +11,9 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.fewshot import FewShotFormat
-from v2l.tasks.classification.label_scoring import RULES, LabelQuery
+from v2l.tasks.classification.label_scoring import SCORING_RULES, LabelQuery
 
-ASKED = LabelQuery(
+QUERY = LabelQuery(
     [(("fur", "paw"), "cat"), (("wheel",), "sports_car"), (("claw", "fur", "tail"), "cat")],
     ("claw", "fur"),
     FewShotFormat("tuned"),
@@ -26,13 +26,15 @@ def pipeline() -> Pipeline:
     return tiny_pipeline()
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_one_by_one_is_the_same(pipeline: Pipeline, rule: str) -> None:
+@pytest.mark.parametrize("rule", SCORING_RULES)
+def test_scores_one_by_one_equal_scores_in_batches(pipeline: Pipeline, rule: str) -> None:
     plain = OneByOne(pipeline.llm.model, pipeline.llm.tokenizer, "plain")
-    assert RULES[rule](plain, ASKED) == pytest.approx(RULES[rule](pipeline.llm, ASKED), abs=1e-3)
+    assert SCORING_RULES[rule](plain, QUERY) == pytest.approx(
+        SCORING_RULES[rule](pipeline.llm, QUERY), abs=1e-3
+    )
 
 
-def test_the_benchmark_tells_its_ratio(
+def test_the_benchmark_prints_its_ratio(
     pipeline: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -44,6 +46,6 @@ def test_the_benchmark_tells_its_ratio(
         sys, "argv", ["fewshot.py", "--ways", "2", "--shots", "1", "--episodes", "2", "--words", "3"]
     )
     fewshot_benchmark.main()
-    told = capsys.readouterr().out
-    assert "1 of 1 answers are the same" in told
-    assert "ratio" in told
+    printed = capsys.readouterr().out
+    assert "1 of 1 answers are the same" in printed
+    assert "ratio" in printed

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from v2l.cli.app import app
-from v2l.cli.classify.options import method
+from v2l.cli.classify.options import change_method
 from v2l.errors import V2LError
 from v2l.tasks.classification.fewshot import PROTOCOLS
 
@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 
 
 @pytest.mark.embedded
-def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked_again(
+def test_the_report_has_baselines_and_predictions_and_saved_episodes_repeat_it(
     run: Run, samples: Path, tmp_path: Path
 ) -> None:
     saved = tmp_path / "episodes.jsonl"
@@ -40,7 +40,7 @@ def test_the_report_has_baselines_and_every_prediction_and_episodes_can_be_asked
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("protocol", ["paper", "official"])
-def test_protocols_answer_by_what_the_llm_writes(run: Run, samples: Path, protocol: str) -> None:
+def test_the_paper_and_official_protocols_use_generated_text(run: Run, samples: Path, protocol: str) -> None:
     report = json.loads(
         run("fewshot-classify", samples, "--episodes", 2, "--protocol", protocol, "--json").stdout
     )
@@ -67,8 +67,8 @@ def test_queries_of_no_known_class_get_their_labels_and_unreadable_files_are_lis
     assert all(line.endswith((": hat", ": shoes")) for line in lines)
 
 
-def test_options_change_single_things_of_a_protocol() -> None:
-    changed = method(
+def test_options_change_single_settings_of_a_protocol() -> None:
+    changed = change_method(
         "paper", rule="constrained", count=21, how=None, wording=None, induction=False, repeats=3, orders=None
     )
     assert (changed.protocol, changed.rule, changed.words.count, changed.words.how) == (
@@ -78,16 +78,16 @@ def test_options_change_single_things_of_a_protocol() -> None:
         "nearest",
     )
     assert (changed.format.wording, changed.format.induction, changed.format.repeats) == ("paper", False, 3)
-    assert method("default") == PROTOCOLS["default"]
+    assert change_method("default") == PROTOCOLS["default"]
 
 
 @pytest.mark.parametrize(
     "change",
     [{"rule": "coin"}, {"count": 0}, {"how": "far"}, {"wording": "haiku"}, {"repeats": -1}, {"orders": 0}],
 )
-def test_options_without_sense_are_refused(change: dict) -> None:
+def test_invalid_options_are_refused(change: dict) -> None:
     with pytest.raises(V2LError):
-        method("default", **change)
+        change_method("default", **change)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_options_without_sense_are_refused(change: dict) -> None:
         (("--part", "half"), "train, eval, all"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line_before_any_model_is_loaded(
+def test_invalid_requests_are_one_line_before_any_model_is_loaded(
     samples: Path, options: tuple[str, str], part: str
 ) -> None:
     answer = CliRunner().invoke(app, ["fewshot-classify", str(samples), *options])

@@ -1,4 +1,4 @@
-"""Captions are held against the right image and the wrong ones; answers by exact match; a run that was stopped goes on."""
+"""Captions are scored with right and wrong images, answers by exact match; stopped runs continue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_llm import tiny_model
 from tiny_pipeline import ColourEncoder, tiny_pipeline
 from torch.nn.functional import normalize
 
@@ -23,6 +24,9 @@ from v2l.evaluation.describe import (
     load_questions,
 )
 from v2l.evaluation.describe_report import page, report
+from v2l.llm import FrozenLLM
+from v2l.llm.endpoint import Endpoint
+from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.description.describe import Describer, DescribeSettings
 
 SETTINGS = DescribeSettings(n_words=3, n_examples=1)
@@ -77,12 +81,12 @@ def test_distinct_counts_different_ngrams() -> None:
     assert distinct(["hat"], 2) == 0
 
 
-def test_the_report_has_intervals_baselines_and_what_was_left_out(
+def test_the_report_has_intervals_baselines_and_skipped_files(
     captioner: Describer, photographs: list[Path]
 ) -> None:
     records = evaluate_captions(captioner, photographs)
-    told = report((captioner, records), None)
-    captions = told["captions"]
+    found = report((captioner, records), None)
+    captions = found["captions"]
     assert captions["n"] == 8
     assert [entry["image"] for entry in captions["skipped"]] == [str(photographs[4])]
     score = captions["metrics"]["score"]
@@ -91,12 +95,12 @@ def test_the_report_has_intervals_baselines_and_what_was_left_out(
     less = captions["metrics"]["difference"]["value"] - baseline["difference"]["value"]
     assert captions["metrics"]["difference_less_baseline"]["value"] == pytest.approx(less, abs=1e-6)
     assert all("vector" not in shown for shown in captions["shown"])
-    text = page(json.loads(json.dumps(told)))
+    text = page(json.loads(json.dumps(found)))
     assert all(str(path) in text for path in photographs if path.name != "bad.jpg")
     assert "a photo of {top word}" in text
 
 
-def test_a_stopped_run_goes_on_and_tells_the_same(
+def test_a_stopped_run_continues_with_the_same_records(
     captioner: Describer, photographs: list[Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log.jsonl"
@@ -104,33 +108,50 @@ def test_a_stopped_run_goes_on_and_tells_the_same(
     lines = log.read_text().splitlines(keepends=True)
     log.write_text("".join(lines[:4]) + lines[4][:30])
     steps = []
-    assert evaluate_captions(captioner, photographs, log, lambda *told: steps.append(told)) == whole
+    assert evaluate_captions(captioner, photographs, log, lambda *step: steps.append(step)) == whole
     assert steps == [("captions", 9, 9)]
     assert log.read_text().splitlines(keepends=True) == lines
     with pytest.raises(V2LError, match="data"):
         evaluate_captions(captioner, photographs[1:], log)
 
 
+def test_a_journal_of_another_llm_with_the_same_vocabulary_is_refused(
+    captioner: Describer, photographs: list[Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log.jsonl"
+    evaluate_captions(captioner, photographs[:2], log)
+    known = captioner.pipeline.llm
+    model = tiny_model(len(known.tokenizer), known.tokenizer.eos_token_id, seed=1)
+    other = Pipeline(captioner.pipeline.tokenizer, FrozenLLM(model, known.tokenizer, "other"))
+    with pytest.raises(V2LError, match=r"'tiny' \(weights \w+\), and this run uses the LLM 'other'"):
+        evaluate_captions(Describer(other, "caption", SETTINGS), photographs[:2], log)
+    server = Endpoint("http://localhost:1/v1", "chat")
+    with pytest.raises(V2LError, match=r"the LLM 'chat' \(at http://localhost:1/v1\)"):
+        evaluate_captions(Describer(other, "caption", SETTINGS, server), photographs[:2], log)
+
+
 def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, questions: Path) -> None:
     records = evaluate_answers(answerer, load_questions(questions))
     assert [record["question"] for record in records] == ["What is it?", "Is it a boot?", "What is it?"]
-    told = report(None, (answerer, records))["answers"]
+    found = report(None, (answerer, records))["answers"]
     right = sum(record.get("right", False) for record in records)
-    assert told["metrics"]["exact_match"]["value"] == right / 2
-    assert told["baselines"]["always the most frequent answer"]["value"] == 1 / 2
-    assert told["n"] == 2
-    assert "gone.jpg" in told["skipped"][0]["reason"]
+    assert found["metrics"]["exact_match"]["value"] == right / 2
+    assert found["baselines"]["always the most frequent answer"]["value"] == 1 / 2
+    assert found["n"] == 2
+    assert "gone.jpg" in found["skipped"][0]["reason"]
     assert "Is it a boot?" in page(report(None, (answerer, records)))
 
 
 @pytest.mark.parametrize(
     ("answer", "truth", "right"), [(" Hat.", "hat", True), ("hats", "hat", False), ("a hat", "hat", False)]
 )
-def test_exact_match_forgives_case_and_full_stop_only(answer: str, truth: str, right: bool) -> None:
+def test_exact_match_ignores_case_and_the_final_full_stop_only(answer: str, truth: str, right: bool) -> None:
     assert is_right(answer, truth) == right
 
 
-def test_nothing_readable_is_one_line(captioner: Describer, answerer: Describer, tmp_path: Path) -> None:
+def test_too_few_readable_images_are_refused(
+    captioner: Describer, answerer: Describer, tmp_path: Path
+) -> None:
     with pytest.raises(V2LError, match="at least 2"):
         caption_report(
             captioner.pipeline.tokenizer.joint_encoder, evaluate_captions(captioner, [tmp_path / "gone.jpg"])
@@ -146,7 +167,7 @@ def test_a_question_without_its_answer_is_named(tmp_path: Path) -> None:
         load_questions(tmp_path / "q.json")
 
 
-def test_the_seed_draws_the_order() -> None:
+def test_the_seed_sets_the_order() -> None:
     files = [Path(str(number)) for number in range(20)]
     assert draw(files, 0, None) == draw(files, 0, None) != draw(files, 1, None)
     assert draw(files, 0, 5) == draw(files, 0, None)[:5]

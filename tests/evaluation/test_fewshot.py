@@ -1,4 +1,4 @@
-"""The grid is the paper's; a run that was stopped goes on; with its weights shuffled the LLM knows nothing."""
+"""The few-shot table: the paper's grid, journals of one LLM only, the control with shuffled weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_llm import tiny_model
 from tiny_pipeline import tiny_pipeline
 
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
-from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page, shuffled
+from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page, shuffle_weights
+from v2l.llm import FrozenLLM
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings
 
@@ -48,18 +50,18 @@ def test_the_grid_is_the_papers_table_1() -> None:
     assert columns == [(False, 1, 0), *described]
 
 
-def test_a_part_of_the_grid_can_be_asked_for_and_so_can_every_combination() -> None:
+def test_a_grid_can_be_a_part_of_the_table_or_every_combination() -> None:
     assert len(Grid(n_ways=(2,), induction=(False,), n_words=(5,)).cells()) == 6
     assert len(Grid(every=True).cells()) == 2 * 3 * 4 * 2 * 2
 
 
-def test_a_cell_decides_how_the_llm_is_asked() -> None:
+def test_a_cell_sets_words_repeats_and_description_of_the_method() -> None:
     method = Cell(2, 1, 3, True, 21).method(SETTINGS.method)
     assert (method.words.count, method.format.repeats, method.format.induction) == (21, 3, True)
     assert method.rule == SETTINGS.method.rule
 
 
-def test_every_cell_has_its_figure_beside_the_baselines(evaluation: FewShotEvaluation) -> None:
+def test_every_cell_has_its_accuracy_beside_the_baselines(evaluation: FewShotEvaluation) -> None:
     steps: list[tuple[str, int, int]] = []
     table = evaluation.run(progress=lambda *step: steps.append(step))
     report = json.loads(json.dumps(table.to_dict()))
@@ -73,16 +75,14 @@ def test_every_cell_has_its_figure_beside_the_baselines(evaluation: FewShotEvalu
     assert page(table).count("2-way") == len(GRID.cells())
 
 
-def test_cells_of_equal_ways_and_shots_ask_the_same_episodes(evaluation: FewShotEvaluation) -> None:
+def test_cells_of_equal_ways_and_shots_use_the_same_episodes(evaluation: FewShotEvaluation) -> None:
     first, second, *_ = evaluation.run().cells
     assert [prediction.query for prediction in first.predictions] == [
         prediction.query for prediction in second.predictions
     ]
 
 
-def test_a_run_that_was_stopped_goes_on_behind_its_last_answer(
-    evaluation: FewShotEvaluation, tmp_path: Path
-) -> None:
+def test_a_stopped_run_continues_after_its_last_record(evaluation: FewShotEvaluation, tmp_path: Path) -> None:
     whole = evaluation.run(tmp_path / "whole.jsonl")
     log = tmp_path / "stopped.jsonl"
     log.write_text("".join(islice((tmp_path / "whole.jsonl").open(), 6)) + '{"cell": {"n_wa')
@@ -100,24 +100,50 @@ def test_a_journal_of_other_settings_is_refused(evaluation: FewShotEvaluation, t
         replace(small, settings=replace(SETTINGS, seed=6)).run(tmp_path / "log.jsonl")
 
 
-def test_a_finished_run_asks_nothing_again(
+def other_llm(pipeline: Pipeline, name: str = "tiny", seed: int = 1) -> Pipeline:
+    """A pipeline with the same tokenizer and vocabulary, and with an LLM of other weights."""
+    known = pipeline.llm
+    model = tiny_model(len(known.tokenizer), known.tokenizer.eos_token_id, seed=seed)
+    return Pipeline(pipeline.tokenizer, FrozenLLM(model, known.tokenizer, name))
+
+
+def test_a_journal_of_another_llm_with_the_same_vocabulary_is_refused_with_both(
+    evaluation: FewShotEvaluation, tmp_path: Path
+) -> None:
+    small = replace(evaluation, grid=Grid((2,), (1,), (0,), (False,), (3,)))
+    small.run(tmp_path / "log.jsonl")
+    before = (tmp_path / "log.jsonl").read_text()
+    first = small.pipeline.llm
+    for name in ("tiny", "large"):
+        other = other_llm(small.pipeline, name)
+        assert other.llm.fingerprint == first.fingerprint
+        with pytest.raises(V2LError) as caught:
+            replace(small, pipeline=other).run(tmp_path / "log.jsonl")
+        line = str(caught.value)
+        assert f"'tiny' (weights {first.weights_fingerprint})" in line
+        assert f"{name!r} (weights {other.llm.weights_fingerprint})" in line
+        assert "try: another --log, or as in the first run: --llm tiny" in line
+    assert (tmp_path / "log.jsonl").read_text() == before
+
+
+def test_a_finished_run_classifies_nothing_again(
     evaluation: FewShotEvaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table: FewShotTable = evaluation.run(tmp_path / "log.jsonl")
-    monkeypatch.setattr("v2l.evaluation.fewshot.classify", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("v2l.evaluation.fewshot.classify_episode", lambda *_: pytest.fail("classified again"))
     assert evaluation.run(tmp_path / "log.jsonl").to_dict() == table.to_dict()
 
 
-def test_the_control_asks_an_llm_with_shuffled_weights(evaluation: FewShotEvaluation) -> None:
+def test_the_control_is_an_llm_with_shuffled_weights(evaluation: FewShotEvaluation) -> None:
     small = replace(evaluation, grid=Grid((2,), (1,), (0,), (False,), (3,)), control=True)
     (cell,) = small.run().cells
     assert len(cell.control) == 3
     assert cell.baselines[CONTROL].n == 3
 
 
-def test_shuffling_keeps_the_numbers_of_every_weight_and_leaves_the_llm_as_it_was(pipeline: Pipeline) -> None:
+def test_shuffling_keeps_the_values_of_every_weight_and_does_not_change_the_llm(pipeline: Pipeline) -> None:
     before = {name: weight.clone() for name, weight in pipeline.llm.model.named_parameters()}
-    other = shuffled(pipeline.llm, seed=1)
+    other = shuffle_weights(pipeline.llm, seed=1)
     for name, weight in other.model.named_parameters():
         assert torch.equal(weight.flatten().sort().values, before[name].flatten().sort().values)
         assert torch.equal(pipeline.llm.model.get_parameter(name), before[name])

@@ -16,7 +16,7 @@ import v2l.evaluation.reconstruction as module
 from v2l.cli.app import app
 from v2l.errors import V2LError
 from v2l.evaluation.reconstruction import Judges, Reconstruction, ReconstructionSettings
-from v2l.evaluation.reconstruction_methods import Painters, in_8_bits
+from v2l.evaluation.reconstruction_methods import ReconstructionMethods, in_8_bits
 from v2l.evaluation.reconstruction_report import report
 from v2l.images import Skipped, load_image, resize_in_two_steps
 from v2l.perceptual import LPIPSDistance
@@ -37,16 +37,16 @@ def test_it_measures_as_the_released_evaluation_did(samples: Path, monkeypatch: 
     settings = ReconstructionSettings(256, limit=2, protocol="official")
     evaluation = Reconstruction(
         pipeline,
-        Painters(pipeline.tokenizer, size=settings.size),
+        ReconstructionMethods(pipeline.tokenizer, size=settings.size),
         Judges.load(pipeline.tokenizer, "official"),
         settings,
     )
-    told = report(evaluation.run(find_images(samples)))
-    assert (told["protocol"], told["settings"]["size"]) == ("official", 256)
-    assert told["networks"]["perceptual"] == "lpips-alex, range as released"
-    assert told["metrics"]["psnr_y"]["value"] != told["metrics"]["psnr"]["value"]
+    found = report(evaluation.run(find_images(samples)))
+    assert (found["protocol"], found["settings"]["size"]) == ("official", 256)
+    assert found["networks"]["perceptual"] == "lpips-alex, range as released"
+    assert found["metrics"]["psnr_y"]["value"] != found["metrics"]["psnr"]["value"]
     straw = samples / "hat" / "straw.jpg"
-    (crop,) = evaluation.painters.read([straw], Skipped()).crops
+    (crop,) = evaluation.methods.read([straw], Skipped()).crops
     assert torch.equal(crop, in_8_bits(resize_in_two_steps(load_image(straw)[None], 256)[0]))
 
 

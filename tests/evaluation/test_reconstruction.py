@@ -19,9 +19,9 @@ from v2l.evaluation.reconstruction import (
     ReconstructionSettings,
     Totals,
 )
-from v2l.evaluation.reconstruction_methods import OWN, SHRUNK, SHUFFLED, Painted, Painters
+from v2l.evaluation.reconstruction_methods import OWN, SHRUNK, SHUFFLED, Painted, ReconstructionMethods
 from v2l.evaluation.reconstruction_pictures import pictures
-from v2l.evaluation.reconstruction_report import BAR, FIGURES, page, report
+from v2l.evaluation.reconstruction_report import FIGURES, REFERENCE_CODEC, page, report
 from v2l.metrics import psnr
 from v2l.sources import ImageFile, find_images
 
@@ -40,7 +40,7 @@ def evaluation() -> Reconstruction:
     pipeline = tiny_pipeline()
     return Reconstruction(
         pipeline,
-        Painters(pipeline.tokenizer, size=64),
+        ReconstructionMethods(pipeline.tokenizer, size=64),
         tiny_metrics(),
         ReconstructionSettings(64, seed=1, limit=7),
     )
@@ -70,25 +70,25 @@ def test_the_figures_are_those_of_the_photographs(
 ) -> None:
     drawn = evaluation.settings.draw(files)
     assert [str(file) for file in drawn] == result.files
-    crops = evaluation.painters.read(drawn, module.Skipped())
-    painting = evaluation.painters.paint(crops, evaluation.words_of_last(drawn))
-    for row in (OWN, SHUFFLED, BAR, SHRUNK):
+    crops = evaluation.methods.read(drawn, module.Skipped())
+    reconstructions = evaluation.methods.reconstruct(crops, evaluation.words_of_last(drawn))
+    for row in (OWN, SHUFFLED, REFERENCE_CODEC, SHRUNK):
         assert result.figures[row]["psnr"] == pytest.approx(
-            psnr(crops.crops, painting.rows[row].images).tolist(), rel=1e-4
+            psnr(crops.crops, reconstructions.rows[row].images).tolist(), rel=1e-4
         )
     assert int(result.usage.counts.sum()) == 7 * 64
-    assert result.usage.used == len(painting.local_rows.unique())
+    assert result.usage.used == len(reconstructions.local_rows.unique())
 
 
 @pytest.mark.parametrize("batches", [1, 2])
-def test_stopped_and_gone_on_is_the_same_as_straight(
+def test_a_stopped_run_continues_to_the_same_report(
     batches: int,
     evaluation: Reconstruction,
     files: list[ImageFile],
     result: ReconstructionResult,
     tmp_path: Path,
 ) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(step: str, done: int, total: int) -> None:
         if done >= 3 * batches:
             raise StoppedError
 
@@ -109,7 +109,7 @@ def test_a_journal_of_other_weights_is_refused(
     with torch.no_grad():
         pipeline.tokenizer.decoder.conv_out.bias += 1
     other = Reconstruction(
-        pipeline, Painters(pipeline.tokenizer, size=64), evaluation.judges, evaluation.settings
+        pipeline, ReconstructionMethods(pipeline.tokenizer, size=64), evaluation.judges, evaluation.settings
     )
     with pytest.raises(V2LError, match="weights"):
         other.run(files, tmp_path / "log.jsonl")
@@ -131,7 +131,7 @@ def test_unreadable_files_are_counted_and_listed(
     for path in bad:
         path.write_text("no image")
     settings = ReconstructionSettings(64)
-    mixed = Reconstruction(evaluation.pipeline, evaluation.painters, evaluation.judges, settings).run(
+    mixed = Reconstruction(evaluation.pipeline, evaluation.methods, evaluation.judges, settings).run(
         [*files[:3], *bad]
     )
     assert len(mixed.files) == 3
@@ -163,17 +163,17 @@ def test_originals_against_themselves_are_equal_in_every_figure(evaluation: Reco
 
 
 def test_the_report_has_intervals_baselines_and_controls(result: ReconstructionResult) -> None:
-    told = json.loads(json.dumps(report(result), allow_nan=False))
-    low, high = told["metrics"]["psnr"]["interval"]
-    assert low < told["metrics"]["psnr"]["value"] < high
-    assert {BAR, "JPEG", SHRUNK, SHUFFLED} == told["baselines"].keys()
-    assert told["baselines"][BAR]["psnr"]["minus_webp"] == {"value": 0.0, "interval": [0.0, 0.0]}
+    found = json.loads(json.dumps(report(result), allow_nan=False))
+    low, high = found["metrics"]["psnr"]["interval"]
+    assert low < found["metrics"]["psnr"]["value"] < high
+    assert {REFERENCE_CODEC, "JPEG", SHRUNK, SHUFFLED} == found["baselines"].keys()
+    assert found["baselines"][REFERENCE_CODEC]["psnr"]["minus_webp"] == {"value": 0.0, "interval": [0.0, 0.0]}
     own, others = (result.figures[row]["psnr"] for row in (OWN, SHUFFLED))
-    difference = told["global_words"]["own_minus_shuffled"]["psnr"]["value"]
+    difference = found["global_words"]["own_minus_shuffled"]["psnr"]["value"]
     assert difference == pytest.approx(sum(own) / 7 - sum(others) / 7)
-    assert told["networks"]["perceptual"] == "lpips-squeeze"
-    assert told["n"] == 7
-    assert told["seed"] == 1
+    assert found["networks"]["perceptual"] == "lpips-squeeze"
+    assert found["n"] == 7
+    assert found["seed"] == 1
 
 
 def test_people_read_every_row_and_are_warned_of_few_photographs(result: ReconstructionResult) -> None:

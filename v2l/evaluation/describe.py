@@ -1,17 +1,16 @@
-"""photographs, and questions of the user's ──► captions and answers, judged: by the joint encoder, and by exact match.
+"""photographs and questions ──► captions scored by the joint encoder, and answers scored by exact match.
 
-A caption is scored by the cosine of its text and its image, against the mean over the wrong images, beside the caption "a photo of {top
-word}". The judge is the encoder that chose the words, and that baseline is the sentence by which it chose the top one: it is hard to beat
-by construction. Distinct-n: Li et al., arXiv 1510.03055.
+The score of a caption is the cosine of its text and its image, beside the mean cosine with the wrong images.
+The baseline is the caption "a photo of {top word}". It is hard to beat by construction, because the encoder
+that scores also chose the top word, by this very sentence. Distinct-n: Li et al., arXiv 1510.03055.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -21,24 +20,24 @@ from torch import Tensor
 
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
 from v2l.images import Skipped
 from v2l.metrics import Mean, Proportion
 from v2l.pipeline.image_words import BATCH
+from v2l.progress import Progress
 from v2l.prompts.entries import Entry, read_entries
 from v2l.prompts.vqa import check_question
 from v2l.sources import ImageFile, image_size
 from v2l.tasks.description.describe import Describer
 
 TOP_WORD = "a photo of {}"
-CHUNK = 256  # captions a product: bounds memory at 256 × n cosines
+CHUNK = 256  # captions in one product; limits the memory to 256 × n cosines
 Item = TypeVar("Item")
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One line of the user's file."""
+    """One entry of the user's file: an image, a question about it and the right answer."""
 
     image: Path
     question: str
@@ -46,12 +45,12 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Scores:
+class CaptionScores:
     """Cosines of n captions with images.
 
     Attributes:
         own: (n,) with their own image.
-        wrong: (n,) the mean over the other images.
+        wrong: (n,) mean over the other images.
     """
 
     own: Tensor
@@ -78,54 +77,48 @@ def evaluate_captions(
     log: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Caption photographs, some at a time.
+    """Caption photographs in batches.
 
     Args:
         describer: the task caption.
         files: in the order in which they are captioned.
-        log: a journal; the same call goes on with it. None keeps nothing.
-        progress: told ("captions", images done, images in all) after every batch.
+        log: a journal, with which the same call continues; None keeps the records in memory only.
+        progress: called as ("captions", images done, all images) after every batch.
 
     Returns:
-        a record an image: `image`, `words`, `text` and `vector`, or `image` and `skipped` with the reason.
+        one record for each image: `image`, `words`, `text` and `vector`, or `image` and `skipped` with the
+        reason.
 
     Raises:
-        V2LError: the LLM cannot be asked, or the journal belongs to another evaluation.
+        V2LError: the LLM cannot answer, or the journal belongs to another evaluation or another LLM.
     """
     listed = [f"{file} {image_size(file)}" for file in files]
-    journal = Journal.open(log, facts(describer, listed))
-    return continued(
-        journal,
-        files,
-        lambda batch: caption_batch(describer, batch),
-        progress and partial(progress, "captions"),
-    )
-
-
-def continued(
-    journal: Journal,
-    items: Sequence[Item],
-    work: Callable[[Sequence[Item]], Iterable[Record]],
-    progress: Callable[[int, int], None] | None,
-) -> list[Record]:
-    """One record an item, in their order; those that the journal has are not done again."""
-    for start in range(len(journal.records), len(items), BATCH):
-        for record in work(items[start : start + BATCH]):
+    journal = open_journal(describer, log, listed)
+    for batch in remaining_batches(journal, files, "captions", progress):
+        for record in caption_batch(describer, batch):
             journal.append(record)
-        if progress:
-            progress(len(journal.records), len(items))
     return journal.records
+
+
+def remaining_batches(
+    journal: Journal, items: Sequence[Item], step: str, progress: Progress | None
+) -> Iterator[Sequence[Item]]:
+    """The batches of items that have no record in the journal yet; progress is called after each of them."""
+    for start in range(len(journal.records), len(items), BATCH):
+        yield items[start : start + BATCH]
+        if progress:
+            progress(step, len(journal.records), len(items))
 
 
 def caption_batch(describer: Describer, files: Sequence[ImageFile]) -> Iterator[Record]:
     """The records of some files, in their order."""
     skipped = Skipped()
     read = dict(describer.read(files, skipped))
-    said = dict(zip(read, describer.describe(list(read.values())), strict=True))
+    described = dict(zip(read, describer.describe(list(read.values())), strict=True))
     reasons = dict(skipped.files)
     for file in files:
-        if file in said:
-            text, words = said[file].text, list(read[file].words)
+        if file in described:
+            text, words = described[file].text, list(read[file].words)
             yield {"image": str(file), "words": words, "text": text, "vector": read[file].vector.tolist()}
         else:
             yield {"image": str(file), "skipped": reasons[file]}
@@ -137,88 +130,94 @@ def evaluate_answers(
     log: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Answer the user's questions, some at a time.
+    """Answer the user's questions in batches.
 
     Args:
         describer: the task vqa.
         questions: each with the right answer.
         log: as above.
-        progress: told ("answers", questions done, questions in all) after every batch.
+        progress: called as ("answers", questions done, all questions) after every batch.
 
     Returns:
-        a record a question: `image`, `question`, `truth`, `words`, `text` and `right`, or `image`, `question` and `skipped`.
+        one record for each question: `image`, `question`, `truth`, `words`, `text` and `right`, or `image`,
+        `question` and `skipped`.
 
     Raises:
         V2LError: as above.
     """
-    journal = Journal.open(log, facts(describer, [repr(question) for question in questions]))
-    return continued(
-        journal,
-        questions,
-        lambda batch: answer_batch(describer, batch),
-        progress and partial(progress, "answers"),
-    )
+    journal = open_journal(describer, log, [repr(question) for question in questions])
+    for batch in remaining_batches(journal, questions, "answers", progress):
+        for record in answer_batch(describer, batch):
+            journal.append(record)
+    return journal.records
 
 
 def answer_batch(describer: Describer, questions: Sequence[Question]) -> Iterator[Record]:
-    """The records of some questions, in their order; an image that several are about is read once."""
+    """The records of some questions, in their order; an image of several questions is read once."""
     skipped = Skipped()
     read = dict(describer.read(list(dict.fromkeys(question.image for question in questions)), skipped))
-    asked = [question for question in questions if question.image in read]
-    said = describer.describe(
-        [read[question.image] for question in asked], [question.question for question in asked]
+    readable = [question for question in questions if question.image in read]
+    described = describer.describe(
+        [read[question.image] for question in readable], [question.question for question in readable]
     )
-    answers = dict(zip(asked, said, strict=True))
+    answers = dict(zip(readable, described, strict=True))
     reasons = dict(skipped.files)
     for question in questions:
         record = {"image": str(question.image), "question": question.question}
         if question in answers:
             text = answers[question].text
-            told = {
+            answered = {
                 "words": list(answers[question].words),
                 "text": text,
                 "right": is_right(text, question.answer),
             }
-            yield record | {"truth": question.answer} | told
+            yield record | {"truth": question.answer} | answered
         else:
             yield record | {"skipped": reasons[question.image]}
 
 
 def is_right(answer: str, truth: str) -> bool:
-    """Whether an answer is the right one, without regard to case and to a full stop at the end."""
-    return plain(answer) == plain(truth)
+    """Whether an answer equals the right one, except for case and for a full stop at the end."""
+    return normalize_answer(answer) == normalize_answer(truth)
 
 
-def plain(answer: str) -> str:
-    """An answer as it is compared."""
+def normalize_answer(answer: str) -> str:
+    """An answer in the form that is compared."""
     return answer.strip().rstrip(".").strip().casefold()
 
 
-def facts(describer: Describer, listed: Iterable[str]) -> Record:
-    """What must be the same when a journal goes on."""
+def open_journal(describer: Describer, log: Path | None, listed: Iterable[str]) -> Journal:
+    """A journal for these data, settings and LLM.
+
+    Raises:
+        V2LError: the file is a journal of other data, settings or LLM.
+    """
+    if log is None:
+        return Journal()
     digest = hashlib.sha256("\n".join(listed).encode(errors="surrogateescape")).hexdigest()[:16]
-    return {"protocol": describer.task, "data": digest, **describer.report()}
+    llm = identify_llm(describer.pipeline, describer.endpoint)
+    return Journal.open(log, {"protocol": describer.task, "data": digest, **describer.report(), LLM: llm})
 
 
 @torch.inference_mode()
-def caption_scores(encoder: JointEncoder, captions: Sequence[str], vectors: Tensor) -> Scores:
-    """How near captions are to their own images and to the others.
+def caption_scores(encoder: JointEncoder, captions: Sequence[str], vectors: Tensor) -> CaptionScores:
+    """Cosines of captions with their own images and with the other ones.
 
     Args:
-        encoder: the judge.
+        encoder: the joint encoder that scores.
         captions: n texts; an empty one has the cosine 0 with everything.
         vectors: (n, D) of unit length, n at least 2.
     """
-    texts = encoder.encode_texts(captions).cpu() * torch.tensor(
-        [[float(bool(caption))] for caption in captions]
-    )  # (n, D)
+    not_empty = torch.tensor([[float(bool(caption))] for caption in captions])  # (n, 1)
+    texts = encoder.encode_texts(captions).cpu() * not_empty  # (n, D)
     own = (texts * vectors).sum(dim=1)
-    every = torch.cat([(part @ vectors.T).sum(dim=1) for part in texts.split(CHUNK)])
-    return Scores(own, (every - own) / (len(vectors) - 1))
+    chunks = torch.split(texts, CHUNK)
+    every = torch.cat([(chunk @ vectors.T).sum(dim=1) for chunk in chunks])  # sum over all images
+    return CaptionScores(own, (every - own) / (len(vectors) - 1))
 
 
 def distinct(captions: Sequence[str], n: int) -> float:
-    """Different n-grams of words as a share of all of them, over all captions; 0 when there are none."""
+    """Number of different n-grams of words divided by the number of all, over all captions; 0 without any."""
     split = [caption.casefold().split() for caption in captions]
     grams = [tuple(words[start : start + n]) for words in split for start in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
@@ -234,7 +233,7 @@ def caption_report(encoder: JointEncoder, records: Sequence[Record]) -> dict[str
     if len(read) < 2:
         raise V2LError(
             f"{len(read)} photograph could be read",
-            "at least 2: a caption is held against the wrong images too",
+            "at least 2, because a caption is compared with the wrong images too",
         )
     captions, vectors = (
         [record["text"] for record in read],
@@ -267,7 +266,7 @@ def answer_report(records: Sequence[Record]) -> dict[str, Any]:
         raise V2LError(
             f"not one image of {len(records)} question(s) could be read; the first: {records[0]['skipped']}"
         )
-    (_, most), *_ = Counter(plain(record["truth"]) for record in read).most_common(1)
+    (_, most), *_ = Counter(normalize_answer(record["truth"]) for record in read).most_common(1)
     return {
         "metrics": {"exact_match": Proportion(sum(record["right"] for record in read), len(read)).to_dict()},
         "baselines": {"always the most frequent answer": Proportion(most, len(read)).to_dict()},
@@ -276,7 +275,7 @@ def answer_report(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def draw(files: Sequence[ImageFile], seed: int, limit: int | None) -> list[ImageFile]:
-    """The photographs in the order in which they are captioned: drawn by the seed, so that the first ones are not chosen by hand."""
+    """The photographs in random order, drawn by the seed, so that the first captions are not selected by hand."""
     return Random(seed).sample(files, len(files))[:limit]
 
 

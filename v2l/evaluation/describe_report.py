@@ -12,7 +12,7 @@ from v2l.tasks.description.describe import Describer
 
 SHOWN = 20
 PROTOCOL = (
-    "describe: cosine of caption and image by the judge, which also chose the words, against the mean over the wrong images; "
+    "describe: cosine of caption and image by the encoder that chose the words, minus the mean over the wrong images; "
     "answers by exact match without case and final full stop"
 )
 OWN = "captions of the LLM"
@@ -21,7 +21,7 @@ OWN = "captions of the LLM"
 def report(
     captions: tuple[Describer, Sequence[Record]] | None, answers: tuple[Describer, Sequence[Record]] | None
 ) -> dict[str, Any]:
-    """The object for programs: a part for each task that was asked."""
+    """The object for programs: a part for each task that was measured."""
     parts = {}
     if captions:
         describer, records = captions
@@ -35,29 +35,29 @@ def report(
     return {**parts, "seed": first["settings"]["seed"], "protocol": PROTOCOL, "stack": first["stack"]}
 
 
-def page(told: Mapping[str, Any]) -> str:
-    """The figures for people, then the first captions and answers, none of them selected."""
+def page(report: Mapping[str, Any]) -> str:
+    """The report as text, with the first captions and answers, none of them selected."""
     lines = []
-    if captions := told.get("captions"):
+    if captions := report.get("captions"):
         rows = {OWN: captions["metrics"]} | captions["baselines"]
         head = ["", "cosine with its image", "with wrong images", "difference", "distinct-1", "distinct-2"]
         keys = ("score", "score_wrong_images", "difference", "distinct_1", "distinct_2")
         cells = [[name, *(figure(of[key]) for key in keys)] for name, of in rows.items()]
         lines += [
-            f"{captions['n']:,} photographs, mean and 95 % interval; the judge is {captions['judge']}",
+            f"{captions['n']:,} photographs, mean and 95 % interval; scored by {captions['judge']}",
             "",
             markdown_table(head, cells),
         ]
         lines += [
             "",
-            f"The difference less that of the baseline: {figure(captions['metrics']['difference_less_baseline'])}",
+            f"The difference minus that of the baseline: {figure(captions['metrics']['difference_less_baseline'])}",
             "",
         ]
         lines += [
             f"The first {len(captions['shown'])}, in the order that the seed drew:",
-            *map(said, captions["shown"]),
+            *map(result_text, captions["shown"]),
         ]
-    if answers := told.get("answers"):
+    if answers := report.get("answers"):
         rows = {"answers of the LLM": answers["metrics"]["exact_match"]} | answers["baselines"]
         lines += [
             "",
@@ -65,7 +65,7 @@ def page(told: Mapping[str, Any]) -> str:
             "",
             markdown_table(["", "exact match"], [[name, figure(of)] for name, of in rows.items()]),
         ]
-        lines += ["", f"The first {len(answers['shown'])}:", *map(said, answers["shown"])]
+        lines += ["", f"The first {len(answers['shown'])}:", *map(result_text, answers["shown"])]
     return "\n".join(lines)
 
 
@@ -75,15 +75,15 @@ def figure(of: Mapping[str, Any]) -> str:
     return f"{of['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
-def said(record: Mapping[str, Any]) -> str:
-    """One caption or answer with the words that it was made from."""
+def result_text(record: Mapping[str, Any]) -> str:
+    """One caption or answer with the words of its image."""
     question = f"{record['question']} " if "question" in record else ""
     truth = f" (right: {record['truth']})" if "truth" in record else ""
     return f"  {record['image']}: {question}{record['text']}{truth}\n    {', '.join(record['words'])}"
 
 
 def _common(describer: Describer, records: Sequence[Record]) -> dict[str, Any]:
-    """What both parts say: the first results, what was left out, settings and pipeline."""
+    """What both parts hold: the first results, the skipped files, settings and pipeline."""
     read = [
         {key: value for key, value in record.items() if key != "vector"}
         for record in records

@@ -1,6 +1,7 @@
-"""class folders ──► the paper's table 1: few-shot accuracy by ways, shots, repeats, description and words, beside what needs no LLM.
+"""class folders ──► the paper's table 1: few-shot accuracy for each setting, beside baselines without an LLM.
 
-The same episodes are asked in every cell of equal ways and shots. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 and table 1.
+The settings are ways, shots, repeats, description and words. All cells of equal ways and shots use the same
+episodes. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 and table 1.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from typing import Any
 import torch
 
 from v2l.datasets import ClassFolder, Episode, draw_episodes
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.pipeline.image_words import Progress, read_image_words
+from v2l.pipeline.image_words import read_image_words
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.classification.baselines import Names, name_vectors
 from v2l.tasks.classification.fewshot import (
     FewShotSettings,
     Method,
     Prediction,
     baseline_right,
-    classify,
+    classify_episode,
+    image_paths,
     share,
 )
 
@@ -38,13 +41,13 @@ CONTROL = "shuffled LLM"
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of the table.
+    """One cell of the table: the settings of one accuracy.
 
     Attributes:
         n_ways: classes of an episode.
         k_shots: labelled images of a class.
         repeats: how often the support is repeated.
-        induction: whether a first line describes the task and names the labels.
+        induction: whether a first line describes the task and lists the labels.
         n_words: global words of an image.
     """
 
@@ -55,11 +58,9 @@ class Cell:
     n_words: int
 
     def method(self, method: Method) -> Method:
-        """How the LLM is asked in this cell."""
-        words, format = (
-            replace(method.words, count=self.n_words),
-            replace(method.format, induction=self.induction, repeats=self.repeats),
-        )
+        """The method with the settings of this cell."""
+        words = replace(method.words, count=self.n_words)
+        format = replace(method.format, induction=self.induction, repeats=self.repeats)
         return replace(method, words=words, format=format)
 
 
@@ -73,8 +74,8 @@ class Grid:
         repeats: how often the support is repeated.
         induction: without and with a description.
         n_words: global words of an image.
-        every: every combination; otherwise the paper's columns: without a description the first of shots and repeats only, with it more
-            shots or more repeats, not both.
+        every: every combination. Otherwise only the paper's columns: without a description the first of shots
+            and repeats; with it more shots or more repeats, not both.
     """
 
     n_ways: tuple[int, ...] = (2, 5)
@@ -95,19 +96,21 @@ class Grid:
         return found if self.every else [cell for cell in found if self._in_table(cell)]
 
     def _in_table(self, cell: Cell) -> bool:
-        first, plain = cell.k_shots == self.k_shots[0], cell.repeats == self.repeats[0]
-        described = cell.induction or len(self.induction) == 1
-        return first or plain if described else first and plain
+        fewest_shots = cell.k_shots == self.k_shots[0]
+        fewest_repeats = cell.repeats == self.repeats[0]
+        if cell.induction or len(self.induction) == 1:
+            return fewest_shots or fewest_repeats
+        return fewest_shots and fewest_repeats
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """The answers of one cell.
+    """The predictions of one cell.
 
     Attributes:
-        cell: which.
-        predictions: one an episode.
-        control: whether each episode was answered rightly by the LLM with its weights shuffled; empty when that was not asked.
+        cell: the settings.
+        predictions: one for each episode.
+        control: for each episode whether the LLM with shuffled weights was right; empty without this control.
     """
 
     cell: Cell
@@ -116,12 +119,12 @@ class CellResult:
 
     @property
     def accuracy(self) -> Proportion:
-        """The share of right answers."""
+        """The share of right predictions."""
         return known_share(prediction.right for prediction in self.predictions)
 
     @property
     def baselines(self) -> dict[str, Proportion]:
-        """The same for what needs no LLM, and for the LLM with its weights shuffled."""
+        """The same for the baselines without an LLM, and for the LLM with shuffled weights."""
         names = self.predictions[0].baselines
         shares = {
             name: known_share(baseline_right(prediction, name) for prediction in self.predictions)
@@ -142,13 +145,13 @@ class CellResult:
 
 @dataclass(frozen=True)
 class FewShotTable:
-    """What was measured.
+    """All cells of one evaluation.
 
     Attributes:
         cells: in the order of the grid.
-        settings: what was asked.
-        grid: which cells.
-        pipeline: names and fingerprints.
+        settings: the settings of the run.
+        grid: which cells were measured.
+        pipeline: names and fingerprints of tokenizer and LLM.
         skipped: files that could not be read.
     """
 
@@ -174,14 +177,14 @@ class FewShotTable:
 
 @dataclass(frozen=True)
 class FewShotEvaluation:
-    """A grid on a folder of class folders.
+    """The evaluation of a grid on a folder of class folders.
 
     Attributes:
         pipeline: tokenizer and LLM.
-        folder: one folder of images a class.
-        settings: episodes a cell, their seed, and how the LLM is asked where the cell does not say.
+        folder: one folder of images for each class.
+        settings: number of episodes in a cell, their seed, and the method outside of what a cell sets.
         grid: which cells.
-        control: whether the LLM with its weights shuffled is asked too, shuffled anew for every episode.
+        control: whether the LLM with shuffled weights is measured too; each episode has its own shuffle.
     """
 
     pipeline: Pipeline
@@ -191,21 +194,22 @@ class FewShotEvaluation:
     control: bool = False
 
     def run(self, log: str | Path | None = None, progress: Progress | None = None) -> FewShotTable:
-        """Answer every episode of every cell, or go on behind the last answer of a journal.
+        """Classify every episode of every cell, or continue after the last record of a journal.
 
         Args:
-            log: a journal, one answer a line; None keeps them in memory only.
-            progress: told after every answer.
+            log: a journal with one prediction in a line; None keeps them in memory only.
+            progress: called after every prediction.
 
         Raises:
-            V2LError: too few classes or images, a prompt longer than the context, or a journal of other settings.
+            V2LError: too few classes or images, a prompt longer than the context, or a journal of other
+                settings or of another LLM.
         """
         cells, skipped = self.grid.cells(), Skipped()
         drawn = self._draw(cells, skipped)
-        journal = Journal.open(log, self._facts())
+        journal = Journal.open(log, self._metadata())
         total = len(cells) * self.settings.episodes
         if len(journal.records) < total:
-            for record in self._answers(cells, drawn, len(journal.records)):
+            for record in self._predict(cells, drawn, len(journal.records)):
                 journal.append(record)
                 if progress:
                     progress("answers", len(journal.records), total)
@@ -222,35 +226,34 @@ class FewShotEvaluation:
             for shape in shapes
         }
 
-    def _answers(
+    def _predict(
         self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int
     ) -> Iterator[Record]:
-        """Records of the answers behind the first `done` ones."""
+        """The records after the first `done` ones."""
         names = name_vectors(self.pipeline.tokenizer.joint_encoder, list(self.folder.classes))
         for place, cell in enumerate(cells):
             first = max(0, done - place * self.settings.episodes)
-            yield from self._cell_answers(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
+            yield from self._predict_cell(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
 
-    def _cell_answers(
+    def _predict_cell(
         self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int
     ) -> Iterator[Record]:
         method = cell.method(self.settings.method)
-        images = read_image_words(self.pipeline.tokenizer, images_of(episodes), method.words)
+        images = read_image_words(self.pipeline.tokenizer, image_paths(episodes), method.words)
         for number, episode in enumerate(episodes, first):
-            record = {"cell": asdict(cell)} | asdict(
-                classify(self.pipeline.llm, episode, images, method, names)
-            )
+            prediction = classify_episode(self.pipeline.llm, episode, images, method, names)
+            record = {"cell": asdict(cell)} | asdict(prediction)
             if self.control:
-                control = shuffled(
-                    self.pipeline.llm, self.settings.seed + number
-                )  # anew: one shuffle errs in its own way in every episode
-                record["control"] = classify(control, episode, images, method).right
+                # a new shuffle for each episode, because one shuffle makes the same errors in all of them
+                control = shuffle_weights(self.pipeline.llm, self.settings.seed + number)
+                record["control"] = classify_episode(control, episode, images, method).right
             yield record
 
     def _of_cell(self, records: Sequence[Record], place: int) -> Sequence[Record]:
         return records[place * self.settings.episodes : (place + 1) * self.settings.episodes]
 
-    def _facts(self) -> Record:
+    def _metadata(self) -> Record:
+        """What must be equal when a journal continues."""
         files = [f"{name}/{path.name}" for name, paths in self.folder.classes.items() for path in paths]
         return {
             "images": hashlib.sha256("\n".join(files).encode()).hexdigest()[:16],
@@ -258,35 +261,34 @@ class FewShotEvaluation:
             "grid": asdict(self.grid),
             "control": self.control,
             "stack": self.pipeline.describe(),
+            LLM: identify_llm(self.pipeline),
         }
 
 
 def cell_result(cell: Cell, records: Sequence[Record]) -> CellResult:
-    """The answers of one cell from their records."""
+    """The result of one cell from its records."""
     predictions = tuple(
         Prediction.from_dict({key: record[key] for key in record.keys() - {"cell", "control"}})
         for record in records
     )
-    return CellResult(
-        cell, predictions, tuple(record["control"] for record in records if "control" in record)
-    )
-
-
-def images_of(episodes: Sequence[Episode]) -> list[Path]:
-    """The image files of some episodes."""
-    return [image.path for episode in episodes for image in (*episode.support, episode.query)]
+    control = tuple(record["control"] for record in records if "control" in record)
+    return CellResult(cell, predictions, control)
 
 
 def known_share(right: Iterable[bool | None]) -> Proportion:
-    """The share of episodes that have a known class, as those of class folders do."""
+    """The share of right predictions where every class is known, as in class folders."""
     found = share(right)
     if found is None:
         raise ValueError("no episode has a known class")
     return found
 
 
-def shuffled(llm: FrozenLLM, seed: int = 0) -> FrozenLLM:
-    """The same LLM with the numbers of every weight in random order: what does not come from its training stays, what does is gone."""
+def shuffle_weights(llm: FrozenLLM, seed: int = 0) -> FrozenLLM:
+    """A copy of the LLM with the values of every weight tensor in random order.
+
+    This control keeps architecture, vocabulary and the distribution of the weights, and removes what training
+    gave.
+    """
     generator = torch.Generator().manual_seed(seed)
     model = copy.deepcopy(llm.model)
     with torch.no_grad():
@@ -300,11 +302,11 @@ HEAD = ("cell", "accuracy", "chance")
 
 
 def page(table: FewShotTable) -> str:
-    """The figures for people."""
+    """The table as text."""
     names = list(table.cells[0].baselines)
     rows = [
         [
-            told(result.cell),
+            describe_cell(result.cell),
             percent(result.accuracy),
             f"{100 / result.cell.n_ways:.1f}",
             *(f"{100 * share.value:.1f}" for share in result.baselines.values()),
@@ -319,13 +321,11 @@ def page(table: FewShotTable) -> str:
     return f"{first}, with 95 % intervals\n\n{markdown_table([*HEAD, *names], rows)}"
 
 
-def told(cell: Cell) -> str:
+def describe_cell(cell: Cell) -> str:
     """A cell in words."""
     description = "description" if cell.induction else "no description"
-    repeats, words = (
-        f"{count} {noun}{'' if count == 1 else 's'}"
-        for count, noun in ((cell.repeats, "repeat"), (cell.n_words, "word"))
-    )
+    repeats = f"{cell.repeats} repeat{'' if cell.repeats == 1 else 's'}"
+    words = f"{cell.n_words} word{'' if cell.n_words == 1 else 's'}"
     return f"{cell.n_ways}-way {cell.k_shots}-shot, {repeats}, {description}, {words}"
 
 

@@ -1,17 +1,21 @@
-"""long evaluation ⇄ JSON lines: one record an item, so that a run that was stopped goes on behind the last of them."""
+"""long evaluation ⇄ JSON lines, one record for each item: a stopped run continues after the last record."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from v2l.errors import V2LError
+from v2l.llm.endpoint import Endpoint
+from v2l.pipeline.pipeline import Pipeline
 
 Record = dict[str, Any]
+LLM = "llm"  # the metadata's key for what `identify_llm` gives
+OTHER_LOG = "another --log"
 
 
 @dataclass
@@ -20,86 +24,143 @@ class Journal:
 
     Attributes:
         path: the file; None keeps the records in memory only.
-        records: what is done already.
+        records: the records that exist already.
     """
 
     path: Path | None = None
     records: list[Record] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: str | Path | None, facts: Record) -> Self:
-        """Begin a journal, or go on with the one that is there; a last line that was cut short is dropped.
+    def open(cls, path: str | Path | None, metadata: Mapping[str, Any]) -> Self:
+        """Start a journal, or continue an existing one; an incomplete last line is dropped.
 
         Args:
             path: the file; None keeps the records in memory only.
-            facts: settings, pipeline, data: what must be the same when an evaluation goes on.
+            metadata: settings, pipeline, LLM and data, which must be equal when an evaluation continues.
 
         Raises:
-            V2LError: the file is no journal, belongs to other facts, or cannot be written.
+            V2LError: the file is no journal, has other metadata, or cannot be written.
         """
         if path is None:
             return cls()
         path = Path(path)
-        facts = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-        head, records = _read(path) if path.exists() else (None, [])
-        if head is not None:
-            _check_facts(path, head, facts)
+        now = json.loads(json.dumps(metadata))  # tuples become lists, as in the file
+        before, records = _read(path) if path.exists() else (None, [])
+        if before is not None:
+            _check_llm(path, before, now)
+            _check_metadata(path, before, now)
         journal = cls(path, records)
-        journal._write("w", [{"facts": facts}, *records])  # without a line that was cut short
+        _write(path, "w", [{"facts": now}, *records])  # drops the incomplete line from the file, too
         return journal
 
     def append(self, record: Record) -> None:
-        """Keep one record; it is on disk when this returns.
+        """Add one record; it is on disk when this returns.
 
         Raises:
             V2LError: the disk is full or cannot be written.
         """
         self.records.append(record)
         if self.path is not None:
-            self._write("a", [record])
-
-    def _write(self, mode: str, records: list[Record]) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open(mode, encoding="utf-8") as file:
-                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise V2LError(
-                f"cannot write {self.path} ({error.strerror})", "a place with room that may be written"
-            ) from error
+            _write(self.path, "a", [record])
 
 
-def _read(path: Path) -> tuple[Record | None, list[Record]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
+def identify_llm(pipeline: Pipeline, endpoint: Endpoint | None = None) -> Record:
+    """Which LLM makes the records of a journal.
+
+    The name of the codebook's LLM is not enough, because several LLMs share one vocabulary. The hash of the
+    weights differs for another training, another precision and another adapter.
+
+    Args:
+        pipeline: tokenizer and LLM; the LLM is loaded to read its weights.
+        endpoint: a server whose LLM answers in place of the pipeline's. Its weights are not known.
+    """
+    if endpoint is not None:
+        return {"name": endpoint.model_name, "endpoint": endpoint.name}
+    adapter = None if pipeline.adapter is None else str(pipeline.adapter)
+    return {
+        "name": pipeline.llm.name,
+        "weights_fingerprint": pipeline.llm.weights_fingerprint,
+        "adapter": adapter,
+    }
+
+
+def _write(path: Path, mode: str, records: list[Record]) -> None:
     try:
-        head, *records = [json.loads(line) for line in whole] or [None]
-        return head and head["facts"], records
-    except (ValueError, KeyError, TypeError) as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
         raise V2LError(
-            f"{path} is no journal of an evaluation",
-            "a new file, or one that v2l evaluate wrote",
-            "another --log",
+            f"cannot write {path} ({error.strerror})", "a place with room that may be written"
         ) from error
 
 
-def _check_facts(path: Path, old: Record, new: Record) -> None:
-    before, now = dict(_leaves(old)), dict(_leaves(new))
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
+def _read(path: Path) -> tuple[Record | None, list[Record]]:
+    """The metadata and the records of a file; None for an empty file."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    complete = [line for line in lines if line.endswith("\n")]
+    try:
+        head, *records = [json.loads(line) for line in complete] or [None]
+        return head and head["facts"], records
+    except (ValueError, KeyError, TypeError) as error:
+        raise V2LError(
+            f"{path} is no journal of an evaluation", "a new file, or one that v2l evaluate wrote", OTHER_LOG
+        ) from error
+
+
+def _check_llm(path: Path, before: Record, now: Record) -> None:
+    """Refuse a journal that another LLM began, or that does not say which LLM began it."""
+    if LLM not in now or before.get(LLM) == now[LLM]:
+        return
+    if LLM not in before:
+        raise V2LError(
+            f"{path} does not say which LLM made its records, because an older version of v2l began it, "
+            f"and this run uses {_llm_text(now[LLM])}",
+            "a journal that names its LLM",
+            OTHER_LOG,
+        )
+    raise V2LError(
+        f"{path} was begun with {_llm_text(before[LLM])}, and this run uses {_llm_text(now[LLM])}",
+        "one LLM for the whole journal, of equal weights, precision and adapter",
+        f"{OTHER_LOG}, or as in the first run: {_llm_options(before[LLM])}",
+    )
+
+
+def _llm_text(llm: Record) -> str:
+    """The identity of an LLM in words."""
+    parts = [f"weights {llm['weights_fingerprint']}"] if llm.get("weights_fingerprint") else []
+    parts += [f"adapter {llm['adapter']}"] if llm.get("adapter") else []
+    parts += [f"at {llm['endpoint']}"] if llm.get("endpoint") else []
+    return f"the LLM {llm.get('name')!r} ({', '.join(parts)})"
+
+
+def _llm_options(llm: Record) -> str:
+    """The options that choose this LLM."""
+    if llm.get("endpoint"):
+        return f"--endpoint {llm['endpoint']} --endpoint-model {llm.get('name')}"
+    adapter = f" --adapter {llm['adapter']}" if llm.get("adapter") else ""
+    return f"--llm {llm.get('name')}{adapter} with its --dtype"
+
+
+def _check_metadata(path: Path, before: Record, now: Record) -> None:
+    """Refuse a journal whose metadata differ, with the first name that does and both values."""
+    old_values, new_values = dict(_leaves(before)), dict(_leaves(now))
+    for name in sorted(old_values.keys() | new_values.keys()):
+        old, new = old_values.get(name), new_values.get(name)
+        if old != new:
             raise V2LError(
-                f"{path} was begun with {name} = {before.get(name)!r}, and this run has {now.get(name)!r}",
-                "the same settings, images and models when an evaluation goes on",
-                "another --log, or the settings of the first run",
+                f"{path} was begun with {name} = {old!r}, and this run has {new!r}",
+                "the same settings, images and models when an evaluation continues",
+                f"{OTHER_LOG}, or the settings of the first run",
             )
 
 
-def _leaves(facts: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no object, with the path of its name."""
-    if not isinstance(facts, dict):
-        yield name, facts
+def _leaves(metadata: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no object, with the path of its keys."""
+    if not isinstance(metadata, dict):
+        yield name, metadata
         return
-    for key, value in facts.items():
+    for key, value in metadata.items():
         yield from _leaves(value, f"{name}.{key}" if name else key)

@@ -1,13 +1,14 @@
-"""photographs ──► tokens ──► photographs again: how near they come back, beside codecs in as many bytes and beside shrinking.
+"""photographs ──► tokens ──► photographs: similarity, beside codecs at equal size and beside downsampling.
 
-Photographs stream by in batches, in an order drawn from the seed; of what grows with their number only figures are kept in memory.
+Photographs stream by in batches, in an order drawn from the seed; of what grows with their number only
+figures are kept in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -20,25 +21,26 @@ from v2l.checkpoint import load_tensors, save_tensors
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.reconstruction_methods import OWN, WITHOUT, Cost, Painted, Painters
+from v2l.evaluation.reconstruction_methods import OWN, WITHOUT, Cost, Painted, ReconstructionMethods
 from v2l.images import Skipped, load_images
 from v2l.metrics import FrechetDistance, luma_psnr, psnr, ssim
-from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, judge_name, load_perceptual
+from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, load_perceptual, report_network
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.sources import ImageFile, image_size
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 
 BATCH = 16  # photographs between two records
-PART = 4  # images that a judge looks at together: on a CPU more of them leave its cache and take half as long again
+IMAGES_A_PASS = (
+    4  # images in one pass of a metric: with more, a CPU leaves its cache and takes half as long again
+)
 EQUAL = 100.0  # dB; equal images would have infinitely many, and one different value of 8 bits in 128 × 128 pixels has 95
 ORIGINALS = "originals"
 SIZES = {
     "default": 128,
     "official": 256,
 }  # of a protocol's crops; the released evaluation ignores the size that it is asked for
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ReconstructionSettings:
 
     Attributes:
         size: side in pixels of the crops: the shorter side is resized to it, then the centre is cropped.
-        seed: of the order of the photographs, of whose words stand for whose, and of the choice when there is a limit.
+        seed: of the order of the photographs, of whose words stand for whose, and of the choice when there is
+            a limit.
         limit: how many photographs at most; None takes all.
         protocol: default, or official: at the size and with the LPIPS of the released evaluation.
     """
@@ -68,7 +71,7 @@ class ReconstructionSettings:
 
 @dataclass(frozen=True)
 class Judges:
-    """The frozen networks of the report; none of them is one that was trained for.
+    """The frozen networks of the report; none of them was used in a training loss.
 
     Attributes:
         distance: of two images to the eye.
@@ -87,7 +90,8 @@ class Judges:
         """
         official = protocol == "official"
         distance = load_perceptual(
-            "lpips-alex" if official else judge_name(tokenizer.config.training.perceptual), tokenizer.device
+            "lpips-alex" if official else report_network(tokenizer.config.training.perceptual),
+            tokenizer.device,
         )
         return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
 
@@ -97,7 +101,7 @@ class Judges:
         images, device = painted.images, next(self.distance.parameters()).device
         pairs = [
             [part.to(device) * 2 - 1 for part in pair]
-            for pair in zip(images.split(PART), crops.split(PART), strict=True)
+            for pair in zip(images.split(IMAGES_A_PASS), crops.split(IMAGES_A_PASS), strict=True)
         ]
         figures = {
             "psnr": psnr(crops, images).clamp(max=EQUAL),
@@ -111,7 +115,9 @@ class Judges:
     def describe(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] ──► (B, D) float32."""
         device = next(self.features.parameters()).device
-        return torch.cat([self.features(part.to(device)).float().cpu() for part in images.split(PART)])
+        return torch.cat(
+            [self.features(part.to(device)).float().cpu() for part in images.split(IMAGES_A_PASS)]
+        )
 
 
 class Totals:
@@ -163,17 +169,17 @@ class ReconstructionResult:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One evaluation: who paints, who judges, what is measured.
+    """One evaluation: the methods, the frozen networks that measure them, and the settings.
 
     Attributes:
         pipeline: the checkpoint that is measured.
-        painters: the contestants.
-        judges: the frozen networks of the report.
+        methods: the methods that are compared.
+        judges: the frozen networks that measure them.
         settings: what is asked.
     """
 
     pipeline: Pipeline
-    painters: Painters
+    methods: ReconstructionMethods
     judges: Judges
     settings: ReconstructionSettings
 
@@ -184,15 +190,16 @@ class Reconstruction:
 
         Args:
             files: where they are.
-            log: a journal, beside which a folder keeps what sums need; the same call goes on with it. None keeps nothing.
-            progress: told (photographs done, photographs in all) after every batch.
+            log: a journal, beside which a folder keeps what sums need; the same call goes on with it. None
+                keeps nothing.
+            progress: called as ("photographs", photographs done, all photographs) after every batch.
 
         Raises:
             V2LError: fewer than two photographs can be read, or the journal belongs to another evaluation.
         """
         drawn = self.settings.draw(files)
         journal = Journal.open(log, self.facts(drawn))
-        totals = Totals(len(self.painters.tokenizer.local_codebook))
+        totals = Totals(len(self.methods.tokenizer.local_codebook))
         for number, record in enumerate(journal.records):
             if record["files"]:
                 totals.add(load_part(log, number))
@@ -207,13 +214,13 @@ class Reconstruction:
                     save_tensors(part_path(log, number), part)
             journal.append(record)
             if progress:
-                progress(min((number + 1) * BATCH, len(drawn)), len(drawn))
+                progress("photographs", min((number + 1) * BATCH, len(drawn)), len(drawn))
         return self._result(journal.records, totals)
 
     def facts(self, drawn: Sequence[ImageFile]) -> Record:
-        """What must be the same when a journal goes on."""
+        """What must be equal when a journal continues."""
         listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
-        models = {OWN: self.painters.tokenizer, WITHOUT: self.painters.without}
+        models = {OWN: self.methods.tokenizer, WITHOUT: self.methods.without}
         return {
             "protocol": "reconstruction",
             "settings": asdict(self.settings),
@@ -233,29 +240,29 @@ class Reconstruction:
     def _measure(self, files: Sequence[ImageFile], words_before: Tensor) -> tuple[Record, dict[str, Tensor]]:
         """One batch: its record, and what sums need; nothing of the latter when no file is readable."""
         skipped = Skipped()
-        crops = self.painters.read(files, skipped)
+        crops = self.methods.read(files, skipped)
         record: Record = {
             "files": crops.files,
             "skipped": [(str(file), reason) for file, reason in skipped.files],
         }
         if not crops.files:
             return record, {}
-        painting = self.painters.paint(crops, words_before)
+        reconstructions = self.methods.reconstruct(crops, words_before)
         record["rows"] = {
-            row: self.judges.figures(painted, crops.crops) for row, painted in painting.rows.items()
+            row: self.judges.figures(painted, crops.crops) for row, painted in reconstructions.rows.items()
         }
-        record["last_words"] = painting.global_ids[-1].tolist()
-        part = {row: self.judges.describe(painted.images) for row, painted in painting.rows.items()}
+        record["last_words"] = reconstructions.global_ids[-1].tolist()
+        part = {row: self.judges.describe(painted.images) for row, painted in reconstructions.rows.items()}
         return record, part | {
             ORIGINALS: self.judges.describe(crops.crops),
-            "local_rows": painting.local_rows.int(),
+            "local_rows": reconstructions.local_rows.int(),
         }
 
     def words_of_last(self, drawn: Sequence[ImageFile]) -> Tensor:
         """The global words of the last readable photograph: what the first is painted with as another one's words."""
         skipped = Skipped()
         for _, image in load_images(reversed(drawn), skipped):
-            tokenizer = self.painters.tokenizer
+            tokenizer = self.methods.tokenizer
             return tokenizer.global_tokens(tokenizer.joint_encoder.prepare(image)[None])[1][0].cpu()
         raise V2LError(f"none of {len(drawn)} file(s) could be read; the first: {skipped.files[-1][1]}")
 
@@ -274,7 +281,7 @@ class Reconstruction:
             for row, of_row in measured[0]["rows"].items()
         }
         skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
-        judge, cost = self.judges.distance.name, self.painters.cost
+        judge, cost = self.judges.distance.name, self.methods.cost
         return ReconstructionResult(
             figures,
             totals.frechet(),

@@ -1,8 +1,9 @@
-"""photographs ──► the same photographs as every contestant paints them: from tokens, through codecs, shrunk.
+"""photographs ──► their reconstructions by every method: from tokens, through codecs, downsampled.
 
-All work on the same square crops in 8 bits a channel. The codecs get no fewer bytes than the tokens cost: a local token the logarithm of
-the local codebook's size, a global word that of the global one's. Controls: the same local tokens painted with the global words of
-another photograph, and a second checkpoint that was trained without global words.
+All work on the same square crops in 8 bits a channel. The codecs get no fewer bytes than the tokens cost: a
+local token the logarithm of the local codebook's size, a global word that of the global one's. Controls: the
+same local tokens painted with the global words of another photograph, and a second checkpoint that was
+trained without global words.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from v2l.sources import ImageFile
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokens import ImageTokens
 
-LEAST_SIDE = 32  # pixels: the judges' coarsest features need as many
+MIN_SIDE = 32  # pixels: the coarsest features of the metrics need as many
 OWN, SHUFFLED, WITHOUT, SHRUNK = (
     "v2l",
     "v2l, another photograph's words",
@@ -57,27 +58,27 @@ class Crops(NamedTuple):
     """Some photographs, read."""
 
     files: list[str]
-    crops: Tensor  # (B, 3, S, S) in [0, 1], 8 bits a channel: what is judged
+    crops: Tensor  # (B, 3, S, S) in [0, 1], 8 bits a channel: what is compared
     whole: Tensor  # (B, 3, E, E) in [0, 1]: what the joint encoder sees
 
 
 class Painted(NamedTuple):
-    """The crops as one contestant paints them."""
+    """The crops as one method reconstructs them."""
 
     images: Tensor  # (B, 3, S, S) in [0, 1], 8 bits a channel
     sizes: list[float]  # bytes of each
 
 
-class Painting(NamedTuple):
-    """The crops as all contestants paint them."""
+class Reconstructions(NamedTuple):
+    """The crops as all methods reconstruct them."""
 
     rows: dict[str, Painted]
     local_rows: Tensor  # (B, h, w) int64, rows of the local codebook
     global_ids: Tensor  # (B, G) int64
 
 
-class Painters:
-    """The contestants.
+class ReconstructionMethods:
+    """The methods that are compared.
 
     Args:
         tokenizer: the checkpoint that is measured.
@@ -89,8 +90,8 @@ class Painters:
     """
 
     def __init__(self, tokenizer: V2LTokenizer, without: V2LTokenizer | None = None, size: int = 128) -> None:
-        if size % tokenizer.factor or size < LEAST_SIDE:
-            allowed = f"a multiple of {tokenizer.factor}, from {LEAST_SIDE} up"
+        if size % tokenizer.factor or size < MIN_SIDE:
+            allowed = f"a multiple of {tokenizer.factor}, from {MIN_SIDE} up"
             raise V2LError(
                 f"got crops of {size} pixels", allowed, f"--size {tokenizer.config.model.image_size}"
             )
@@ -118,12 +119,13 @@ class Painters:
             whole.append(self.tokenizer.joint_encoder.prepare(image))
         return Crops(names, *(torch.stack(images) if images else torch.empty(0) for images in (crops, whole)))
 
-    def paint(self, crops: Crops, words_before: Tensor) -> Painting:
-        """Every contestant's pictures.
+    def reconstruct(self, crops: Crops, words_before: Tensor) -> Reconstructions:
+        """The reconstructions of every method.
 
         Args:
             crops: B ≥ 1 photographs.
-            words_before: (G,) int64, the global words of the photograph before them, which stand in for those of the first.
+            words_before: (G,) int64, the global words of the photograph before them, which stand in for those
+                of the first.
         """
         tokenizer, images = self.tokenizer, crops.crops
         tokens = ImageTokens(
@@ -145,7 +147,7 @@ class Painters:
         )
         known = tokenizer.local_codebook.row_of_token
         local_rows = torch.tensor([known[token_id] for token_id in tokens.local_ids.flatten().tolist()])
-        return Painting(rows, local_rows.view(tokens.local_ids.shape), tokens.global_ids)
+        return Reconstructions(rows, local_rows.view(tokens.local_ids.shape), tokens.global_ids)
 
     @staticmethod
     def _decoded(tokenizer: V2LTokenizer, tokens: ImageTokens, size: float) -> Painted:

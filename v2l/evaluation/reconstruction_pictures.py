@@ -1,4 +1,4 @@
-"""photographs ──► a page of pictures: each original beside what every contestant makes of it."""
+"""photographs ──► a page of pictures: each original beside its reconstruction by every method."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def pictures(evaluation: Reconstruction, files: Sequence[ImageFile], measured: S
     """The first photographs of an evaluation as a page for people: (3, H, W) in [0, 1], one row each.
 
     Args:
-        evaluation: who paints and who judges.
-        files: what it was asked to measure.
+        evaluation: methods and metrics.
+        files: the photographs of the evaluation.
         measured: names of those that could be read.
     """
     drawn, readable = evaluation.settings.draw(files), set(measured)
     shown = [file for file in drawn if str(file) in readable][:SHOWN]
-    crops = evaluation.painters.read(shown, Skipped())
-    painting = evaluation.painters.paint(crops, evaluation.words_of_last(drawn))
+    crops = evaluation.methods.read(shown, Skipped())
+    reconstructions = evaluation.methods.reconstruct(crops, evaluation.words_of_last(drawn))
     columns = [list(crops.crops)]
     labels = [["original" for _ in crops.files]]
-    for row, painted in painting.rows.items():
+    for row, painted in reconstructions.rows.items():
         decibels = evaluation.judges.figures(painted, crops.crops)["psnr"]
         columns.append(list(painted.images))
         labels.append(
@@ -36,4 +36,7 @@ def pictures(evaluation: Reconstruction, files: Sequence[ImageFile], measured: S
                 for decibel, size in zip(decibels, painted.sizes, strict=True)
             ]
         )
-    return image_grid(*([list(row) for row in zip(*cells, strict=True)] for cells in (columns, labels)))
+    # columns ──► rows: one row for each photograph
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    row_labels = [list(row) for row in zip(*labels, strict=True)]
+    return image_grid(rows, row_labels)

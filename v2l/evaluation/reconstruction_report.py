@@ -12,8 +12,8 @@ from v2l.evaluation.table import markdown_table
 from v2l.metrics import Mean
 
 FD = "FD-EffNet"
-FEW = 2048  # photographs below which a Fréchet distance says little (as for FID with Inception's 2,048 features)
-BAR = "WebP"
+MIN_PHOTOGRAPHS = 2048  # photographs below which a Fréchet distance says little (as for FID with Inception's 2,048 features)
+REFERENCE_CODEC = "WebP"
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
 
 
@@ -40,8 +40,8 @@ def report(result: ReconstructionResult) -> dict[str, Any]:
 
 def page(result: ReconstructionResult) -> str:
     """The figures for people."""
-    told, n = report(result), len(result.files)
-    rows = {OWN: told["metrics"]} | told["baselines"]
+    found, n = report(result), len(result.files)
+    rows = {OWN: found["metrics"]} | found["baselines"]
     head = ["bytes", "PSNR RGB, dB", "PSNR Y, dB", "SSIM", result.judge, FD]
     figures = [
         [
@@ -55,7 +55,7 @@ def page(result: ReconstructionResult) -> str:
     beside = [
         [row, *(_text(of[name]["minus_webp"], signed=True) for name in FIGURES)]
         for row, of in rows.items()
-        if row != BAR
+        if row != REFERENCE_CODEC
     ]
     size = result.settings.size
     lines = [
@@ -63,18 +63,18 @@ def page(result: ReconstructionResult) -> str:
         "",
         markdown_table(["", *head], figures),
         "",
-        f"The same photograph by photograph, less what {BAR} has:",
+        f"The same photograph by photograph, less what {REFERENCE_CODEC} has:",
         "",
         markdown_table(["", *head[1:-1]], beside),
         "",
-        *_remarks(result, told),
+        *_remarks(result, found),
     ]
     return "\n".join(lines)
 
 
 def _row(result: ReconstructionResult, row: str) -> dict[str, Any]:
     """The figures of one row."""
-    samples, bar = result.figures[row], result.figures[BAR]
+    samples, bar = result.figures[row], result.figures[REFERENCE_CODEC]
     figures = {
         name: Mean.of(samples[name]).to_dict() | {"minus_webp": _difference(samples, bar, name)}
         for name in FIGURES
@@ -105,20 +105,20 @@ def _global_words(result: ReconstructionResult) -> dict[str, Any]:
     }
 
 
-def _remarks(result: ReconstructionResult, told: Mapping[str, Any]) -> list[str]:
+def _remarks(result: ReconstructionResult, found: Mapping[str, Any]) -> list[str]:
     cost, usage, n = result.cost, result.usage, len(result.files)
     lines = [
         f"Bytes of v2l: {cost.local_bytes:.1f} of {cost.local_tokens} local tokens and {cost.global_bytes:.1f} of {cost.global_tokens} "
-        f"global words. {BAR} and JPEG: the lowest quality whose whole file, headers included, has as many or more.",
+        f"global words. {REFERENCE_CODEC} and JPEG: the lowest quality whose whole file, headers included, has as many or more.",
         f"Local words in use: {usage.used:,} of {len(usage.counts):,} reachable ({usage.share:.1%}); entropy {usage.entropy:.2f} bits, "
         f"perplexity {usage.perplexity:,.0f}.",
     ]
-    for name, figures in told["global_words"].items():
+    for name, figures in found["global_words"].items():
         differences = ", ".join(f"{figure} {_text(figures[figure], signed=True)}" for figure in FIGURES)
         lines.append(f"Global words, {name.replace('_', ' ')}: {differences}.")
-    if n < FEW:
+    if n < MIN_PHOTOGRAPHS:
         lines.append(
-            f"{FD} is of n = {n:,}, below {FEW:,}: it is larger than that of many photographs would be; compare rows of one table only."
+            f"{FD} is of n = {n:,}, below {MIN_PHOTOGRAPHS:,}: it is larger than that of many photographs would be; compare rows of one table only."
         )
     return lines
 

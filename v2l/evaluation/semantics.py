@@ -1,9 +1,10 @@
 """image vectors + codebooks ──► how near an image's words are to it: the paper's table 2.
 
-The score of an image is the mean cosine between it and its nearest words; the paper calls it CLIP score, and here it is named after the
-encoder at hand. The relative score (CLIP-R) puts the worst word of the whole vocabulary at 0 and the best at 1, image by image; that
-reading of the paper is unconfirmed. The encoder that judges is the one that chose the words, as in the paper: scores of two codebooks of
-one encoder can be compared, those of two encoders cannot. Source: V2L Tokenizer, arXiv 2403.07874, section 4.2.
+The score of an image is the mean cosine between it and its nearest words; the paper calls it CLIP score, and
+here it is named after the encoder at hand. The relative score (CLIP-R) puts the worst word of the whole
+vocabulary at 0 and the best at 1, image by image; that reading of the paper is unconfirmed. The encoder that
+judges is the one that chose the words, as in the paper: scores of two codebooks of one encoder can be
+compared, those of two encoders cannot. Source: V2L Tokenizer, arXiv 2403.07874, section 4.2.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class SemanticsSettings:
 
     Attributes:
         counts: numbers of words an image.
-        distinct: one word of each family ("Dogs" and "dog" are one), as v2l chooses global words; otherwise the nearest, as the paper does.
+        distinct: one word of each family ("Dogs" and "dog" are one), as v2l chooses global words; otherwise
+            the nearest, as the paper does.
         seed: of the random words beside them.
     """
 
@@ -101,7 +103,8 @@ def evaluate_semantics(
 
     Args:
         features: (n, D) float32 image vectors, unit length, of the codebooks' encoder.
-        codebooks: by name; all of one encoder and one LLM. Together they are the whole vocabulary of the relative score.
+        codebooks: by name; all of one encoder and one LLM. Together they are the whole vocabulary of the
+            relative score.
         settings: what is asked.
 
     Raises:
@@ -124,7 +127,7 @@ def evaluate_semantics(
 
 def by_order(name: str, codebook: Codebook) -> list[Vocabulary]:
     """The codebook's subwords; these and its bigrams; these and its trigrams and all that is longer; lengths that it lacks are left out."""
-    found = []
+    found: list[Vocabulary] = []
     for order, title in ORDERS.items():
         rows = [
             row
@@ -141,7 +144,7 @@ def whole_range(features: Tensor, codebooks: Sequence[Codebook]) -> tuple[Tensor
     low, high = torch.full((len(features),), torch.inf), torch.full((len(features),), -torch.inf)
     for codebook in codebooks:
         rows = codebook.embeddings.float()
-        extremes = [torch.aminmax(chunk @ rows.T, dim=-1) for chunk in features.split(CHUNK)]
+        extremes = [torch.aminmax(chunk @ rows.T, dim=-1) for chunk in torch.split(features, CHUNK)]
         low = torch.minimum(low, torch.cat([found.min for found in extremes]))
         high = torch.maximum(high, torch.cat([found.max for found in extremes]))
     return low, high
@@ -166,7 +169,7 @@ def random_scores(features: Tensor, words: Codebook, settings: SemanticsSettings
     """(n, most words) cosines to words drawn from the same codebook, other ones for every image."""
     generator = torch.Generator().manual_seed(settings.seed)
     rows = torch.randint(len(words), (len(features), max(settings.counts)), generator=generator)
-    chunks = zip(features.split(CHUNK), rows.split(CHUNK), strict=True)
+    chunks = zip(torch.split(features, CHUNK), torch.split(rows, CHUNK), strict=True)
     return torch.cat(
         [torch.einsum("nd,ngd->ng", some, words.embeddings[drawn].float()) for some, drawn in chunks]
     )

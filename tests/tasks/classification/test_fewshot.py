@@ -1,4 +1,4 @@
-"""Episodes are drawn, saved, asked again; every answer is told with what decided it; the report says what was asked."""
+"""Episodes are drawn, saved and loaded; predictions hold their scores; the report holds its settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from v2l.tasks.classification.fewshot import (
     FewShotSettings,
     Method,
     Prediction,
-    classify,
+    classify_episode,
     evaluate_fewshot,
     find_episodes,
-    method_of,
+    find_method,
 )
-from v2l.tasks.classification.label_generation import WRITINGS
-from v2l.tasks.classification.label_scoring import RULES
+from v2l.tasks.classification.label_generation import GENERATION_RULES
+from v2l.tasks.classification.label_scoring import SCORING_RULES
 
 METHOD = Method(words=WordSelection(3))
 SETTINGS = FewShotSettings(episodes=6, method=METHOD)
@@ -36,28 +36,28 @@ SHOTS = (LabelledImage(Path("a"), "sea horse"), LabelledImage(Path("b"), "car"))
 EPISODE = Episode(SHOTS, LabelledImage(Path("q"), "car"))
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_the_highest_score_wins(pipeline: Pipeline, rule: str) -> None:
-    found = classify(pipeline.llm, EPISODE, IMAGES, replace(METHOD, rule=rule, orders=2))
+@pytest.mark.parametrize("rule", SCORING_RULES)
+def test_the_label_with_the_highest_score_is_predicted(pipeline: Pipeline, rule: str) -> None:
+    found = classify_episode(pipeline.llm, EPISODE, IMAGES, replace(METHOD, rule=rule, orders=2))
     assert found.scores[found.label] == max(found.scores.values())
     assert set(found.scores) == {"sea horse", "car"}
     assert found.right == (found.label == "car")
 
 
-@pytest.mark.parametrize("rule", WRITINGS)
-def test_what_is_written_is_a_label_or_no_label(pipeline: Pipeline, rule: str) -> None:
-    found = classify(pipeline.llm, EPISODE, IMAGES, replace(METHOD, rule=rule))
+@pytest.mark.parametrize("rule", GENERATION_RULES)
+def test_generated_text_is_a_label_or_no_label(pipeline: Pipeline, rule: str) -> None:
+    found = classify_episode(pipeline.llm, EPISODE, IMAGES, replace(METHOD, rule=rule))
     assert found.label in {"sea horse", "car", None}
     assert found.scores == {}
     assert found.right == (found.text == "car")
 
 
-def test_a_query_of_no_known_class_is_neither_right_nor_wrong(pipeline: Pipeline) -> None:
-    found = classify(pipeline.llm, Episode(SHOTS, LabelledImage(Path("q"), None)), IMAGES, METHOD)
+def test_a_query_without_a_class_is_neither_right_nor_wrong(pipeline: Pipeline) -> None:
+    found = classify_episode(pipeline.llm, Episode(SHOTS, LabelledImage(Path("q"), None)), IMAGES, METHOD)
     assert (found.truth, found.right) == (None, None)
 
 
-def test_the_official_code_counts_what_begins_with_the_name() -> None:
+def test_the_official_protocol_accepts_text_that_begins_with_the_name() -> None:
     official, paper = PROTOCOLS["official"], PROTOCOLS["paper"]
     assert official.is_right("fox_squirrel", "fox")
     assert official.is_right("fox_squirrel", "fox squirrel")
@@ -67,19 +67,21 @@ def test_the_official_code_counts_what_begins_with_the_name() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_answers(pipeline: Pipeline, protocol: str) -> None:
-    method = replace(method_of(protocol), words=replace(PROTOCOLS[protocol].words, count=3))
-    found = classify(pipeline.llm, EPISODE, IMAGES, method)
+def test_every_protocol_predicts(pipeline: Pipeline, protocol: str) -> None:
+    method = replace(find_method(protocol), words=replace(PROTOCOLS[protocol].words, count=3))
+    found = classify_episode(pipeline.llm, EPISODE, IMAGES, method)
     assert method.protocol == protocol
     assert isinstance(found.text, str)
 
 
-def test_an_unknown_protocol_names_the_known_ones() -> None:
+def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
     with pytest.raises(V2LError, match="default, paper, official"):
-        method_of("secret")
+        find_method("secret")
 
 
-def test_an_evaluation_answers_every_episode_and_reports_itself(pipeline: Pipeline, samples: Path) -> None:
+def test_an_evaluation_classifies_every_episode_and_reports_its_settings(
+    pipeline: Pipeline, samples: Path
+) -> None:
     steps = []
     episodes = find_episodes(samples, SETTINGS)
     result = evaluate_fewshot(pipeline, episodes, SETTINGS, progress=lambda *step: steps.append(step))
@@ -101,7 +103,7 @@ def test_an_evaluation_answers_every_episode_and_reports_itself(pipeline: Pipeli
     assert steps[0][0] == "images"
 
 
-def test_an_evaluation_repeats_itself(pipeline: Pipeline, samples: Path) -> None:
+def test_an_evaluation_is_deterministic(pipeline: Pipeline, samples: Path) -> None:
     first, second = (evaluate_fewshot(pipeline, find_episodes(samples, SETTINGS), SETTINGS) for _ in range(2))
     assert first == second
 
@@ -112,15 +114,15 @@ def test_predictions_survive_json(pipeline: Pipeline, samples: Path) -> None:
     assert Prediction.from_dict(json.loads(json.dumps(asdict(prediction)))) == prediction
 
 
-def test_saved_episodes_are_asked_again_and_decide_the_numbers(
+def test_saved_episodes_are_loaded_and_set_ways_shots_and_number(
     pipeline: Pipeline, samples: Path, tmp_path: Path
 ) -> None:
-    asked = replace(SETTINGS, n_ways=3, k_shots=2, episodes=2)
-    episodes = find_episodes(samples, asked)
+    drawn = replace(SETTINGS, n_ways=3, k_shots=2, episodes=2)
+    episodes = find_episodes(samples, drawn)
     save_episodes(episodes, tmp_path / "episodes.jsonl", samples)
     again = find_episodes(samples, SETTINGS, saved=tmp_path / "episodes.jsonl")
     assert again == episodes
-    assert SETTINGS.fitting(again) == asked
+    assert SETTINGS.matching(again) == drawn
     assert evaluate_fewshot(pipeline, again, SETTINGS).to_dict()["baselines"]["chance"][
         "value"
     ] == pytest.approx(1 / 3)
@@ -140,7 +142,7 @@ CAT, DOG = ({"path": f"{label}.png", "label": label} for label in ("cat", "dog")
         ([{"support": [CAT | {"label": None}, DOG], "query": DOG}], "a class is no text"),
     ],
 )
-def test_episodes_that_cannot_be_asked_are_refused(tmp_path: Path, lines: list[dict], complaint: str) -> None:
+def test_invalid_episodes_are_refused(tmp_path: Path, lines: list[dict], complaint: str) -> None:
     for name in ("cat", "dog"):
         (tmp_path / f"{name}.png").touch()
     path = tmp_path / "episodes.jsonl"
@@ -149,7 +151,7 @@ def test_episodes_that_cannot_be_asked_are_refused(tmp_path: Path, lines: list[d
         find_episodes(tmp_path, SETTINGS, saved=path)
 
 
-def test_own_support_and_query_folders_are_answered_without_a_truth(
+def test_own_support_and_query_folders_are_classified_without_a_truth(
     pipeline: Pipeline, samples: Path, tmp_path: Path
 ) -> None:
     for label in ("hat", "dress"):
@@ -165,7 +167,7 @@ def test_own_support_and_query_folders_are_answered_without_a_truth(
 
 
 @pytest.mark.parametrize("change", [{"rule": "coin"}, {"orders": 0}, {"batch_size": 0}])
-def test_methods_without_sense_are_refused(change: dict) -> None:
+def test_invalid_methods_are_refused(change: dict) -> None:
     with pytest.raises(V2LError):
         Method(**change)
 

@@ -1,4 +1,4 @@
-"""A label by any LLM's text: the prompt names the labels, the answer is one of them or none."""
+"""A label from the text of any LLM: the prompt lists the labels, the answer is one of them or none."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.fewshot import FewShotFormat
 from v2l.prompts.prompt import Prompt
 from v2l.tasks.classification.prompt_only_labels import (
-    Labelling,
-    LabellingSettings,
+    LabelPrompt,
+    LabelPromptSettings,
+    build_label_prompt,
     check_labels,
     draw_support,
-    labelling,
 )
 
-SETTINGS = LabellingSettings(words=WordSelection(3))
-ASKED = Labelling(Prompt(("What?",)), ("hat", "sea_horse"), ("fur",), FewShotFormat("tuned"))
+SETTINGS = LabelPromptSettings(words=WordSelection(3))
+PROMPT = LabelPrompt(Prompt(("What?",)), ("hat", "sea_horse"), ("fur",), FewShotFormat("tuned"))
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ ASKED = Labelling(Prompt(("What?",)), ("hat", "sea_horse"), ("fur",), FewShotFor
     ],
 )
 def test_an_answer_is_exactly_a_label_or_none(answer: str, label: str | None) -> None:
-    assert ASKED.label(answer) == label
+    assert PROMPT.parse(answer) == label
 
 
-def test_the_prompt_names_the_labels_and_ends_with_the_words_of_the_image(
+def test_the_prompt_lists_the_labels_and_ends_with_the_words_of_the_image(
     pipeline: Pipeline, samples: Path
 ) -> None:
     image = samples / "hat" / "straw.jpg"
-    support = draw_support(samples, image, LabellingSettings(k_shots=2), Skipped())
+    support = draw_support(samples, image, LabelPromptSettings(k_shots=2), Skipped())
     assert sorted(shot.label for shot in support) == [
         "dress",
         "dress",
@@ -59,24 +59,25 @@ def test_the_prompt_names_the_labels_and_ends_with_the_words_of_the_image(
         "shoes",
         "shoes",
     ]
-    asked = labelling(pipeline, image, support, SETTINGS)
-    assert "'dress' or 'hat' or 'pants' or 'shoes'" in asked.text
-    assert asked.text.endswith(f"Words: {', '.join(asked.words)} ->")
+    prompt = build_label_prompt(pipeline, image, support, SETTINGS)
+    assert "'dress' or 'hat' or 'pants' or 'shoes'" in prompt.text
+    assert prompt.text.endswith(f"Words: {', '.join(prompt.words)} ->")
 
 
-def test_a_server_is_asked_with_the_very_prompt(pipeline: Pipeline, samples: Path) -> None:
+def test_a_server_gets_exactly_the_prompt(pipeline: Pipeline, samples: Path) -> None:
     image = samples / "hat" / "straw.jpg"
-    asked = labelling(pipeline, image, draw_support(samples, image, SETTINGS, Skipped()), SETTINGS)
+    prompt = build_label_prompt(pipeline, image, draw_support(samples, image, SETTINGS, Skipped()), SETTINGS)
     with tiny_server(saying("hat\nbecause")) as server:
-        answer = asked.answer(Endpoint(server.url))
-    assert asked.label(answer) == "hat"
-    assert server.requests[0]["messages"] == [{"role": "user", "content": asked.text}]
+        answer = prompt.generate(Endpoint(server.url))
+    assert prompt.parse(answer) == "hat"
+    assert server.requests[0]["messages"] == [{"role": "user", "content": prompt.text}]
 
 
-def test_the_query_is_never_in_the_support_and_the_seed_decides(samples: Path) -> None:
+def test_the_query_is_never_in_the_support_and_the_seed_sets_the_draw(samples: Path) -> None:
     image = samples / "hat" / "straw.jpg"
     drawn = [
-        draw_support(samples, image, LabellingSettings(k_shots=3, seed=seed), Skipped()) for seed in (0, 0, 1)
+        draw_support(samples, image, LabelPromptSettings(k_shots=3, seed=seed), Skipped())
+        for seed in (0, 0, 1)
     ]
     assert all(shot.path != image for shot in drawn[0])
     assert drawn[0] == drawn[1] != drawn[2]
@@ -95,18 +96,18 @@ def test_too_few_classes_or_images_is_refused(samples: Path, tmp_path: Path) -> 
     assert len(skipped) == 1
 
 
-def test_labels_that_read_the_same_are_refused(pipeline: Pipeline, samples: Path) -> None:
+def test_labels_with_the_same_name_are_refused(pipeline: Pipeline, samples: Path) -> None:
     image, shot = samples / "hat" / "straw.jpg", samples / "hat" / "plaid.jpg"
     with pytest.raises(V2LError, match="read the same: 'sea horse'"):
-        labelling(
+        build_label_prompt(
             pipeline, image, [LabelledImage(shot, "sea_horse"), LabelledImage(shot, "sea horse")], SETTINGS
         )
     check_labels(["sea_horse", "sea"], FewShotFormat("tuned"))
 
 
-def test_a_wording_brings_its_words_and_format() -> None:
-    assert LabellingSettings.of("paper").words == WordSelection(5, "nearest")
-    assert LabellingSettings.of("official", n_words=2).format.wording == "official"
-    assert LabellingSettings.of("tuned").format.induction
+def test_a_wording_sets_words_and_format() -> None:
+    assert LabelPromptSettings.of("paper").words == WordSelection(5, "nearest")
+    assert LabelPromptSettings.of("official", n_words=2).format.wording == "official"
+    assert LabelPromptSettings.of("tuned").format.induction
     with pytest.raises(V2LError, match="tuned, paper, official"):
-        LabellingSettings.of("haiku")
+        LabelPromptSettings.of("haiku")

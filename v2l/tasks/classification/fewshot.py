@@ -1,6 +1,7 @@
-"""episodes ──► labels, told by the frozen LLM from words alone.
+"""episodes ──► labels, predicted by the frozen LLM from words alone.
 
-Every image becomes its global words; the LLM never sees a pixel or a vector. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+Every image becomes its global words; the LLM never receives a pixel or a vector. Source: V2L Tokenizer, arXiv
+2403.07874, section 4.1.
 """
 
 from __future__ import annotations
@@ -22,30 +23,33 @@ from v2l.errors import V2LError
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.pipeline.image_words import Progress, WordSelection, read_image_words
+from v2l.pipeline.image_words import WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.prompts.fewshot import FewShotFormat
 from v2l.sources import Part
-from v2l.tasks.classification.baselines import Images, Names, baseline_answers
-from v2l.tasks.classification.label_generation import WRITINGS
-from v2l.tasks.classification.label_scoring import RULES, LabelQuery
+from v2l.tasks.classification.baselines import Images, Names, predict_baselines
+from v2l.tasks.classification.label_generation import GENERATION_RULES
+from v2l.tasks.classification.label_scoring import SCORING_RULES, LabelQuery, Scores
 
 PARTS = get_args(Part)
 
 
 @dataclass(frozen=True)
 class Method:
-    """How the LLM is asked.
+    """How an episode is classified.
 
     Attributes:
-        protocol: the name of the preset that this method began as.
-        rule: what decides; log-probabilities (`judging.RULES`) or what the LLM writes (`naming.WRITINGS`).
+        protocol: the name of the preset that this method started from.
+        rule: what decides: log-probabilities (`label_scoring.SCORING_RULES`) or the text that the LLM
+            generates (`label_generation.GENERATION_RULES`).
         words: which words an image gets.
-        format: how an episode is written.
-        orders: orders of the support over which log-probabilities of labels are averaged.
-        per_token: whether a label's log-probability is divided by its tokens.
-        prefix: whether an answer that goes on behind the right name is right, as in the official code.
-        batch_size: how many prompts the LLM reads at once; bounds the memory.
+        format: how the prompt of an episode is written.
+        orders: number of orders of the support over which the log-probabilities of labels are averaged.
+        per_token: whether a label's log-probability is divided by its number of tokens.
+        prefix: whether an answer that continues after the right name counts as right, as in the official
+            code.
+        batch_size: number of prompts in one forward pass; limits the memory.
     """
 
     protocol: str = "default"
@@ -60,8 +64,9 @@ class Method:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        if self.rule not in (*RULES, *WRITINGS):
-            raise V2LError(f"got the rule {self.rule!r}", ", ".join((*RULES, *WRITINGS)), "--rule both")
+        rules = (*SCORING_RULES, *GENERATION_RULES)
+        if self.rule not in rules:
+            raise V2LError(f"got the rule {self.rule!r}", ", ".join(rules), "--rule both")
         if self.orders < 1 or self.batch_size < 1:
             raise V2LError(
                 f"got {self.orders} orders and a batch size of {self.batch_size}", "1 and more of each"
@@ -82,11 +87,11 @@ PROTOCOLS = {
 }
 
 
-def method_of(protocol: str) -> Method:
-    """A protocol's method.
+def find_method(protocol: str) -> Method:
+    """The method of a protocol.
 
     Raises:
-        V2LError: there is no such protocol.
+        V2LError: the protocol is unknown.
     """
     if protocol not in PROTOCOLS:
         raise V2LError(f"got the protocol {protocol!r}", ", ".join(PROTOCOLS), "--protocol default")
@@ -95,15 +100,15 @@ def method_of(protocol: str) -> Method:
 
 @dataclass(frozen=True)
 class FewShotSettings:
-    """What is asked, and how.
+    """Which episodes are drawn, and how they are classified.
 
     Attributes:
         n_ways: classes of an episode.
         k_shots: labelled images of a class.
-        episodes: how many are drawn.
-        seed: of the episodes.
-        part: of the folder's images: train, eval (80/20 by file name) or all.
-        method: how the LLM is asked.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+        part: part of the folder's images: train, eval (80/20 by file name) or all.
+        method: how an episode is classified.
     """
 
     n_ways: int = 2
@@ -117,8 +122,12 @@ class FewShotSettings:
         if self.part not in PARTS:
             raise V2LError(f"got the part {self.part!r}", ", ".join(PARTS), "--part eval")
 
-    def fitting(self, episodes: Sequence[Episode]) -> Self:
-        """The same with the numbers of the episodes that are asked, which a file or the user's own support may have decided."""
+    def matching(self, episodes: Sequence[Episode]) -> Self:
+        """The same settings with the ways, shots and number of the given episodes.
+
+        They differ from the settings when the episodes come from a file or from the user's own support
+        folder.
+        """
         if not episodes:
             return self
         first = episodes[0]
@@ -132,17 +141,18 @@ class FewShotSettings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer.
+    """The prediction for one query.
 
     Attributes:
-        query: the image.
-        label: the label chosen; None when the LLM wrote what is no label.
-        truth: its class; None when nobody said.
-        right: whether the answer counts as right; None when nobody said.
-        text: what the LLM wrote, or the name of the label chosen.
-        scores: per label, the log-probability that decided, natural logarithm; empty when the LLM wrote its answer.
-        words: the query's words.
-        baselines: per baseline, the label that it chose without an LLM.
+        query: the image file.
+        label: the predicted label; None when the LLM generated a text that is no label.
+        truth: the true class; None when it is not known.
+        right: whether the prediction is right; None when the true class is not known.
+        text: the text that the LLM generated, or the name of the label with the highest score.
+        scores: for each label the log-probability (natural logarithm) that decided; empty when the LLM
+            generated.
+        words: the words of the query.
+        baselines: for each baseline the label that it predicts without an LLM.
     """
 
     query: str
@@ -156,19 +166,19 @@ class Prediction:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """A prediction as `asdict` and JSON hold it."""
+        """A prediction from the form that `asdict` and JSON give it."""
         return cls(**{**record, "words": tuple(record["words"])})
 
 
 @dataclass(frozen=True)
 class FewShotResult:
-    """Answers and their summary.
+    """Predictions and their summary.
 
     Attributes:
-        predictions: one per episode.
-        settings: what was asked.
-        pipeline: names and fingerprints.
-        skipped: files that could not be read, with their reasons.
+        predictions: one for each episode.
+        settings: the settings of the run.
+        pipeline: names and fingerprints of tokenizer and LLM.
+        skipped: files that could not be read, with the reasons.
     """
 
     predictions: tuple[Prediction, ...]
@@ -178,7 +188,7 @@ class FewShotResult:
 
     @property
     def accuracy(self) -> Proportion | None:
-        """The share of right answers among queries whose class is known; None when none is."""
+        """The share of right predictions among queries of known class; None when no class is known."""
         return share(prediction.right for prediction in self.predictions)
 
     @property
@@ -190,7 +200,7 @@ class FewShotResult:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report: figures, baselines, settings, pipeline."""
+        """The report: accuracy, baselines, settings, pipeline."""
         accuracy = self.accuracy
         return {
             "accuracy": accuracy.to_dict() if accuracy else None,
@@ -208,13 +218,13 @@ class FewShotResult:
 
 
 def share(right: Iterable[bool | None]) -> Proportion | None:
-    """How many of the known are right; None when none is known."""
+    """The share of True among the values that are not None; None when all are."""
     known = [answer for answer in right if answer is not None]
     return Proportion(sum(known), len(known)) if known else None
 
 
 def baseline_right(prediction: Prediction, name: str) -> bool | None:
-    """Whether a baseline was right; None when nobody said."""
+    """Whether a baseline was right; None when the true class is not known."""
     return None if prediction.truth is None else prediction.baselines[name] == prediction.truth
 
 
@@ -224,19 +234,19 @@ def find_episodes(
     skipped: Skipped | None = None,
     saved: str | Path | None = None,
 ) -> list[Episode]:
-    """The episodes of a folder: saved ones, the user's own (support/ and query/), or drawn from class folders.
+    """The episodes of a folder: saved, from the user's own support/ and query/, or drawn from class folders.
 
     Args:
-        folder: where the images are.
-        settings: what is drawn.
-        skipped: takes the files that cannot be read.
+        folder: the folder of the images.
+        settings: how many episodes of which shape are drawn.
+        skipped: collects the files that cannot be read.
         saved: a file that `save_episodes` wrote.
 
     Raises:
-        V2LError: the folder holds neither, too few classes or images, or the file holds no episodes.
+        V2LError: the folder holds neither, too few classes or images, or the file holds no valid episodes.
     """
     if saved is not None:
-        return checked(load_episodes(saved, Path(folder)), saved)
+        return check_episodes(load_episodes(saved, Path(folder)), saved)
     if has_support_and_query(folder):
         return read_support_and_query(folder, skipped)
     classes = ClassFolder.load(folder, settings.part)
@@ -245,25 +255,27 @@ def find_episodes(
     )
 
 
-def checked(episodes: list[Episode], source: str | Path) -> list[Episode]:
-    """The same episodes, when each can be asked.
+def check_episodes(episodes: list[Episode], source: str | Path) -> list[Episode]:
+    """The same episodes, if all of them are valid.
 
     Raises:
-        V2LError: there is none, or one of them has fewer than two classes, an image without a class, a query of another class, or a
-            query that is in the support.
+        V2LError: there is none, or one of them has fewer than two classes, an image without a class, a query
+            of another class, or a query that is in the support.
     """
     if not episodes:
         raise V2LError(f"{source} holds no episode", "one JSON object a line", "--save-episodes FILE")
     for number, episode in enumerate(episodes, start=1):
-        problem = problem_of(episode)
+        problem = find_problem(episode)
         if problem:
-            allowed = 'two classes and more in "support", and in "query" another image, of one of them or of no known class'
-            raise V2LError(f"{source}, line {number}: {problem}", allowed)
+            raise V2LError(
+                f"{source}, line {number}: {problem}",
+                'two or more classes in "support", and in "query" another image, of one of these or of none',
+            )
     return episodes
 
 
-def problem_of(episode: Episode) -> str:
-    """What keeps an episode from being asked; empty when nothing does."""
+def find_problem(episode: Episode) -> str:
+    """Why an episode is not valid; empty when it is."""
     named = [image.label for image in (*episode.support, episode.query) if image.label is not None]
     if not all(isinstance(label, str) for label in named) or any(
         image.label is None for image in episode.support
@@ -285,68 +297,72 @@ def evaluate_fewshot(
     progress: Progress | None = None,
     skipped: Skipped | None = None,
 ) -> FewShotResult:
-    """Answer all episodes.
+    """Classify the query of every episode and count the right predictions.
 
     Args:
         pipeline: tokenizer and LLM.
-        episodes: what is asked.
-        settings: how the LLM is asked.
-        progress: told after every batch of images and after every episode.
+        episodes: the episodes to classify.
+        settings: how they are classified.
+        progress: called after every batch of images and after every episode.
         skipped: files that could not be read, for the report.
 
     Raises:
-        V2LError: an image cannot be read, labels read the same, or a prompt is longer than the LLM's context.
+        V2LError: an image cannot be read, two labels have the same name, or a prompt is longer than the LLM's
+            context.
     """
-    settings = (settings or FewShotSettings()).fitting(episodes)
+    settings = (settings or FewShotSettings()).matching(episodes)
     predictions = []
-    for prediction in answers(pipeline, episodes, settings.method, progress=progress):
+    for prediction in classify_episodes(pipeline, episodes, settings.method, progress=progress):
         predictions.append(prediction)
         if progress:
             progress("episodes", len(predictions), len(episodes))
     return FewShotResult(tuple(predictions), settings, pipeline.describe(), skipped or Skipped())
 
 
-def answers(
+def classify_episodes(
     pipeline: Pipeline,
     episodes: Sequence[Episode],
     method: Method,
     names: Names | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """Answer episodes one after the other, each image encoded once; see `classify`."""
-    paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
-    images = read_image_words(pipeline.tokenizer, paths, method.words, progress)
+    """Classify episodes one after another; each image is encoded once. See `classify_episode`."""
+    images = read_image_words(pipeline.tokenizer, image_paths(episodes), method.words, progress)
     for episode in episodes:
-        yield classify(pipeline.llm, episode, images, method, names)
+        yield classify_episode(pipeline.llm, episode, images, method, names)
 
 
-def classify(
+def image_paths(episodes: Iterable[Episode]) -> list[Path]:
+    """The image files of some episodes; a file that several of them use is listed again."""
+    return [image.path for episode in episodes for image in (*episode.support, episode.query)]
+
+
+def classify_episode(
     llm: FrozenLLM, episode: Episode, images: Images, method: Method, names: Names | None = None
 ) -> Prediction:
-    """Answer one episode.
+    """Classify the query of one episode.
 
     Args:
-        llm: the judge.
+        llm: the LLM that scores or generates labels.
         episode: support and query.
-        images: what was read of all of them.
-        method: how the LLM is asked.
-        names: per class its name's vector, for the baseline that needs them.
+        images: words and vector of every image of the episode.
+        method: how the episode is classified.
+        names: for each class the vector of its name, for the zero-shot baseline.
 
     Raises:
-        V2LError: labels read the same or have no tokens, or the prompt is longer than the LLM's context.
+        V2LError: labels have the same name or no tokens, or the prompt is longer than the LLM's context.
     """
-    supports = [(images[shot.path].words, shot.label or "") for shot in episode.support]
-    asked = LabelQuery(
-        supports,
+    query = LabelQuery(
+        [(images[shot.path].words, shot.label or "") for shot in episode.support],
         images[episode.query.path].words,
         method.format,
         method.orders,
         method.per_token,
         method.batch_size,
     )
-    asked.check(llm)
-    text, scores = answer(llm, asked, method)
-    labels = {method.format.name(label): label for label in asked.labels}
+    query.check(llm)
+    text, scores = classify_query(llm, query, method)
+    labels = {method.format.name(label): label for label in query.labels}
     truth = episode.query.label
     return Prediction(
         query=str(episode.query.path),
@@ -355,14 +371,17 @@ def classify(
         right=None if truth is None else method.is_right(text, truth),
         text=text,
         scores=scores,
-        words=tuple(asked.query),
-        baselines=baseline_answers(episode, images, names),
+        words=tuple(query.words),
+        baselines=predict_baselines(episode, images, names),
     )
 
 
-def answer(llm: FrozenLLM, asked: LabelQuery, method: Method) -> tuple[str, dict[str, float]]:
-    """What the LLM says, and the scores that decided: the highest wins, and of equals the first."""
-    if method.rule in WRITINGS:
-        return WRITINGS[method.rule](llm, asked), {}
-    scores = RULES[method.rule](llm, asked)
+def classify_query(llm: FrozenLLM, query: LabelQuery, method: Method) -> tuple[str, Scores]:
+    """The text of the prediction, and the scores that decided; ties go to the first label.
+
+    A generation rule has no scores.
+    """
+    if method.rule in GENERATION_RULES:
+        return GENERATION_RULES[method.rule](llm, query), {}
+    scores = SCORING_RULES[method.rule](llm, query)
     return method.format.name(max(scores, key=scores.__getitem__)), scores

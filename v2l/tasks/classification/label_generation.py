@@ -1,7 +1,8 @@
-"""words of labelled images and of a query ──► a label that the frozen LLM writes itself.
+"""words of labelled images and of a query ──► a label that the frozen LLM generates.
 
-Freely, as the paper counts it: what it writes is exactly a label or is wrong. Or held to the labels, by a trie; or by the official code's
-mask. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+Three ways: free generation, where the text is exactly a label or counts as wrong, as in the paper; generation
+that a trie restricts to the labels; and generation under the mask of the official code. Source: V2L
+Tokenizer, arXiv 2403.07874, section 4.1.
 """
 
 from __future__ import annotations
@@ -12,48 +13,54 @@ from v2l.llm import FrozenLLM, GenerationConfig, PlaceMask, Trie
 from v2l.prompts.fewshot import fewshot_prompt
 from v2l.tasks.classification.label_scoring import LabelQuery
 
-STOPS = ("\n", "###")  # what may stand behind a label
-SPARE = 2  # tokens beyond the longest label, to see that it ends
-Writing = Callable[[FrozenLLM, LabelQuery], str]
+STOPS = ("\n", "###")  # texts that follow a label
+EXTRA_TOKENS = 2  # beyond the longest label, to see whether the text ends there
+GenerationRule = Callable[[FrozenLLM, LabelQuery], str]
 
 
-def generate(llm: FrozenLLM, asked: LabelQuery) -> str:
-    """What the LLM writes freely, stripped."""
-    return written(llm, asked, GenerationConfig(longest(llm, asked) + SPARE, stop=STOPS))
+def generate(llm: FrozenLLM, query: LabelQuery) -> str:
+    """Free greedy generation, without outer spaces."""
+    return generate_text(llm, query, GenerationConfig(longest_label(llm, query) + EXTRA_TOKENS, stop=STOPS))
 
 
-def constrained(llm: FrozenLLM, asked: LabelQuery) -> str:
-    """One of the labels, spelled token by token, each the likeliest of those that lead to a label.
+def constrained(llm: FrozenLLM, query: LabelQuery) -> str:
+    """One of the labels: each token is the most likely one among those that lead to a label.
 
-    A label that begins another one ("fox", "fox squirrel") is over when the LLM goes on with what stands behind labels in the prompt.
+    A label can be a prefix of another one ("fox", "fox squirrel"). It is complete when the LLM continues with
+    the text that follows labels in the prompt.
     """
-    spelled = {
-        tuple(llm.encode_pieces(choice)): asked.format.name(label)
-        for label, choice in zip(asked.labels, asked.choices, strict=True)
+    names = {
+        tuple(llm.encode_pieces(choice)): query.format.name(label)
+        for label, choice in zip(query.labels, query.choices, strict=True)
     }
-    end = llm.encode_pieces(asked.format.after_label())[0]
-    config = GenerationConfig(longest(llm, asked) + 1, allowed=Trie(spelled, end), ends=False)
-    (found,) = llm.generate([fewshot_prompt(asked.supports, asked.query, asked.format)], config)
-    return spelled[found.ids if found.ids in spelled else found.ids[:-1]]
+    end = llm.encode_pieces(query.format.after_label())[0]
+    config = GenerationConfig(longest_label(llm, query) + 1, allowed=Trie(names, end), ends=False)
+    generation = llm.generate([fewshot_prompt(query.supports, query.words, query.format)], config)[0]
+    # the last id is the end mark where a label is a prefix of another one
+    return names[generation.ids if generation.ids in names else generation.ids[:-1]]
 
 
-def masked(llm: FrozenLLM, asked: LabelQuery) -> str:
-    """What the LLM writes under the official code's mask, which is there only when the prompt names the labels."""
+def masked(llm: FrozenLLM, query: LabelQuery) -> str:
+    """Generation under the official code's mask, which exists only when the prompt lists the labels."""
     mask = (
-        PlaceMask(llm.encode_pieces(choice) for choice in asked.choices) if asked.format.induction else None
+        PlaceMask(llm.encode_pieces(choice) for choice in query.choices) if query.format.induction else None
     )
-    return written(llm, asked, GenerationConfig(longest(llm, asked), allowed=mask))
+    return generate_text(llm, query, GenerationConfig(longest_label(llm, query), allowed=mask))
 
 
-WRITINGS: Mapping[str, Writing] = {"generate": generate, "constrained": constrained, "masked": masked}
+GENERATION_RULES: Mapping[str, GenerationRule] = {
+    "generate": generate,
+    "constrained": constrained,
+    "masked": masked,
+}
 
 
-def written(llm: FrozenLLM, asked: LabelQuery, config: GenerationConfig) -> str:
-    """The text behind the episode's prompt, without outer spaces."""
-    prompt = fewshot_prompt(asked.supports, asked.query, asked.format)
+def generate_text(llm: FrozenLLM, query: LabelQuery, config: GenerationConfig) -> str:
+    """The text after the episode's prompt, without outer spaces."""
+    prompt = fewshot_prompt(query.supports, query.words, query.format)
     return llm.generate([prompt], config)[0].text.strip()
 
 
-def longest(llm: FrozenLLM, asked: LabelQuery) -> int:
-    """How many tokens the longest label has."""
-    return max(len(llm.encode_pieces(choice)) for choice in asked.choices)
+def longest_label(llm: FrozenLLM, query: LabelQuery) -> int:
+    """Number of tokens of the longest label."""
+    return max(len(llm.encode_pieces(choice)) for choice in query.choices)

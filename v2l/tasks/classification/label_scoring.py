@@ -1,8 +1,9 @@
-"""words of labelled images and of a query ──► a score for each label, from the frozen LLM's log-probabilities alone.
+"""words of labelled images and of a query ──► a score for each label, from the LLM's log-probabilities.
 
-Each piece is a function by itself and can be measured by itself; `both` adds two. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.1
-(words to label); Zhao et al., arXiv 2102.09690 (contextual calibration); Lu et al., arXiv 2104.08786 (the order of examples matters);
-Min et al., arXiv 2108.04106 (noisy channel).
+Each scoring rule is a function that can be measured alone; the rule `both` adds two of them. Sources: V2L
+Tokenizer, arXiv 2403.07874, section 4.1 (words to label); Zhao et al., arXiv 2102.09690 (contextual
+calibration); Lu et al., arXiv 2104.08786 (the order of examples matters); Min et al., arXiv 2108.04106 (noisy
+channel).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from v2l.prompts.fewshot import (
 from v2l.prompts.prompt import Prompt
 
 Scores = dict[str, float]
-CONTENT_FREE = (("N/A",), (), ("[MASK]",))  # lists of words that say nothing (Zhao et al., section 4)
-SHARE = 0.5  # of a word's probability that may come from anywhere: a word that no example explains costs a label at most log 2
-WEIGHT = 4.0  # of the label's direction beside the words', of which there are many
+CONTENT_FREE = (("N/A",), (), ("[MASK]",))  # inputs without content (Zhao et al., section 4)
+BACKGROUND_SHARE = 0.5  # s in `log_gain`: a word that no example explains costs a label at most log 2
+LABEL_WEIGHT = 4.0  # weight of log p(label | words) in `both`, because a query has many words and one label
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class LabelQuery:
     """One episode as the LLM sees it: words and labels, no image.
 
     Attributes:
-        supports: per labelled image its words, nearest first, and its label.
-        query: the words of the image to be named.
-        format: how it is written.
-        orders: orders of the support over which the scores of labels are averaged.
-        per_token: whether a label's log-probability is divided by its tokens.
-        batch_size: how many prompts the LLM reads at once; bounds the memory.
+        supports: for each labelled image its words, nearest first, and its label.
+        words: the words of the image to classify.
+        format: how the prompt is written.
+        orders: number of orders of the support over which the scores of labels are averaged.
+        per_token: whether a label's log-probability is divided by its number of tokens.
+        batch_size: number of prompts in one forward pass; limits the memory.
     """
 
     supports: Sequence[Support]
-    query: Sequence[str]
+    words: Sequence[str]
     format: FewShotFormat
     orders: int = 1
     per_token: bool = False
@@ -62,17 +63,17 @@ class LabelQuery:
         """The labels as pieces of a prompt, in the same order."""
         return [self.format.label(label) for label in self.labels]
 
-    def of(self, label: str) -> list[Support]:
-        """The examples of one label."""
+    def examples_of(self, label: str) -> list[Support]:
+        """The labelled images of one label."""
         return [(words, name) for words, name in self.supports if name == label]
 
     def check(self, llm: FrozenLLM) -> None:
-        """Refuse labels that the LLM cannot tell apart or cannot read.
+        """Refuse labels that the LLM cannot distinguish or cannot read.
 
         Raises:
-            V2LError: two labels read the same, or one has no tokens.
+            V2LError: two labels have the same name in the prompt, or one has no tokens.
         """
-        read: dict[str, str] = {}
+        labels_by_name: dict[str, str] = {}
         for label in self.labels:
             name = self.format.name(label)
             if not name.strip("_ ") or not llm.encode_pieces(self.format.label(label)):
@@ -81,64 +82,73 @@ class LabelQuery:
                     "names with letters or digits",
                     "another folder name",
                 )
-            if name in read:
+            if name in labels_by_name:
                 raise V2LError(
-                    f"the classes {read[name]!r} and {label!r} read the same, {name!r}",
+                    f"the classes {labels_by_name[name]!r} and {label!r} read the same, {name!r}",
                     "names that differ when _ is a space",
                 )
-            read[name] = label
+            labels_by_name[name] = label
 
 
-Rule = Callable[[FrozenLLM, LabelQuery], Scores]
+ScoringRule = Callable[[FrozenLLM, LabelQuery], Scores]
 
 
-def loglikelihood(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """How likely each label is behind the words: log p(label | supports, words of the query), the paper's direction."""
-    return label_scores(llm, asked, [asked.query])[0]
+def loglikelihood(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The direction of the paper: log p(label | supports, words of the query)."""
+    return label_scores(llm, query, [query.words])[0]
 
 
-def calibrated(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """The same, less what the LLM gives the label after words that say nothing, averaged over several such lists."""
-    scores, *liking = label_scores(llm, asked, [asked.query, *CONTENT_FREE])
-    return {label: score - fmean(other[label] for other in liking) for label, score in scores.items()}
-
-
-def rounds(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """The paper's direction after one example of each label at a time, averaged: a small LLM loses itself in long lists."""
-    found = [loglikelihood(llm, replace(asked, supports=some)) for some in support_rounds(asked.supports)]
-    return {label: fmean(scores[label] for scores in found) for label in asked.labels}
-
-
-def channel(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """How likely each label makes the words: log p(words of the query | supports, label)."""
-    prompts = [channel_prompt(asked.supports, label, asked.format) for label in asked.labels]
+def calibrated(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The same minus the mean log-probability of the label after inputs without content (Zhao et al.)."""
+    scores, *prior_scores = label_scores(llm, query, [query.words, *CONTENT_FREE])
     return {
-        label: score.total
-        for label, score in zip(asked.labels, word_scores(llm, asked, prompts), strict=True)
+        label: score - fmean(scores_of_prior[label] for scores_of_prior in prior_scores)
+        for label, score in scores.items()
     }
 
 
-def alone(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """The same where each label is shown with its own examples alone, so that nothing of the others leaks into its words."""
-    return {label: score.total for label, score in zip(asked.labels, alone_scores(llm, asked), strict=True)}
+def rounds(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The paper's direction with one example of each label at a time, averaged over these rounds.
 
-
-def contrast(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """How much each label's own examples raise the query's words over no example, word by word.
-
-    Every token may come from anywhere as well (Jelinek & Mercer 1980), so that words that nothing explains cannot decide.
+    Short lists help because a small LLM does not use long lists of examples well.
     """
-    *found, background = alone_scores(llm, asked, [list_prompt(asked.format)])
-    return {label: raised(score, background) for label, score in zip(asked.labels, found, strict=True)}
+    found = [loglikelihood(llm, replace(query, supports=some)) for some in support_rounds(query.supports)]
+    return {label: fmean(scores[label] for scores in found) for label in query.labels}
 
 
-def both(llm: FrozenLLM, asked: LabelQuery) -> Scores:
-    """Both directions, added: the words behind the label's own examples, and the label behind the words, round by round."""
-    words, labels = alone(llm, asked), rounds(llm, asked)
-    return {label: words[label] + WEIGHT * labels[label] for label in asked.labels}
+def channel(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The noisy channel (Min et al.): log p(words of the query | supports, label)."""
+    prompts = [channel_prompt(query.supports, label, query.format) for label in query.labels]
+    scores = word_scores(llm, query, prompts)
+    return {label: score.total for label, score in zip(query.labels, scores, strict=True)}
 
 
-RULES: Mapping[str, Rule] = {
+def alone(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The noisy channel where the prompt of a label holds only the examples of that label.
+
+    The examples of the other labels are left out because the LLM would copy words from them.
+    """
+    scores = own_example_scores(llm, query)
+    return {label: score.total for label, score in zip(query.labels, scores, strict=True)}
+
+
+def contrast(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """How much the examples of a label raise the probability of the query's words.
+
+    The reference is a prompt without examples. The two distributions are interpolated for each token (Jelinek
+    & Mercer 1980), because one word that no example explains must not decide.
+    """
+    *found, background = own_example_scores(llm, query, [list_prompt(query.format)])
+    return {label: log_gain(score, background) for label, score in zip(query.labels, found, strict=True)}
+
+
+def both(llm: FrozenLLM, query: LabelQuery) -> Scores:
+    """The sum of both directions: `alone`, plus `rounds` times `LABEL_WEIGHT`."""
+    word_part, label_part = alone(llm, query), rounds(llm, query)
+    return {label: word_part[label] + LABEL_WEIGHT * label_part[label] for label in query.labels}
+
+
+SCORING_RULES: Mapping[str, ScoringRule] = {
     "both": both,
     "contrast": contrast,
     "alone": alone,
@@ -149,35 +159,38 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def label_scores(llm: FrozenLLM, asked: LabelQuery, queries: Sequence[Sequence[str]]) -> list[Scores]:
-    """The log-probability of each label after each of the queries, averaged over orders of the support, each read once."""
-    found: list[Scores] = [dict.fromkeys(asked.labels, 0.0) for _ in queries]
-    for supports in support_orders(asked.supports, asked.orders):
-        requests = [(fewshot_prompt(supports, query, asked.format), asked.choices) for query in queries]
-        for sums, scores in zip(found, llm.loglikelihood(requests, asked.batch_size), strict=True):
-            for label, score in zip(asked.labels, scores, strict=True):
-                sums[label] += (score.mean if asked.per_token else score.total) / asked.orders
+def label_scores(llm: FrozenLLM, query: LabelQuery, inputs: Sequence[Sequence[str]]) -> list[Scores]:
+    """For each input (a list of words) the log-probability of each label after it.
+
+    The scores are averaged over the orders of the support. The support is the prefix that all prompts of one
+    order share, so it is read once.
+    """
+    found: list[Scores] = [dict.fromkeys(query.labels, 0.0) for _ in inputs]
+    for supports in support_orders(query.supports, query.orders):
+        requests = [(fewshot_prompt(supports, words, query.format), query.choices) for words in inputs]
+        for sums, scores in zip(found, llm.loglikelihood(requests, query.batch_size), strict=True):
+            for label, score in zip(query.labels, scores, strict=True):
+                sums[label] += (score.mean if query.per_token else score.total) / query.orders
     return found
 
 
-def alone_scores(llm: FrozenLLM, asked: LabelQuery, others: Sequence[Prompt] = ()) -> list[Score]:
-    """The scores of the query's words behind each label's own examples, then behind other prompts."""
-    return word_scores(
-        llm,
-        asked,
-        [*(channel_prompt(asked.of(label), label, asked.format) for label in asked.labels), *others],
-    )
+def own_example_scores(llm: FrozenLLM, query: LabelQuery, others: Sequence[Prompt] = ()) -> list[Score]:
+    """The scores of the query's words after the examples of each single label, then after other prompts."""
+    prompts = [channel_prompt(query.examples_of(label), label, query.format) for label in query.labels]
+    return word_scores(llm, query, [*prompts, *others])
 
 
-def word_scores(llm: FrozenLLM, asked: LabelQuery, prompts: Sequence[Prompt]) -> list[Score]:
-    """The score of the query's words behind each of the prompts."""
-    words = asked.format.words(asked.query)
-    return [
-        score for (score,) in llm.loglikelihood([(prompt, [words]) for prompt in prompts], asked.batch_size)
-    ]
+def word_scores(llm: FrozenLLM, query: LabelQuery, prompts: Sequence[Prompt]) -> list[Score]:
+    """The score of the query's words after each of the prompts."""
+    words = query.format.words(query.words)
+    requests = [(prompt, [words]) for prompt in prompts]
+    return [scores[0] for scores in llm.loglikelihood(requests, query.batch_size)]
 
 
-def raised(score: Score, background: Score) -> float:
-    """The sum over tokens of log((1 - s) p / b + s): p behind examples, b behind none, s the share that may come from anywhere."""
-    gains = (found - usual for found, usual in zip(score.per_token, background.per_token, strict=True))
-    return sum(log((1 - SHARE) * exp(gain) + SHARE) for gain in gains)
+def log_gain(score: Score, background: Score) -> float:
+    """The sum over tokens of log((1 - s) p / b + s).
+
+    p is the probability after examples, b the probability without examples, s is `BACKGROUND_SHARE`.
+    """
+    log_ratios = (found - usual for found, usual in zip(score.per_token, background.per_token, strict=True))
+    return sum(log((1 - BACKGROUND_SHARE) * exp(ratio) + BACKGROUND_SHARE) for ratio in log_ratios)

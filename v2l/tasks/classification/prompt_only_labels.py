@@ -1,12 +1,12 @@
-"""labelled images and a query ──► a prompt for any LLM, and its written answer ──► a label.
+"""labelled images and a query ──► a prompt for any LLM; the answer that it generates ──► a label.
 
-For LLMs whose log-probabilities are not to be had, as behind an endpoint: what is written is a label or it is none.
-Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 (the prompt).
+This is for LLMs whose log-probabilities are not available, as behind a server: the answer is exactly a label
+or none. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 (the prompt).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -22,26 +22,24 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.dialogue import turn
 from v2l.prompts.fewshot import FewShotFormat, fewshot_prompt
 from v2l.prompts.prompt import Prompt
-from v2l.tasks.classification.fewshot import method_of
+from v2l.tasks.classification.fewshot import find_method
 
 RULE = "exact match after stripping spaces, quotes and full stops"
 CONFIG = GenerationConfig(max_new_tokens=16, stop=("\n",))
-PROTOCOLS = {
-    "tuned": "default",
-    "paper": "paper",
-    "official": "official",
-}  # wording ──► whose words and format it takes
+# wording of the prompt ──► the few-shot protocol whose words and format it takes
+PROTOCOLS = {"tuned": "default", "paper": "paper", "official": "official"}
 
 
 @dataclass(frozen=True)
-class LabellingSettings:
+class LabelPromptSettings:
     """How the prompt is written.
 
     Attributes:
         k_shots: labelled images of a class.
         words: which words an image gets.
-        format: how they are written; the labels are named first, since the LLM may write anything.
-        seed: of the labelled images and their order.
+        format: how they are written; the prompt lists the labels first, because the LLM may generate any
+            text.
+        seed: seed of the labelled images and of their order.
     """
 
     k_shots: int = 1
@@ -52,27 +50,27 @@ class LabellingSettings:
     @classmethod
     def of(
         cls, wording: str, k_shots: int = 1, n_words: int | None = None, seed: int = 0
-    ) -> LabellingSettings:
+    ) -> LabelPromptSettings:
         """The settings of a wording.
 
         Raises:
-            V2LError: it is unknown, or there is to be no word.
+            V2LError: the wording is unknown, or the number of words is below 1.
         """
         if wording not in PROTOCOLS:
             raise V2LError(f"got the prompt wording {wording!r}", ", ".join(PROTOCOLS), "--prompt tuned")
-        method = method_of(PROTOCOLS[wording])
+        method = find_method(PROTOCOLS[wording])
         words = method.words if n_words is None else replace(method.words, count=n_words)
         return cls(k_shots, words, replace(method.format, induction=True), seed)
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """One image to be named.
+class LabelPrompt:
+    """One image to classify, as a prompt.
 
     Attributes:
-        prompt: what any LLM is asked.
-        labels: what it may answer.
-        words: of the image.
+        prompt: the prompt for any LLM.
+        labels: the labels that it may answer.
+        words: the words of the image.
         format: how labels are written.
     """
 
@@ -83,55 +81,55 @@ class Labelling:
 
     @property
     def text(self) -> str:
-        """The prompt as people paste it."""
-        return self.prompt.text(str)  # no piece of it is of ids
+        """The prompt as text, to be pasted."""
+        return self.prompt.text(str)  # no piece of it holds ids
 
-    def answer(self, endpoint: Endpoint) -> str:
-        """What a server's LLM writes.
+    def generate(self, endpoint: Endpoint) -> str:
+        """The answer of a server's LLM.
 
         Raises:
             V2LError: the server does not answer.
         """
         return endpoint.answer([turn("user", self.text)], CONFIG)
 
-    def label(self, answer: str) -> str | None:
-        """The label that an answer is, by `RULE`; None when it is none."""
+    def parse(self, answer: str) -> str | None:
+        """The label that an answer matches by `RULE`; None when it matches none."""
         names = {self.format.name(label): label for label in self.labels}
         return names.get(answer.strip().strip("'\"").rstrip(".").strip())
 
 
-def labelling(
-    pipeline: Pipeline, image: Path, support: Sequence[LabelledImage], settings: LabellingSettings
-) -> Labelling:
-    """The prompt that asks for the label of an image.
+def build_label_prompt(
+    pipeline: Pipeline, image: Path, support: Sequence[LabelledImage], settings: LabelPromptSettings
+) -> LabelPrompt:
+    """The prompt whose answer is the label of an image.
 
     Args:
         pipeline: the tokenizer; its LLM is not needed.
-        image: the image to be named.
+        image: the image to classify.
         support: labelled images, in the order of the prompt.
-        settings: how it is written.
+        settings: how the prompt is written.
 
     Raises:
-        V2LError: an image cannot be read, or two labels read the same.
+        V2LError: an image cannot be read, or two labels have the same name.
     """
-    labels = tuple(sorted({shot.label for shot in support}))
+    labels = tuple(sorted({shot.label or "" for shot in support}))
     check_labels(labels, settings.format)
-    read = read_image_words(pipeline.tokenizer, [image, *(shot.path for shot in support)], settings.words)
-    shown = [(read[shot.path].words, shot.label) for shot in support]
-    words = read[image].words
-    return Labelling(fewshot_prompt(shown, words, settings.format), labels, words, settings.format)
+    found = read_image_words(pipeline.tokenizer, [image, *(shot.path for shot in support)], settings.words)
+    examples = [(found[shot.path].words, shot.label or "") for shot in support]
+    words = found[image].words
+    return LabelPrompt(fewshot_prompt(examples, words, settings.format), labels, words, settings.format)
 
 
 def draw_support(
-    folder: str | Path, query: Path, settings: LabellingSettings, skipped: Skipped
+    folder: str | Path, query: Path, settings: LabelPromptSettings, skipped: Skipped
 ) -> list[LabelledImage]:
-    """K readable images of each class, in mixed order, none of them the query.
+    """K readable images of each class, in random order; the query is never one of them.
 
     Args:
         folder: one folder of images for each class.
-        query: the image to be named.
-        settings: how many, and the seed.
-        skipped: takes the files that cannot be read.
+        query: the image to classify.
+        settings: number of images and seed.
+        skipped: collects the files that cannot be read.
 
     Raises:
         V2LError: fewer than two classes, or a class with too few images.
@@ -143,7 +141,7 @@ def draw_support(
     shots: list[LabelledImage] = []
     for name, paths in classes.items():
         others = (path for path in random.sample(paths, len(paths)) if path.resolve() != query.resolve())
-        found = [path for path, _ in islice(load_images(others, skipped), settings.k_shots)]
+        found = list(islice(readable(others, skipped), settings.k_shots))
         if len(found) < settings.k_shots:
             got = f"class {name!r} of {folder} has {len(found)} readable image(s) beside the query"
             raise V2LError(got, f"at least {settings.k_shots}", f"--k-shots {max(1, len(found))}")
@@ -152,15 +150,21 @@ def draw_support(
     return shots
 
 
+def readable(paths: Iterable[Path], skipped: Skipped) -> Iterator[Path]:
+    """The files that hold a readable image; the others are added to `skipped`."""
+    return (path for path in paths if any(True for _ in load_images([path], skipped)))
+
+
 def check_labels(labels: Iterable[str], format: FewShotFormat) -> None:
-    """Refuse labels that read the same.
+    """Refuse labels that have the same name in the prompt.
 
     Raises:
-        V2LError: naming two of them.
+        V2LError: it names two of them.
     """
-    seen: dict[str, str] = {}
+    labels_by_name: dict[str, str] = {}
     for label in labels:
-        if (other := seen.setdefault(format.name(label), label)) != label:
+        other = labels_by_name.setdefault(format.name(label), label)
+        if other != label:
             raise V2LError(
                 f"the labels {other!r} and {label!r} read the same: {format.name(label)!r}",
                 "names that differ",

@@ -1,6 +1,6 @@
 """images ──► words ──► dialogue ──► frozen LLM ──► captions, and answers to questions.
 
-The LLM never sees a pixel: whatever it says, it says of the words. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+The LLM never receives a pixel, so its answers depend on the words alone. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TASKS = {"caption": caption, "vqa": vqa}
 
 @dataclass(frozen=True)
 class DescribeSettings:
-    """How the LLM is asked; None is the wording's own number.
+    """How captions and answers are generated; None is the default of the wording.
 
     Attributes:
         prompt: wording, tuned or paper.
@@ -72,11 +72,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Description:
-    """What the LLM said of one image.
+    """The caption or answer for one image.
 
     Attributes:
         text: the caption or the answer, without a full stop.
-        words: what it was told of the image.
+        words: the words of the image that the prompt holds.
         candidates: every answer, the nearest to the image first; empty when there was one only.
     """
 
@@ -91,7 +91,7 @@ class Describer:
     Args:
         pipeline: tokenizer and LLM.
         task: caption or vqa.
-        settings: how the LLM is asked.
+        settings: how captions and answers are generated.
         endpoint: a server whose LLM answers instead of the stack's.
 
     Raises:
@@ -108,7 +108,7 @@ class Describer:
 
     @cached_property
     def llm(self) -> FrozenLLM | Endpoint:
-        """Who answers."""
+        """The LLM that answers: the server's, or the pipeline's."""
         return self.endpoint or self.pipeline.llm
 
     @cached_property
@@ -118,16 +118,16 @@ class Describer:
         Raises:
             V2LError: their file is malformed, holds fewer than asked for, or names an image that cannot be read.
         """
-        asked = self.settings.n_examples
+        requested = self.settings.n_examples
         shots = load_shots(self.task, self.style.choice, self.settings.examples)
-        if asked is not None and asked > len(shots):
+        if requested is not None and requested > len(shots):
             source = self.settings.examples or SHIPPED / f"{self.task}.json"
             raise V2LError(
-                f"asked for {asked} examples, and {source} holds {len(shots)}",
+                f"asked for {requested} examples, and {source} holds {len(shots)}",
                 f"0 to {len(shots)}",
                 f"--shots {len(shots)}",
             )
-        chosen = shots[: self.style.n_examples if asked is None else asked]
+        chosen = shots[: self.style.n_examples if requested is None else requested]
         return tuple(Exchange(self._words_of(shot), shot.question, shot.answer) for shot in chosen)
 
     def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
@@ -163,7 +163,7 @@ class Describer:
         return [ImageWords(*read) for read in zip(words, vectors.cpu(), strict=True)]
 
     def dialogue(self, words: Sequence[str], question: str = "") -> Dialogue:
-        """What the LLM is asked about an image.
+        """The dialogue about one image.
 
         Raises:
             V2LError: the question is empty and the task wants one, or the examples cannot be had.
@@ -203,7 +203,7 @@ class Describer:
 
     @property
     def ranked_by(self) -> str | None:
-        """What chose among several candidates."""
+        """The score that selected among several candidates; None with one candidate."""
         return (
             f"{self.pipeline.tokenizer.joint_encoder.name}: cosine of image and text"
             if self.settings.candidates > 1
@@ -225,7 +225,7 @@ class Describer:
         }
 
     def remark(self) -> str | None:
-        """What the user should know of the examples."""
+        """A warning about the examples for the user; None without one."""
         if self.settings.examples is None and self.pipeline.checkpoint != "shipped" and self.examples:
             return "the examples that ship hold words of the checkpoint that ships; give --examples with images of your own for this one"
         return None

@@ -1,9 +1,11 @@
-"""levers of few-shot classification ──► what each gives alone and together, on the same episodes: the table of docs/fewshot.md.
+"""settings of few-shot classification ──► the accuracy of each, alone and together, on the same episodes.
 
-    python benchmarks/fewshot_levers.py FOLDER [--part eval] [--half a] [--ways 5] [--shots 1] [--episodes 100] [--seed 1] [--log FILE]
+    python benchmarks/fewshot_settings.py FOLDER [--part eval] [--half a] [--ways 5] [--shots 1] [--episodes
+    100] [--seed 1] [--log FILE]
 
-Levers are chosen with some seeds on half a of the classes (by a hash of their names); figures are reported with seed 0 on half b or on all.
-`--only TEXT` asks the levers whose names hold the text. A run that was stopped goes on with its log.
+This makes the table of docs/fewshot.md. Settings are chosen with some seeds on half a of the classes (by a
+hash of their names). Results are reported with seed 0 on half b or on all classes. `--only TEXT` measures the
+settings whose names contain the text. A stopped run continues with its log.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from typing import Any
 
 from v2l.datasets import ClassFolder, draw_episodes
 from v2l.evaluation.fewshot import percent
-from v2l.evaluation.journal import Journal
+from v2l.evaluation.journal import LLM, Journal, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Proportion
 from v2l.pipeline.image_words import read_image_words
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.classification.fewshot import PROTOCOLS, Method, classify
+from v2l.tasks.classification.fewshot import PROTOCOLS, Method, classify_episode, image_paths
 
 DEFAULT = PROTOCOLS["default"]
 
@@ -33,7 +35,7 @@ def changed(
     format: dict[str, Any] | None = None,
     **rest: Any,
 ) -> Method:
-    """A method with single things changed."""
+    """A method with single settings changed."""
     words = replace(method.words, how=how or method.words.how, count=count or method.words.count)
     return replace(method, words=words, format=replace(method.format, **(format or {})), **rest)
 
@@ -90,7 +92,7 @@ BASELINES = ("prototype", "shared words")
 
 
 def half(name: str) -> str:
-    """The half that a class belongs to, whatever other classes there are."""
+    """The half of a class, which does not depend on the other classes."""
     return "ab"[int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2]
 
 
@@ -113,10 +115,11 @@ def main() -> None:
     folder = folder.only(name for name in folder.classes if given.half in ("all", half(name)))
     episodes = draw_episodes(folder, given.ways, given.shots, given.episodes, given.seed)
     pipeline = Pipeline.load(given.checkpoint)
-    asked = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
-    journal = Journal.open(given.log, {"asked": asked, "stack": pipeline.describe()})
+    drawn = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
+    metadata = {"asked": drawn, "stack": pipeline.describe(), LLM: identify_llm(pipeline)}
+    journal = Journal.open(given.log, metadata)
     done = {(record["lever"], record["method"]): record for record in journal.records}
-    paths = [image.path for episode in episodes for image in (*episode.support, episode.query)]
+    paths = image_paths(episodes)
     rows = []
     for name, method in PRESETS.items():
         if given.only and not any(text in name for text in given.only):
@@ -124,12 +127,15 @@ def main() -> None:
         key = (name, str(asdict(method)))
         if key not in done:
             images = read_image_words(pipeline.tokenizer, paths, method.words)
-            answers = [classify(pipeline.llm, episode, images, method) for episode in episodes]
-            right = {of: sum(answer.baselines[of] == answer.truth for answer in answers) for of in BASELINES}
+            predictions = [classify_episode(pipeline.llm, episode, images, method) for episode in episodes]
+            right = {
+                of: sum(prediction.baselines[of] == prediction.truth for prediction in predictions)
+                for of in BASELINES
+            }
             done[key] = {
                 "lever": name,
                 "method": key[1],
-                "right": sum(bool(answer.right) for answer in answers),
+                "right": sum(bool(prediction.right) for prediction in predictions),
                 **right,
             }
             journal.append(done[key])
@@ -138,9 +144,10 @@ def main() -> None:
         print(f"{name}: {rows[-1][1]}", flush=True)
     shape = f"{given.ways}-way {given.shots}-shot, {given.episodes} episodes, seed {given.seed}"
     print(
-        f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {pipeline.llm.name}; per cent with 95 % intervals\n"
+        f"\n{given.folder.name}, part {given.part}, half {given.half}: {shape}; {pipeline.llm.name}; "
+        "per cent with 95 % intervals\n"
     )
-    print(markdown_table(["lever", "right", *BASELINES], rows))
+    print(markdown_table(["setting", "right", *BASELINES], rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""evaluate commands ──► the options that they share, and the note about files that could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2l.cli.output import Output
+
+Places = Annotated[
+    list[str], typer.Argument(metavar="PLACE", help="Photographs: folders, image files, lists, tar shards.")
+]
+Target = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
+]
+LimitOfTwo = Annotated[
+    int | None, typer.Option("--limit", help="Only so many photographs, drawn by --seed; at least 2.", min=2)
+]
+
+
+def note_skipped(out: Output, reasons: Sequence[str]) -> None:
+    """Print how many files could not be read, and the reason for each; nothing when all could be."""
+    if reasons:
+        lines = [f"skipped {len(reasons)} unreadable file(s):", *(f"  {reason}" for reason in reasons)]
+        out.note("\n".join(lines))
