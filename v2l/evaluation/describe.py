@@ -197,6 +197,7 @@ def plain(answer: str) -> str:
 def facts(describer: Describer, listed: Iterable[str]) -> Record:
     """What must be the same when a journal goes on."""
     digest = hashlib.sha256("\n".join(listed).encode(errors="surrogateescape")).hexdigest()[:16]
+    _ = describer.llm  # loaded first: then the report names the weights of a local LLM
     return {"protocol": describer.task, "data": digest, **describer.report()}
 
 

@@ -257,7 +257,7 @@ class FewShotEvaluation:
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "control": self.control,
-            "stack": self.pipeline.describe(),
+            "stack": self.pipeline.identity(),
         }
 
 

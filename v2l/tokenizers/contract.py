@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.device import choose_device
 from v2l.errors import V2LError
-from v2l.images import draw_outlines, resize
+from v2l.images import draw_outlines, resize, resize_and_crop
 from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import VisualTokens, Word
@@ -140,6 +140,10 @@ class ImageTokenizer(nn.Module, ABC):
             V2LError: this tokenizer has no decoder; the line names those that have one.
         """
         raise refusal(self.NAME, "decoder", "decode")
+
+    def square(self, images: Tensor, size: int) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, 3, size, size): the centre square, as `encode` sees it."""
+        return resize_and_crop(images, size)
 
     def whole_size(self, height: int, width: int) -> tuple[int, int]:
         """The size (H, W) to which `encode_whole` resizes a photograph; its own size by default."""
