@@ -185,7 +185,7 @@ class VisualTokens:
 
     def strings(self, image: int = 0, count: int | None = None) -> Sequence[str]:
         """The first `count` words of one image, as strings."""
-        return [word.word for word in self.words[image][:count]]
+        return [word.word for word in self.words[image][:count]] if self.words else []
 
     def outlines(self, image: int = 0) -> list[Outline]:
         """The border of each token of one image, padding left out; empty without a layout."""
