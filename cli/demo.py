@@ -10,7 +10,7 @@ import typer
 
 from v2l.cli import words
 from v2l.cli.classify import fewshot as fewshot_classify
-from v2l.cli.options import Checkpoint, Json, Llm, Options, options
+from v2l.cli.options import Json, Llm, Options, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -34,19 +34,19 @@ EPISODES = 6
 
 @dataclass(frozen=True)
 class Shown:
-    """One photograph, all the way through.
+    """One photograph with everything that the demo shows of it.
 
     Attributes:
         path: its file.
         words: its global words, nearest first.
         pictures: the photograph, its reconstruction, the photograph with its hole, and the painted one; each (3, H, W).
-        told: local words that the LLM told.
+        predicted: number of local words that the LLM predicted.
     """
 
     path: Path
     words: tuple[Word, ...]
     pictures: tuple[Tensor, ...]
-    told: int
+    predicted: int
 
 
 def demo(
@@ -54,19 +54,19 @@ def demo(
     folder: Folder,
     target: Target = Path("demo"),
     count: Count = 3,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
 ) -> None:
-    """Show the whole line on a folder of photographs: words, a few-shot classification, inpainting; and write the pictures."""
+    """Run the pipeline on a folder of photographs: words, a few-shot classification, inpainting; and write the pictures."""
     from v2l.sources import find_images
 
     given = options(ctx)
     with output(json) as out:
         photographs = one_of_each_folder(find_images(folder), count)
-        pipeline = load_pipeline(given, checkpoint, llm)
+        pipeline = load_pipeline(given, tokenizer, llm)
         out.note(
-            f"{pipeline.llm.name} and {pipeline.tokenizer.joint_encoder.name} are loaded; neither is ever trained"
+            f"{pipeline.llm.name} and {pipeline.grid.joint_encoder.name} are loaded; neither is ever trained"
         )
         shown = [show(pipeline, path) for path in photographs]
         for row in shown:
@@ -89,7 +89,7 @@ def one_of_each_folder(paths: list[Path], count: int) -> list[Path]:
 
 
 def show(pipeline: Pipeline, path: Path) -> Shown:
-    """Take one photograph through words, tokens and back, and let the LLM paint its centre."""
+    """Encode and decode one photograph, and let the LLM inpaint its centre."""
     import torch
 
     from v2l.images import centre_mask, load_image
@@ -97,15 +97,15 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
 
     photograph = load_image(path)
     mask = centre_mask((photograph.shape[-2], photograph.shape[-1]))
-    tokens = pipeline.tokenizer.encode(whole_at_model_size(photograph, pipeline)[None], crop=False)
-    with progress() as tell:
+    tokens = pipeline.grid.encode(whole_at_model_size(photograph, pipeline)[None], crop=False)
+    with progress() as report:
         painted = inpaint(
             pipeline,
             photograph,
             mask,
-            progress=lambda done, total: tell(f"inpainting {path.name}", done, total),
+            progress=lambda done, total: report(f"inpainting {path.name}", done, total),
         )
-    reconstructed = pipeline.tokenizer.decode(tokens)[0].cpu()
+    reconstructed = pipeline.grid.decode(tokens)[0].cpu()
     hole = torch.where(mask, torch.full_like(photograph, 0.5), photograph)
     return Shown(
         path, tokens.words[0][:8], (photograph, reconstructed, hole, painted.image), int(painted.hidden.sum())
@@ -113,7 +113,7 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
 
 
 def words_line(row: Shown) -> str:
-    """Words of one photograph, as the verb prints them."""
+    """Words of one photograph, as `v2l words` prints them."""
     return words.line(row.path, row.words)
 
 
@@ -157,12 +157,18 @@ def paint(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> 
 
     page, labels = (
         target / "page.png",
-        ("words: ", "from its local words", "centre hidden", "painted by the LLM"),
+        ("words: ", "from its local words", "centre hidden", "inpainted by the LLM"),
     )
     captions = [[labels[0] + ", ".join(word.word for word in row.words[:5]), *labels[1:]] for row in shown]
     save_image(image_grid([row.pictures for row in shown], captions, cell=200), page)
     for row in shown:
         save_image(row.pictures[-1], target / f"{row.path.stem}-inpainted.png")
-    told = sum(row.told for row in shown)
-    text = f"\n{told} local words under the holes were told by {pipeline.llm.name}; the pictures are {page} and {target}/*-inpainted.png"
-    out.result({"output": str(page), "told": told, "stack": pipeline.describe()}, text)
+    predicted = sum(row.predicted for row in shown)
+    text = (
+        f"\n{pipeline.llm.name} predicted {predicted} local words under the holes; "
+        f"the pictures are {page} and {target}/*-inpainted.png"
+    )
+    # "told" is the older name of the same number, which programs may read.
+    out.result(
+        {"output": str(page), "predicted": predicted, "told": predicted, "stack": pipeline.describe()}, text
+    )

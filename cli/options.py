@@ -28,6 +28,15 @@ Checkpoint = Annotated[
         help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR"
     ),
 ]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        "--checkpoint",
+        help="Tokenizer: a name (v2l), or the folder or hub name of a checkpoint; v2l by default. --checkpoint is its old name.",
+        metavar="NAME_OR_DIR",
+    ),
+]
 Llm = Annotated[
     str | None,
     typer.Option(

@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def load_pipeline(
-    given: Options, checkpoint: str | None, llm: str | None = None, adapter: str | None = None
+    given: Options, tokenizer: str | None, llm: str | None = None, adapter: str | None = None
 ) -> Pipeline:
-    """Load a checkpoint and choose the LLM: the one named, else the config's, else the one whose words the checkpoint holds.
+    """Load a tokenizer and choose the LLM: the named one, else the config's, else the one that the tokenizer belongs to.
 
-    An adapter, when one is named, is laid over the LLM when that is loaded.
+    An adapter, if one is named, is applied when the LLM is loaded.
 
     Raises:
-        V2LError: the config or the checkpoint is missing or damaged.
+        V2LError: the config is missing, the tokenizer is unknown, or its checkpoint is damaged.
     """
     from v2l.config import load_config
     from v2l.pipeline.pipeline import Pipeline
 
     if llm is None and given.config is not None:
         llm = load_config(given.config).models.llm
-    return Pipeline.load(checkpoint, llm, given.device, given.dtype, adapter)
+    return Pipeline.load(tokenizer, llm, given.device, given.dtype, adapter)

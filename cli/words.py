@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.options import Checkpoint, Json, options
-from v2l.cli.output import output
+from v2l.cli.options import Json, Tokenizer, options
+from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from v2l.codebook.codebook import Codebook
+    from v2l.pipeline.pipeline import Pipeline
     from v2l.tokens import Word
 
 Photographs = Annotated[
@@ -23,49 +26,71 @@ Photographs = Annotated[
         metavar="IMAGE", help="Photographs, or folders of them; with --json one line of JSON each."
     ),
 ]
-Count = Annotated[int, typer.Option("--count", "-n", help="Global words an image, nearest first.", min=1)]
+Count = Annotated[int, typer.Option("--count", "-n", help="Words of each image.", min=1)]
 Local = Annotated[
-    bool, typer.Option("--local", help="The grid of local tokens too: one subword for each 8 × 8 pixels.")
+    bool, typer.Option("--local", help="The grid of local tokens too: one subword for each cell of pixels.")
 ]
+Selected = Annotated[
+    str,
+    typer.Option(
+        "--selection",
+        metavar="nearest|together",
+        help="nearest: the words nearest to the image. together: words that sum up to it, as fewshot-classify and caption use.",
+    ),
+]
+LISTS = {
+    "nearest": "nearest words, each by itself; fewshot-classify, caption and vqa read other words: --selection together",
+    "together": "words that sum up to the image, as fewshot-classify, caption and vqa read them; the nearest: --selection nearest",
+}
+OWN_LIST = "words of the tokenizer's own tokens, highest score first; fewshot-classify, caption and vqa read the same"
 
 
 def words(
     ctx: typer.Context,
     images: Photographs,
     count: Count = 8,
+    selection: Selected = "nearest",
     local: Local = False,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     json: Json = False,
 ) -> None:
     """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each."""
     from v2l.images import Skipped, load_images
     from v2l.sources import find_images
+    from v2l.tokenizers.word_tagger import check_selection
 
     paths = [path for place in images for path in (find_images(place) if place.is_dir() else [place])]
     skipped = Skipped()
     with output(json) as out:
-        pipeline = load_pipeline(options(ctx), checkpoint)
-        if count > (most := pipeline.tokenizer.config.model.global_tokens):
-            raise V2LError(
-                f"got --count {count}", f"1 to {most}, the global words of this checkpoint", f"--count {most}"
-            )
+        check_selection(selection)
+        pipeline = load_pipeline(options(ctx), tokenizer)
+        out.note(OWN_LIST if pipeline.tokenizer.tagger is None else LISTS[selection])
         for path, image in load_images(paths, skipped):
-            tokens = pipeline.tokenizer.encode(image[None])
-            found = tokens.words[0][:count]
-            record = {
-                "image": str(path),
-                "words": [vars(word) for word in found],
-                "stack": pipeline.describe(),
-            }
-            text = line(path, found)
-            if local:
-                record["local_ids"] = tokens.local_ids[0].tolist()
-                text += "\n" + grid(local_words(pipeline.tokenizer.local_codebook, record["local_ids"]))
-            out.result(record, text)
+            found = pipeline.tokenizer.image_words(image[None], count, selection).words[0]
+            write(out, pipeline, (path, found, selection), image if local else None)
         if len(skipped) == len(paths):
             raise V2LError(f"none of {len(paths)} file(s) could be read; the first: {skipped.files[0][1]}")
         if skipped:
             out.note(skipped.report())
+
+
+def write(
+    out: Output, pipeline: Pipeline, found: tuple[Path, Sequence[Word], str], image: Tensor | None
+) -> None:
+    """Print one image's file, words and selection; with an image (3, H, W) also its grid of local words."""
+    path, chosen, selection = found
+    record: dict[str, Any] = {
+        "image": str(path),
+        "words": [vars(word) for word in chosen],
+        "selection": "own" if pipeline.tokenizer.tagger is None else selection,
+        "stack": pipeline.describe(),
+    }
+    text = line(path, chosen)
+    if image is not None:
+        model = pipeline.grid
+        record["local_ids"] = model.encode_local(model.square(image[None]))[0].tolist()
+        text += "\n" + grid(local_words(model.local_codebook, record["local_ids"]))
+    out.result(record, text)
 
 
 def line(path: Path, found: Sequence[Word]) -> str:

@@ -1,4 +1,4 @@
-"""Tokens of a batch: each image's own, readable, and changed only where asked."""
+"""Tokens of a batch: each image keeps its own, whatever their kind, number and layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 
-from v2l.tokens import ImageTokens, Word
+from v2l.errors import V2LError
+from v2l.tokens import Boxes, CellGrid, ClusterMap, ImageTokens, Outline, VisualTokens, Word
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_other_local_tokens_leave_the_rest_and_the_original(tokens: ImageTokens)
     assert torch.equal(tokens.local_ids, torch.arange(24).view(3, 2, 4))
 
 
-def test_strings_come_nearest_first_and_as_many_as_asked(tokens: ImageTokens) -> None:
+def test_strings_come_nearest_first_and_as_many_as_wanted(tokens: ImageTokens) -> None:
     assert tokens.strings(1) == ["word 1.0", "word 1.1"]
     assert tokens.strings(1, count=1) == ["word 1.0"]
 
@@ -70,3 +71,69 @@ def test_strings_come_nearest_first_and_as_many_as_asked(tokens: ImageTokens) ->
 def test_reading_the_types_does_not_wait_for_torch() -> None:
     program = "import sys, v2l.tokens; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def padded() -> VisualTokens:
+    """Two images with three and one token, as clusters of a map of two rows and three columns."""
+    cells = torch.tensor([[[0, 0, 1], [2, 2, 1]], [[0, 0, 0], [0, -1, -1]]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    words = (
+        (Word("sky", (), 0.9), Word("", (), 0.0), Word("sea", (), 0.8)),
+        (Word("wall", (), 0.7),),
+    )
+    return VisualTokens("words", torch.arange(6).view(2, 3), mask=mask, layout=ClusterMap(cells), words=words)
+
+
+def test_images_have_different_numbers_of_tokens() -> None:
+    tokens = padded()
+    assert (tokens.places(0), tokens.places(1)) == ([0, 1, 2], [0])
+    assert tokens[1].places() == [0]
+    assert tokens[1].strings() == ["wall"]
+    assert [len(tokens[index].outlines()) for index in range(2)] == [3, 1]
+
+
+def test_a_cluster_is_bordered_by_edges_towards_other_tokens_only() -> None:
+    outlines = padded().outlines(0)
+    assert outlines[1].anchor == (2 / 3, 0.0)
+    assert len(outlines[1].segments) == 6  # two cells, one above the other: eight sides less the shared two
+    assert sum(length for outline in outlines for length in map(extent, outline.segments)) > 0
+
+
+def extent(segment: tuple[float, float, float, float]) -> float:
+    """The length of a line that is horizontal or vertical."""
+    x0, y0, x1, y1 = segment
+    return abs(x1 - x0) + abs(y1 - y0)
+
+
+def test_boxes_are_selected_with_their_images() -> None:
+    corners = torch.tensor([[[0.0, 0.0, 0.5, 1.0]], [[0.25, 0.5, 1.0, 1.0]]])
+    tokens = VisualTokens("embeddings", embeddings=torch.zeros(2, 1, 4), layout=Boxes(corners))
+    (outline,) = tokens[1].outlines()
+    assert outline == Outline.box(0.25, 0.5, 1.0, 1.0)
+
+
+def test_a_sequence_without_a_layout_covers_nothing_in_particular() -> None:
+    tokens = VisualTokens("codes", torch.zeros(2, 32, dtype=torch.int64))
+    assert (tokens.outlines(), len(tokens.places()), len(tokens)) == ([], 32, 2)
+    assert tokens.strings() == []
+
+
+def test_the_grid_is_codes_with_a_grid_layout(tokens: ImageTokens) -> None:
+    assert isinstance(tokens, VisualTokens)
+    assert (tokens.kind, tokens.layout) == ("codes", CellGrid(2, 4))
+    assert torch.equal(tokens.ids, tokens.local_ids.flatten(1))
+    assert len(tokens[1].outlines()) == len(tokens.places()) == 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"kind": "pictures", "ids": torch.zeros(1, 2)}, "kind 'pictures'"),
+        ({"kind": "words"}, "without ids"),
+        ({"kind": "embeddings", "ids": torch.zeros(1, 2)}, "without embeddings"),
+        ({"kind": "codes", "ids": torch.zeros(1, 2), "mask": torch.ones(1, 3)}, "mask of shape"),
+    ],
+)
+def test_tokens_that_do_not_hold_together_are_refused(fields: dict, part: str) -> None:
+    with pytest.raises(V2LError, match=part):
+        VisualTokens(**fields)

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from v2l.llm import FrozenLLM, load_llm
     from v2l.pipeline.pipeline import Pipeline
     from v2l.prompts.prompt import Prompt
+    from v2l.tokenizers.contract import ImageTokenizer
     from v2l.tokenizers.grid.model import V2LTokenizer
-    from v2l.tokens import ImageTokens, Word
+    from v2l.tokenizers.loading import load_tokenizer
+    from v2l.tokenizers.registry import register_tokenizer
+    from v2l.tokens import ImageTokens, VisualTokens, Word
 
 HOMES = {
     "load": "v2l.api",
@@ -33,7 +36,11 @@ HOMES = {
     "inpaint": "v2l.api",
     "caption": "v2l.api",
     "vqa": "v2l.api",
+    "load_tokenizer": "v2l.tokenizers.loading",
+    "register_tokenizer": "v2l.tokenizers.registry",
+    "ImageTokenizer": "v2l.tokenizers.contract",
     "V2LTokenizer": "v2l.tokenizers.grid.model",
+    "VisualTokens": "v2l.tokens",
     "ImageTokens": "v2l.tokens",
     "Word": "v2l.tokens",
     "Pipeline": "v2l.pipeline.pipeline",
@@ -60,7 +67,11 @@ __all__ = [
     "inpaint",
     "caption",
     "vqa",
+    "load_tokenizer",
+    "register_tokenizer",
+    "ImageTokenizer",
     "V2LTokenizer",
+    "VisualTokens",
     "ImageTokens",
     "Word",
     "Pipeline",

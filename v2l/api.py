@@ -1,4 +1,4 @@
-"""image, or its file ──► words, a reconstruction, an inpainted image: the verbs as functions, whose models are loaded once."""
+"""image, or its file ──► words, a reconstruction, an inpainted image: the commands as functions; models are loaded once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from v2l.images import centre_mask, load_image, load_mask
+from v2l.pipeline.image_words import ImageWords, words_of_images
 from v2l.pipeline.pipeline import Pipeline
+from v2l.pipeline.reconstruction import reconstruct_image
 from v2l.prompts.vqa import check_question
 from v2l.tasks.description.describe import Describer, DescribeSettings, Description
 from v2l.tasks.restoration.inpaint import Inpainted
@@ -23,24 +25,28 @@ Image = Tensor | str | Path
 def load(
     checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto"
 ) -> Pipeline:
-    """The tokenizer and the frozen LLM, loaded once for equal arguments; see `Pipeline.load`.
+    """The tokenizer (a name or a folder) and the frozen LLM, loaded once for equal arguments; see `Pipeline.load`.
 
     Raises:
-        V2LError: the checkpoint is missing or damaged.
+        V2LError: the tokenizer is unknown, or its checkpoint is missing or damaged.
     """
     return Pipeline.load(checkpoint, llm, device, dtype)
 
 
-def words(image: Image, count: int = 8, pipeline: Pipeline | None = None) -> tuple[Word, ...]:
+def words(
+    image: Image, count: int = 8, pipeline: Pipeline | None = None, selection: str = "nearest"
+) -> tuple[Word, ...]:
     """What an image shows, in words of the frozen LLM's vocabulary.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
-        count: how many, nearest first; at most the checkpoint's number.
+        count: at most so many.
         pipeline: what `load` gave; None is `load()`.
+        selection: "nearest", those nearest to the image; "together", those that sum up to it, which few-shot classification and
+            captions give to the LLM by default.
 
     Raises:
-        V2LError: the file is no readable image.
+        V2LError: the file is no readable image, the tokenizer gives no words, or its codebook has fewer.
 
     Example:
         >>> import v2l
@@ -48,26 +54,26 @@ def words(image: Image, count: int = 8, pipeline: Pipeline | None = None) -> tup
         5
     """
     tokenizer = (pipeline or load()).tokenizer
-    return tokenizer.encode(opened(image)[None]).words[0][:count]
+    return tokenizer.image_words(opened(image)[None], count, selection).words[0]
 
 
-def reconstruct(image: Image, pipeline: Pipeline | None = None) -> Tensor:
-    """An image through its tokens and back: (3, S, S) float32 in [0, 1], S the checkpoint's size.
+def reconstruct(image: Image, pipeline: Pipeline | None = None, square: bool = False) -> Tensor:
+    """An image through its tokens and back: (3, H, W) float32 in [0, 1], at the image's own size.
 
     Args:
-        image: a file, or (3, H, W) float32 in [0, 1]; it is resized and cropped to the square first.
+        image: a file, or (3, H, W) float32 in [0, 1]; large ones are read at 768 pixels along the longer side.
         pipeline: what `load` gave; None is `load()`.
+        square: only the centre square, at the checkpoint's size S: (3, S, S).
 
     Raises:
-        V2LError: the file is no readable image.
+        V2LError: the file is no readable image, or the tokenizer has no decoder.
 
     Example:
         >>> import v2l
-        >>> v2l.reconstruct("data/samples/shoes/boots.jpg").shape
+        >>> v2l.reconstruct("data/samples/shoes/boots.jpg", square=True).shape
         torch.Size([3, 128, 128])
     """
-    tokenizer = (pipeline or load()).tokenizer
-    return tokenizer.decode(tokenizer.encode(opened(image)[None]))[0].cpu()
+    return reconstruct_image((pipeline or load()).tokenizer, opened(image), square).image
 
 
 def inpaint(
@@ -76,12 +82,12 @@ def inpaint(
     settings: RestorationSettings | None = None,
     pipeline: Pipeline | None = None,
 ) -> Inpainted:
-    """An image with its masked part told by the frozen LLM from the visible one.
+    """An image whose masked part the frozen LLM predicts from the visible part.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         mask: a file of the same size, white where to paint, or (H, W) bool; None is the centre.
-        settings: how the LLM is asked.
+        settings: hyperparameters of the task.
         pipeline: what `load` gave; None is `load()`.
 
     Raises:
@@ -108,11 +114,11 @@ def caption(
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
-        settings: how the LLM is asked.
+        settings: hyperparameters of the task.
         pipeline: what `load` gave; None is `load()`.
 
     Raises:
-        V2LError: the file is no readable image, or the examples of the settings cannot be had.
+        V2LError: the file is no readable image, or the examples of the settings cannot be read.
 
     Example:
         >>> import v2l
@@ -130,11 +136,11 @@ def vqa(
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
         question: one line.
-        settings: how the LLM is asked.
+        settings: hyperparameters of the task.
         pipeline: what `load` gave; None is `load()`.
 
     Raises:
-        V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot be had.
+        V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot be read.
 
     Example:
         >>> import v2l
@@ -147,8 +153,8 @@ def vqa(
 
 
 def _described(describer: Describer, image: Image, question: str) -> Description:
-    prepared = describer.pipeline.tokenizer.joint_encoder.prepare(opened(image))
-    return describer.describe(describer.read_prepared(prepared[None]), [question])[0]
+    read: list[ImageWords] = words_of_images(describer.pipeline.tokenizer, [opened(image)], describer.words)
+    return describer.describe(read, [question])[0]
 
 
 def opened(image: Image) -> Tensor:

@@ -119,6 +119,19 @@ def read_manifest(directory: str | Path, kind: str, schema: int) -> dict[str, An
     return manifest
 
 
+def manifest_kind(directory: str | Path, wanted: str) -> Any:
+    """The kind that a directory's manifest names, before any of its files is checked.
+
+    Args:
+        directory: what `write_manifest` described.
+        wanted: the kind of directory that error lines name.
+
+    Raises:
+        V2LError: there is no manifest, or it is damaged.
+    """
+    return _parse(Path(directory), wanted).get("kind")
+
+
 def file_hash(path: str | Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:

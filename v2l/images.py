@@ -25,6 +25,7 @@ from torchvision.transforms import functional as transforms
 from v2l.errors import V2LError
 from v2l.files import write_file
 from v2l.sources import ImageFile, image_bytes, image_size
+from v2l.tokens import Outline
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SAVE_OPTIONS: dict[str, dict[str, object]] = {
@@ -289,6 +290,34 @@ def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]]
                 (left, top + cell + 1), "\n".join(lines), fill="black", font=font, spacing=line - 12
             )
         top += height
+    return _from_pillow(page)
+
+
+def draw_outlines(
+    image: Tensor, outlines: Sequence[Outline], words: Sequence[str], longest: int = 768
+) -> Tensor:
+    """An image with the border and the word of each token: (3, H', W') in [0, 1], for people.
+
+    Args:
+        image: (3, H, W) in [0, 1]; it is resized so that its longer side has `longest` pixels.
+        outlines: one for each token, in shares of the image's sides; empty if the tokens have no place in the image.
+        words: one for each token; without outlines they are written into the top left corner.
+        longest: pixels.
+    """
+    scale = longest / max(image.shape[-2:])
+    height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
+    page = _to_pillow(resize(image, (height, width)))
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=11)
+    for outline in outlines:
+        for x0, y0, x1, y1 in outline.segments:
+            line = (x0 * width, y0 * height, x1 * width, y1 * height)
+            draw.line(line, fill="white", width=3)  # white under black: visible on any image
+            draw.line(line, fill="black", width=1)
+    places = [(x * width + 2, y * height + 1) for x, y in (outline.anchor for outline in outlines)]
+    if not outlines:
+        words, places = [textwrap.fill(", ".join(filter(None, words)), width=width // 7)], [(2.0, 1.0)]
+    for word, place in zip(words, places, strict=False):
+        draw.multiline_text(place, word, fill="white", font=font, stroke_width=1, stroke_fill="black")
     return _from_pillow(page)
 
 

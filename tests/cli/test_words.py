@@ -12,6 +12,9 @@ from typer.testing import CliRunner, Result
 
 from v2l.cli.app import app
 from v2l.cli.words import grid
+from v2l.pipeline.image_words import WordSelection, read_image_words
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tokenizers.grid.model import V2LTokenizer
 
 Run = Callable[..., Result]
 
@@ -59,10 +62,48 @@ def test_bad_files_of_a_folder_are_skipped_counted_and_listed(
 
 
 @pytest.mark.embedded
-def test_more_words_than_the_checkpoint_has_are_refused(samples: Path) -> None:
-    result = CliRunner().invoke(app, ["words", str(samples / "hat" / "plaid.jpg"), "--count", "1000"])
+def test_more_words_than_the_codebook_has_are_refused(samples: Path) -> None:
+    result = CliRunner().invoke(app, ["words", str(samples / "hat" / "plaid.jpg"), "--count", "1000000"])
     assert result.exit_code == 1
-    assert "got --count 1000; allowed: 1 to" in result.stderr
+    assert "1000000 words of a codebook" in result.stderr
+
+
+@pytest.mark.embedded
+def test_each_list_says_which_it_is_and_that_captions_read_the_other(run: Run, samples: Path) -> None:
+    image = samples / "shoes" / "boots.jpg"
+    nearest = run("words", image, "--json")
+    together = run("words", image, "--selection", "together", "--count", 21, "--json")
+    assert "--selection together" in nearest.stderr
+    assert "as fewshot-classify, caption and vqa read them" in together.stderr
+    lists = [[word["word"] for word in json.loads(result.stdout)["words"]] for result in (nearest, together)]
+    assert lists[0][0] == lists[1][0]
+    assert lists[0] != lists[1][:8]
+    pipeline = Pipeline.load()
+    shown = read_image_words(pipeline.tokenizer, [image], WordSelection(21, "together"))[image]
+    assert lists[1] == list(shown.words)
+
+
+def test_an_unknown_selection_is_refused(samples: Path) -> None:
+    result = CliRunner().invoke(app, ["words", str(samples / "hat" / "plaid.jpg"), "--selection", "best"])
+    assert result.exit_code == 1
+    assert "allowed: together, nearest" in result.stderr
+
+
+def test_an_unknown_tokenizer_is_refused_with_the_names_that_exist(samples: Path) -> None:
+    for option in ("--tokenizer", "--checkpoint"):
+        result = CliRunner().invoke(app, ["words", str(samples / "hat" / "plaid.jpg"), option, "setk"])
+        assert result.exit_code == 1
+        assert "there is no tokenizer 'setk'; allowed: v2l" in result.stderr
+
+
+@pytest.mark.embedded
+def test_the_network_runs_only_for_local_words(
+    run: Run, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        V2LTokenizer, "features", lambda *_: pytest.fail("the CNN ran, and no local words were wanted")
+    )
+    assert run("words", samples / "shoes" / "boots.jpg").stdout
 
 
 def test_the_grid_stands_in_columns() -> None:

@@ -23,8 +23,8 @@ from v2l.perceptual import LPIPSDistance
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokens import ImageTokens
 from v2l.training import losses
-from v2l.training.discriminator import build_discriminator
 from v2l.training.data import crop_settings
+from v2l.training.discriminator import build_discriminator
 
 EQUAL = 1e-5
 WORDS = 21

@@ -9,7 +9,7 @@ from torch import nn
 
 from v2l.config import ModelConfig, TrainingConfig
 from v2l.perceptual import LPIPSDistance
-from v2l.tokenizers.quantizers.frozen_words import build_quantizer
+from v2l.tokenizers.quantizers.build import build_quantizer
 from v2l.training.discriminator import build_discriminator
 from v2l.training.losses import (
     MAX_RATIO,

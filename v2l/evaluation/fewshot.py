@@ -260,7 +260,7 @@ class FewShotEvaluation:
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "control": self.control,
-            "stack": self.pipeline.describe(),
+            "stack": self.pipeline.identity(),
             LLM: identify_llm(self.pipeline),
         }
 

@@ -181,7 +181,7 @@ class Restoration:
             "protocol": f"restoration, {self.settings.scenes.protocol}",
             "settings": asdict(self.settings),
             "judge": self.judges.distance.name,
-            "stack": self.pipeline.describe(),
+            "stack": self.pipeline.identity(),
             "photographs": {
                 "n": len(drawn),
                 "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],

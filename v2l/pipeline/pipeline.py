@@ -1,4 +1,4 @@
-"""a checkpoint and an LLM ──► the two, checked to speak the same vocabulary, loaded once for every task.
+"""a tokenizer and an LLM ──► the two, checked to have one vocabulary, loaded once for every task.
 
 Source: V2L Tokenizer, arXiv 2403.07874, section 3: the LLM enters only here, after the images have become its words.
 """
@@ -10,11 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
 from v2l.llm.adapters import adapted
+from v2l.tokenizers.contract import ImageTokenizer, refusal, require_grid_codes
 from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.loading import load_tokenizer
+
+DEFAULT_LLM = "smollm2"  # for tokenizers that fit any LLM
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ class LLMChoice:
 
 
 class Pipeline:
-    """Everything a task needs.
+    """A tokenizer, a frozen LLM, and optionally a LoRA adapter: what every task runs on.
 
     Args:
-        tokenizer: images ⇄ tokens.
+        tokenizer: any tokenizer of the family; a task refuses one that lacks what it needs.
         llm: a frozen LLM, or the choice of one, which is loaded when it is first needed.
         checkpoint: where the tokenizer comes from, for reports.
-        adapter: a LoRA adapter of that LLM and these codebooks; None leaves the LLM as it is.
+        adapter: a LoRA adapter of that LLM and these codes; None leaves the LLM as it is.
 
     Example:
         >>> pipeline = Pipeline.load()
@@ -47,7 +50,7 @@ class Pipeline:
 
     def __init__(
         self,
-        tokenizer: V2LTokenizer,
+        tokenizer: ImageTokenizer,
         llm: FrozenLLM | LLMChoice,
         checkpoint: str = "in memory",
         adapter: str | Path | None = None,
@@ -64,38 +67,50 @@ class Pipeline:
         dtype: str = "auto",
         adapter: str | Path | None = None,
     ) -> Self:
-        """Load a checkpoint, and name an LLM.
+        """Load a tokenizer, and name an LLM.
 
         Args:
-            checkpoint: a directory; None is the checkpoint that ships.
-            llm: a name that `load_llm` takes; None is the LLM whose words the checkpoint holds.
+            checkpoint: a tokenizer's name or the directory of its checkpoint, as in `load_tokenizer`; None is the V2L grid
+                that ships.
+            llm: a name that `load_llm` takes; None is the LLM that the tokenizer belongs to.
             device: "auto" or a torch device.
             dtype: of the frozen LLM; the tokenizer stays in float32.
             adapter: what `v2l train-lora` wrote, or None.
 
         Raises:
-            V2LError: the checkpoint is missing or damaged.
+            V2LError: the tokenizer is unknown, or its checkpoint is missing or damaged.
         """
-        tokenizer = V2LTokenizer.from_pretrained(checkpoint, device)
-        name = llm or tokenizer.local_codebook.source.llm
-        return cls(
-            tokenizer, LLMChoice(name, device, dtype), str(checkpoint) if checkpoint else "shipped", adapter
-        )
+        tokenizer = load_tokenizer(checkpoint, device)
+        name = llm or (tokenizer.vocabulary.llm if tokenizer.vocabulary else DEFAULT_LLM)
+        place = "shipped" if checkpoint in (None, "v2l") else str(checkpoint)
+        return cls(tokenizer, LLMChoice(name, device, dtype), place, adapter)
+
+    @property
+    def grid(self) -> V2LTokenizer:
+        """The tokenizer, as one that writes an image as a grid of the LLM's token ids; restoration needs this.
+
+        Raises:
+            V2LError: it is another one.
+        """
+        require_grid_codes(self.tokenizer, "this command")
+        if not isinstance(self.tokenizer, V2LTokenizer):
+            raise refusal(self.tokenizer.NAME, "grid codes", "this command")
+        return self.tokenizer
 
     @cached_property
     def llm(self) -> FrozenLLM:
         """The frozen LLM.
 
         Raises:
-            V2LError: it is not on this machine, the checkpoint's codebooks hold the words of another LLM, or the adapter does not fit.
+            V2LError: it is not on this machine, the tokenizer belongs to another LLM, or the adapter does not fit.
         """
         llm = self._llm.load() if isinstance(self._llm, LLMChoice) else self._llm
-        source = self.tokenizer.local_codebook.source
-        if llm.fingerprint != source.llm_fingerprint:
+        vocabulary = self.tokenizer.vocabulary
+        if vocabulary is not None and llm.fingerprint != vocabulary.fingerprint:
             raise V2LError(
                 f"the LLM {llm.name!r} has the vocabulary {llm.fingerprint}",
-                f"{source.llm!r} with the vocabulary {source.llm_fingerprint}, whose words the checkpoint's codebooks hold",
-                f"v2l build-codebook --llm {llm.name}, or --llm {source.llm}",
+                f"{vocabulary.llm!r} with the vocabulary {vocabulary.fingerprint}, which the tokenizer belongs to",
+                f"v2l build-codebook --llm {llm.name}, or --llm {vocabulary.llm}",
             )
         if self.adapter is not None:
             return adapted(llm, self.adapter, self.codebook_fingerprint)
@@ -103,18 +118,38 @@ class Pipeline:
 
     @cached_property
     def codebook_fingerprint(self) -> str:
-        """Of the local words and of how cells choose among them, which is what an adapter has learned to speak."""
-        return fingerprint_of(
-            {"token_ids": self.tokenizer.local_codebook.token_ids, **self.tokenizer.quantizer.state_dict()}
-        )
+        """Of the local words and of how cells choose among them; a LoRA adapter fits the codes that it was trained on."""
+        return self.grid.code_fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Names and fingerprints of encoder, LLM and checkpoint: the `stack` of every report."""
-        source = self.tokenizer.local_codebook.source
+        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded for it.
+
+        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`, and is there only once the LLM is
+        loaded: two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of one LLM.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        fingerprint = (
+            vocabulary.fingerprint if vocabulary else self.llm.fingerprint if self._is_loaded else None
+        )
         return {
             "checkpoint": self.checkpoint,
-            "llm": source.llm,
-            "llm_fingerprint": source.llm_fingerprint,
+            "llm": self._llm.name,
+            "llm_fingerprint": fingerprint,
+            **({"llm_weights": self.llm.weights_fingerprint} if self._is_loaded else {}),
             **self.tokenizer.describe(),
             **({"adapter": str(self.adapter)} if self.adapter is not None else {}),
         }
+
+    def identity(self) -> dict[str, Any]:
+        """As `describe`, with the LLM loaded first: what must be equal when a journal of an evaluation goes on.
+
+        Raises:
+            V2LError: as for `llm`.
+        """
+        _ = self.llm  # from now on `describe` names its weights
+        return self.describe()
+
+    @property
+    def _is_loaded(self) -> bool:
+        """Whether `llm` was used; a FrozenLLM that was passed in counts only then too, since it is checked there."""
+        return "llm" in vars(self)

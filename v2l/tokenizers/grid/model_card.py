@@ -1,11 +1,13 @@
-"""a tokenizer ──► its model card: Markdown with the hub's head, written beside the weights."""
+"""sizes, codebooks and frozen models of a V2L tokenizer ──► its model card: Markdown with the hub's head."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.codebook.codebook import Source
+from v2l.config import ModelConfig
 
 CARD = """---
 library_name: v2l
@@ -38,21 +40,37 @@ The tokens hold words of this LLM only: another one is refused. `manifest.json` 
 """
 
 
-def model_card(model: V2LTokenizer) -> str:
-    """What the directory of a tokenizer tells its readers: sizes, codebooks, the frozen models, and the facts of its making."""
-    network, source = model.config.model, model.local_codebook.source
+@dataclass(frozen=True)
+class CardSizes:
+    """Sizes that the card states.
+
+    Attributes:
+        weights: how many numbers are trained or stored.
+        factor: pixels a side of one cell.
+        local_words: entries of the local codebook.
+        global_words: entries of the global codebook.
+    """
+
+    weights: int
+    factor: int
+    local_words: int
+    global_words: int
+
+
+def model_card(network: ModelConfig, source: Source, sizes: CardSizes, facts: Mapping[str, Any]) -> str:
+    """The text of README.md in a saved directory: sizes, codebooks, the frozen models, and how the weights were made."""
     return CARD.format(
         **vars(source),
         global_tokens=network.global_tokens,
-        factor=model.factor,
+        factor=sizes.factor,
         size=network.image_size,
-        parameters=sum(tensor.numel() for tensor in model.state_dict().values()) / 1e6,
+        parameters=sizes.weights / 1e6,
         variant=network.variant,
         lookup=network.lookup_dim,
-        local=len(model.local_codebook),
-        globals=len(model.global_codebook),
+        local=sizes.local_words,
+        globals=sizes.global_words,
         facts="".join(
             f"| {name} | {', '.join(value) if isinstance(value, dict) else value} |\n"
-            for name, value in model.facts.items()
+            for name, value in facts.items()
         ),
     )

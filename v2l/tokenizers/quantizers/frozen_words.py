@@ -11,10 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from v2l.config import ModelConfig, TrainingConfig
 from v2l.tokenizers.quantizers.base import Quantizer, nearest
-from v2l.tokenizers.quantizers.ema_vq import AveragedQuantizer
-from v2l.tokenizers.quantizers.vq import LearnedQuantizer
 
 SETTLING_STEPS, SETTLING_RATE, SETTLING_FEATURES = 400, 2e-3, 2048  # the rate is for features of unit spread
 
@@ -146,27 +143,3 @@ def lost_variance(variances: Tensor, bits: float) -> float:
         needed = 0.5 * torch.log2((variances / middle).clamp(min=1)).sum().item()
         low, high = (middle, high) if needed > bits else (low, middle)
     return high
-
-
-def build_quantizer(network: ModelConfig, training: TrainingConfig, embeddings: Tensor) -> Quantizer:
-    """The quantizer that a config names, with as many entries as there are words.
-
-    Args:
-        network: which quantizer, and the width of the lookup.
-        training: weights of the two terms, and when dead codes move.
-        embeddings: (V, D) the words' vectors; only `words` looks at more than their number.
-    """
-    weights, width = (training.commitment_weight, training.codebook_weight), network.lookup_dim
-    match network.quantizer:
-        case "words":
-            return LocalQuantizer(embeddings, width, *weights, network.projection)
-        case "averaged":
-            return AveragedQuantizer(len(embeddings), width, weights[0], training.restart_after)
-        case kind:
-            return LearnedQuantizer(
-                len(embeddings),
-                width,
-                *weights,
-                cosine=kind == "cosine",
-                restart_after=training.restart_after,
-            )

@@ -1,0 +1,385 @@
+"""image ⇄ visual tokens: what every tokenizer of the family promises, and what all of them share.
+
+A member writes `encode`, `settings` and `build`, and `decode` if it can. Saving, loading, publishing, explaining and refusing
+are written once, here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
+from v2l.device import choose_device
+from v2l.errors import V2LError
+from v2l.images import draw_outlines, resize, resize_and_crop
+from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
+from v2l.tokenizers.word_tagger import WordTagger
+from v2l.tokens import VisualTokens, Word
+from v2l.zoo import hub_folder, upload_folder
+
+SCHEMA = 1
+CARD = """---
+library_name: v2l
+pipeline_tag: image-to-text
+tags: [image-tokenizer, frozen-llm]
+---
+
+# The tokenizer "{name}"
+
+It gives {gives}.
+
+```python
+import v2l
+
+tokenizer = v2l.load_tokenizer("NAME OR FOLDER")
+tokens = tokenizer.encode(v2l.load_image("picture.jpg")[None])
+```
+
+| | |
+|---|---|
+| weights | {parameters:.2f} M |
+{rows}
+`manifest.json` has every setting and the sha256 of every file.
+"""
+
+
+@dataclass(frozen=True)
+class LLMVocabulary:
+    """The LLM whose token ids, words or embeddings a tokenizer gives.
+
+    Attributes:
+        llm: the LLM's name.
+        fingerprint: hash of its tokenizer, as `FrozenLLM.fingerprint`.
+    """
+
+    llm: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class TaggedImages:
+    """The words of B images, for prompts and for people.
+
+    Attributes:
+        words: per image its words, the most telling first.
+        vectors: (B, D) float32 of unit length in a joint space of images and texts; None if the tokenizer has no such space.
+    """
+
+    words: tuple[tuple[Word, ...], ...]
+    vectors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One image's tokens for people.
+
+    Attributes:
+        words: a word for each token, padding left out; "" for a token without a word.
+        picture: (3, H', W') float32 in [0, 1], the image with the border of what each token covers and its word.
+    """
+
+    words: tuple[str, ...]
+    picture: Tensor
+
+
+class ImageTokenizer(nn.Module, ABC):
+    """Images ⇄ tokens that a frozen LLM can read.
+
+    Attributes:
+        NAME: the name in the registry, which also says what the tokenizer gives and the kind of its manifests.
+        facts: how the weights were made, for reports and the model card; saved with them.
+    """
+
+    NAME: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts: dict[str, Any] = {}
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> VisualTokens:
+        """Images ──► tokens.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1]; `check_images` refuses other shapes.
+
+        Raises:
+            V2LError: the shape is not allowed.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `build` needs to make this tokenizer again, apart from weights: plain values for the manifest."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
+        """The tokenizer with the settings of a manifest, before its weights are loaded.
+
+        Args:
+            manifest: the entries that `settings` gave.
+            folder: the directory, for parts that `save_parts` wrote.
+        """
+
+    def save_parts(self, folder: Path) -> None:
+        """Write what is neither weights nor settings (codebooks); nothing by default."""
+
+    def decode(self, tokens: VisualTokens) -> Tensor:
+        """Tokens ──► images (B, 3, H, W) float32 in [0, 1].
+
+        Raises:
+            V2LError: this tokenizer has no decoder; the line names those that have one.
+        """
+        raise refusal(self.NAME, "decoder", "decode")
+
+    def square(self, images: Tensor, size: int) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, 3, size, size): the centre square, as `encode` sees it."""
+        return resize_and_crop(images, size)
+
+    def whole_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size (H, W) to which `encode_whole` resizes a photograph; its own size by default."""
+        return height, width
+
+    def encode_whole(self, image: Tensor) -> VisualTokens:
+        """A photograph (3, H, W) ──► its tokens (B = 1), none of it cropped: what `v2l reconstruct` decodes."""
+        return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None])
+
+    @property
+    def tagger(self) -> WordTagger | None:
+        """The word tagger that alone decides the words of an image; None for tokenizers whose words come from elsewhere.
+
+        Tasks keep the vectors of a tagger in the user's cache, so that an image is encoded once.
+        """
+        return None
+
+    @property
+    def vocabulary(self) -> LLMVocabulary | None:
+        """The LLM that the tokens belong to; None if any LLM can read them, or none (codes without words)."""
+        return None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        tensors: Iterable[Tensor] = chain(self.parameters(), self.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    @torch.inference_mode()
+    def image_words(self, images: Tensor, count: int, selection: str = "nearest") -> TaggedImages:
+        """The words of whole images: what `v2l words`, few-shot classification, captions and question answering read.
+
+        With a tagger, its words; otherwise the words of the tokens, highest score first, each word once.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1].
+            count: at most so many words an image.
+            selection: a key of `word_tagger.SELECTIONS`; only a tagger has more than one list to choose from.
+
+        Raises:
+            V2LError: this tokenizer gives no words.
+        """
+        if self.tagger is None:
+            require(self, "words", "image_words")
+            return TaggedImages(tuple(_best(words, count) for words in self.encode(images).words))
+        vectors = self.tagger.joint_encoder(self.device).encode_images(images)
+        return TaggedImages(self.tagger.words(vectors, count, selection), vectors)
+
+    def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
+        """A word for each token of one image, padding left out; "" for a token without a word."""
+        words = [word.word for word in tokens.words[image]] if tokens.words else []
+        return tuple(words + [""] * (len(tokens.places(image)) - len(words)))
+
+    def visible_part(self, image: Tensor, tokens: VisualTokens) -> Tensor:
+        """The part of an image (3, H, W) that the layout's shares refer to: the whole image by default."""
+        return image
+
+    def explain(self, image: Tensor, tokens: VisualTokens) -> Explanation:
+        """A word for each token, and a picture that shows what each token covers.
+
+        Args:
+            image: (3, H, W) float32 in [0, 1].
+            tokens: of this image alone, B = 1; `tokens[index]` picks it from a batch.
+        """
+        words = self.token_words(tokens)
+        return Explanation(words, draw_outlines(self.visible_part(image, tokens), tokens.outlines(), words))
+
+    def describe(self) -> dict[str, str]:
+        """Names and fingerprints of what made the tokens, for reports; at least the tokenizer's name."""
+        return {"tokenizer": self.NAME}
+
+    def model_card(self) -> str:
+        """The text of README.md in a saved directory, with the hub's head."""
+        member = member_named(self.NAME)
+        return CARD.format(
+            name=self.NAME,
+            gives=", ".join(NEEDS[need] for need in member.gives),
+            parameters=sum(tensor.numel() for tensor in self.state_dict().values()) / 1e6,
+            rows="".join(
+                f"| {name} | {value} |\n" for name, value in {**self.describe(), **self.facts}.items()
+            ),
+        )
+
+    def save_pretrained(
+        self, target: str | Path, half: bool = False, beside: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> None:
+        """Write weights, settings, parts and a model card as one directory.
+
+        Args:
+            target: a new directory, or an older checkpoint to replace.
+            half: store the weights in float16, half the size.
+            beside: other networks by name, for further training (a discriminator); `from_pretrained` does not read them.
+
+        Raises:
+            V2LError: the place cannot be written; an older checkpoint there stays as it was.
+        """
+        weights = {name: tensor.half() if half else tensor for name, tensor in self.state_dict().items()}
+        with write_directory(target) as folder:
+            for name, tensors in {"model": weights, **(beside or {})}.items():
+                save_tensors(folder / f"{name}.safetensors", tensors)
+            self.save_parts(folder)
+            head = {"kind": member_named(self.NAME).kind, "schema": SCHEMA}
+            write_manifest(folder, {**head, **self.settings(), "facts": self.facts})
+            # After the manifest, which lists the sha256 of every file before it: people may edit the card.
+            (folder / "README.md").write_text(self.model_card(), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, device: str = "auto") -> Self:
+        """Read what `save_pretrained` wrote.
+
+        Args:
+            name: a directory, or a model of the hub; None is the checkpoint that ships with v2l.
+            device: as in `v2l.device.choose_device`.
+
+        Raises:
+            V2LError: no such checkpoint, or it is damaged, or its weights do not fit its settings.
+        """
+        member = member_named(cls.NAME)
+        folder = hub_folder(str(member.shipped() if name is None else name), what="checkpoint")
+        manifest = read_manifest(folder, member.kind, SCHEMA)
+        tokenizer = cls.build(manifest, folder)
+        tokenizer.facts = manifest["facts"]
+        load_strictly(tokenizer, load_tensors(folder / "model.safetensors"), folder)
+        return tokenizer.to(choose_device(device)).eval()
+
+    def push_to_hub(self, name: str, private: bool = False, half: bool = False) -> str:
+        """Write the directory of `save_pretrained` to the hub, from where `from_pretrained(name)` reads it.
+
+        Args:
+            name: `user/model` on the hub; it is made when it is not there.
+            private: whether a new one is hidden from others.
+            half: as in `save_pretrained`.
+
+        Returns:
+            its address.
+
+        Raises:
+            V2LError: v2l is offline, or the hub refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / "model", half)
+            return upload_folder(Path(folder) / "model", name, private)
+
+
+def require(tokenizer: ImageTokenizer, need: str, command: str) -> None:
+    """Refuse a tokenizer that cannot do what a command needs.
+
+    Args:
+        tokenizer: any member of the family.
+        need: a key of `registry.NEEDS`.
+        command: who needs it ("v2l inpaint"), for the error line.
+
+    Raises:
+        V2LError: it does not give this; the line names the members that do.
+    """
+    if need not in member_named(tokenizer.NAME).gives:
+        raise refusal(tokenizer.NAME, need, command)
+
+
+def require_words(tokenizer: ImageTokenizer, command: str) -> None:
+    """`require` words for whole images: few-shot classification, captions, question answering."""
+    require(tokenizer, "words", command)
+
+
+def require_grid_codes(tokenizer: ImageTokenizer, command: str) -> None:
+    """`require` one token id of the LLM for each cell of a grid: inpainting and the other restorations."""
+    require(tokenizer, "grid codes", command)
+
+
+def require_decoder(tokenizer: ImageTokenizer, command: str) -> None:
+    """`require` a way from tokens back to images."""
+    require(tokenizer, "decoder", command)
+
+
+def refusal(name: str, need: str, command: str) -> V2LError:
+    """The one line for a tokenizer that does not give what a command needs."""
+    able = tokenizer_names(need)
+    return V2LError(
+        f"{command} needs {NEEDS[need]}, which the tokenizer {name!r} does not have",
+        ", ".join(able) or "none of the registered tokenizers has this",
+        f"--tokenizer {able[0]}" if able else "",
+    )
+
+
+def check_images(images: Tensor) -> None:
+    """Accept a batch of RGB images (B, 3, H, W), floating point, in [0, 1].
+
+    Raises:
+        V2LError: it has another shape or dtype.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise V2LError(
+            f"got images of shape {tuple(images.shape)} and dtype {images.dtype}",
+            "(B, 3, H, W) float32 in [0, 1]",
+            "image[None]",
+        )
+
+
+def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Load weights that fit exactly.
+
+    Raises:
+        V2LError: naming the missing, unexpected and misshapen keys, or keys that hold NaN.
+    """
+    wanted = module.state_dict()
+    common = wanted.keys() & weights.keys()
+    problems = {
+        "missing": wanted.keys() - weights.keys(),
+        "unexpected": weights.keys() - wanted.keys(),
+        "misshapen": {key for key in common if wanted[key].shape != weights[key].shape},
+        "not finite": {key for key, tensor in weights.items() if not _is_finite(tensor)},
+    }
+    listed = "; ".join(
+        f"{len(keys)} {problem} ({_first_of(keys)})" for problem, keys in problems.items() if keys
+    )
+    if listed:
+        raise V2LError(
+            f"the weights in {where} do not fit: {listed}", "weights of the same config", "v2l train"
+        )
+    module.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in weights.items()})
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _first_of(keys: Iterable[str], count: int = 3) -> str:
+    """The first keys in alphabetical order, for an error line."""
+    names = sorted(keys)
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+
+
+def _best(words: tuple[Word, ...], count: int) -> tuple[Word, ...]:
+    """The words with the highest scores, each surface form once, tokens without a word left out."""
+    distinct: dict[str, Word] = {}
+    for word in sorted(words, key=lambda word: -word.score):
+        if word.word:
+            distinct.setdefault(word.word, word)
+    return tuple(distinct.values())[:count]
