@@ -1,4 +1,4 @@
-"""a seed ──► a recipe of one network and one loss: a linear autoencoder of random vectors. What a new member writes, at its smallest."""
+"""a seed ──► the smallest recipe: a linear autoencoder of random vectors, with one network and one loss."""
 
 from __future__ import annotations
 
