@@ -1,11 +1,12 @@
-"""configs/paper.yaml at full size ──► time, memory and work of a training step, and what the whole training would take on GPUs.
+"""the paper's training at full size ──► seconds, operations and memory of a step, on the sample photographs.
 
     python benchmarks/paper_training.py [--steps 2] [--batch 1] [--crop 128] [--save]
     torchrun --standalone --nproc_per_node 2 benchmarks/paper_training.py
 
-The network, both codebooks (32,000 and 11,908 rows of 768 numbers), the discriminator and every loss have their full sizes, and all losses
-are on from the first step. LLaMA-2, CLIP and VGG are not everywhere at hand, so random weights stand in for them: the codebooks' rows, a small
-CLIP with 768 numbers a vector, and a VGG16 inside LPIPS. They change only the time that global words take, which is spent once.
+The network, both codebooks (32,000 and 11,908 rows of 768 numbers), the discriminator and every loss have
+their full sizes, and all losses are on from the first step. LLaMA-2, CLIP and VGG are not everywhere at hand,
+so random weights stand in for them: the codebooks' rows, a small CLIP with 768 numbers a vector, and a VGG16
+inside LPIPS. They change only the time that global words take, which is spent once.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""claim: a training step of tokenizer and discriminator at the paper's sizes makes at least 1.8 times the plain step's images a second.
+"""claim: at the paper's sizes a training step makes at least 1.8 times the images a second of the plain step.
 
-    python benchmarks/training_step.py [--config paper] [--batch 2] [--size 128] [--entries 32000] [--repeats 2] [--plain-repeats 2]
+    python benchmarks/training_step.py [--config paper] [--batch 2] [--size 128] [--entries 32000] [--repeats
+    2] [--plain-repeats 2]
 
-Both sides have the same network, codebooks and weights, one after the other in this process, the adversarial term on. Random stand-ins,
-because v2l does not bring the files: the words' vectors (of LLaMA and CLIP), the LPIPS backbone (of VGG16). The plain side is
-benchmarks/plain/training_step.py, which says what more it does.
+Both sides have the same network, codebooks and weights, one after the other in this process, the adversarial
+term on. Random stand-ins, because v2l does not bring the files: the words' vectors (of LLaMA and CLIP), the
+LPIPS backbone (of VGG16). The plain side is benchmarks/plain/training_step.py, which says what more it does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """a batch ──► one training step as the official code makes it: one forward pass for each of the two networks.
 
-Source: its formulas as v2l's notes on the method state them. It does more than the paper needs: the second forward pass, and with it
-the perceptual distance; the backward pass of 0 · (the tokenizer's loss) in the discriminator's step; the adaptive weight by two
-passes back from the losses; the quantizer's whole matrix of distances in the graph; one-hot histograms of the codes.
+Source: its formulas as v2l's notes on the method state them. It does more than the paper needs: the second
+    forward pass, and with it
+the perceptual distance; the backward pass of 0 · (the tokenizer's loss) in the discriminator's step; the
+adaptive weight by two passes back from the losses; the quantizer's whole matrix of distances in the graph;
+one-hot histograms of the codes.
 """
 
 from __future__ import annotations

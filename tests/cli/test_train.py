@@ -1,4 +1,4 @@
-"""v2l train: a checkpoint comes out, and the same command goes on where it stopped."""
+"""v2l train and v2l train-lora: the same command goes on where it stopped, and old spellings still work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Run = Callable[..., Result]
 TINY = """
 extends: small
 model: {level_channels: [32, 32], res_blocks: 1, z_channels: 32, linear_path: false}
-training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, perceptual_weight: 0, quantizer_start: 0.3}
+training: {batch_size: 2, crop_size: 32, log_every: 1, perceptual: none, perceptual_weight: 0,
+    quantizer_start: 0.3}
 """
 
 
@@ -63,3 +64,23 @@ def test_training_writes_a_checkpoint_and_goes_on(
     assert first["skipped"] == [str(photographs / "note.jpg")]
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
     assert V2LTokenizer.from_pretrained(first["output"], device="cpu").config.model.level_channels == (32, 32)
+
+
+def test_train_lora_takes_its_options_by_their_old_spellings_too(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, tuple[str, ...]]] = []
+
+    class Recorder:
+        def __init__(self, settings: object, tasks: tuple[str, ...], *_: object) -> None:
+            calls.append((settings.examples_per_step, tasks))
+            self.steps = settings.steps
+
+        def __call__(self, *_: object) -> int:
+            return self.steps
+
+    monkeypatch.setattr("v2l.cli.train.lora.LoraCommand", Recorder)
+    for names in (("--examples-per-step", "--tasks"), ("--lessons", "--kinds")):
+        run("train-lora", samples, "-o", tmp_path / "run", names[0], "2", names[1], "mask,deblur")
+    assert calls == [(2, ("mask", "deblur"))] * 2
+    assert "--lessons" not in run("train-lora", "--help").stdout

@@ -1,4 +1,4 @@
-"""Two gloo processes stand for many GPUs: they are two, leave together, and end with the weights of one that did all the work."""
+"""Two gloo processes, as many GPUs would: they stop together, and end with the weights that one process gets."""
 
 from __future__ import annotations
 

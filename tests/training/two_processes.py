@@ -1,4 +1,4 @@
-"""run by torchrun: train a tiny tokenizer, stop, go on, and print how many processes there were and a checksum of this one's weights."""
+"""run by torchrun: train a tiny tokenizer, stop, go on, and print the number of processes and a checksum."""
 
 from __future__ import annotations
 

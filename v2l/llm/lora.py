@@ -1,6 +1,7 @@
-"""prompts with the costs of their answers ──► the loss of a LoRA adapter in training; the LLM's own weights stay as they are.
+"""prompts with the costs of their answers ──► the loss of a LoRA adapter; the LLM's own weights do not change.
 
-Sources: LoRA, arXiv 2106.09685; minimum risk training, arXiv 1512.02433; V2L Tokenizer, arXiv 2403.07874, section 4.3, which tunes
+Sources: LoRA, arXiv 2106.09685; minimum risk training, arXiv 1512.02433; V2L Tokenizer, arXiv 2403.07874,
+    section 4.3, which tunes
 LLaMA-2 with rank 4 and alpha 32.
 """
 
@@ -41,8 +42,8 @@ class TrainableAdapter:
         llm: the LLM; it carries the adapter from now on.
         shape: sizes of the adapter.
         seed: of the adapter's first weights.
-        visual_features: (V, dim) float32, how each token looks; the adapters of the input embedding and of the output head are built on
-            them (`fix_visual_factors`). None leaves these two layers as they are.
+        visual_features: (V, dim) float32, how each token looks; the adapters of the input embedding and of
+            the output head are built on them (`fix_visual_factors`). None leaves these two layers as they are.
 
     Attributes:
         model: the LLM with its adapter; only the adapter's weights need gradients.
@@ -70,7 +71,8 @@ class TrainableAdapter:
     def loss(self, example: AdapterExample, model: Any = None) -> Tensor:
         """The expected cost of the answers, as the mean over places: () float32.
 
-        At each place Σᵢ pᵢ cᵢ with p = softmax((logits + log-prior) / T), T = `TRAINING_TEMPERATURE` (minimum risk, equation 3).
+        At each place Σᵢ pᵢ cᵢ with p = softmax((logits + log-prior) / T), T = `TRAINING_TEMPERATURE` (minimum
+        risk, equation 3).
 
         Args:
             example: the prompt and the costs.
@@ -81,7 +83,7 @@ class TrainableAdapter:
         """
         if len(example.prompt) > self.llm.context:
             raise V2LError(
-                f"got an example of {len(example.prompt)} tokens; the context of the LLM {self.llm.name!r} is shorter",
+                f"got an example of {len(example.prompt)} tokens, which the LLM {self.llm.name!r} cannot hold",
                 f"{self.llm.context} tokens",
                 "a checkpoint with fewer tokens for each image",
             )

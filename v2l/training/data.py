@@ -1,6 +1,7 @@
 """image files ──► batches of crops, the same ones whenever a step is repeated.
 
-Which images a step sees, and how they are cropped, is a function of seed and step alone. Resuming is exact because of that.
+Which images a step sees, and how they are cropped, is a function of seed and step alone. Resuming is exact
+because of that.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ class ImageBatches:
         return cls(images, batch_size, seed, world.process_index, world.num_processes, workers)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
-        """The batches of the steps from `first` to before `last`; the same ones with any number of workers."""
+        """The batches of the steps from `first` to before `last`; the same ones with any number of
+        workers.
+        """
         sampler = BatchOrder(self, first, last)
         loader = DataLoader(
             self.images,

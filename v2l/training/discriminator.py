@@ -1,9 +1,14 @@
-"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built from taming's network).
+"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built from typing import cast
 
-It is trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section 3.2.2; VQGAN, arXiv 2012.09841, equation 5.
+from taming's network).
+
+It is trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section 3.2.2; VQGAN, arXiv 2012.09841,
+equation 5.
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import nn
@@ -21,7 +26,7 @@ def build_discriminator(norm: str = "batch") -> nn.Module:
     network: nn.Module = NLayerDiscriminator(input_nc=3, ndf=CHANNELS, n_layers=STRIDED_LAYERS)
     network.apply(weights_init)
     if norm == "group":
-        layers = network.main
+        layers = cast(nn.Sequential, network.main)
         for place, layer in enumerate(layers):
             if isinstance(layer, nn.BatchNorm2d):
                 layers[place] = nn.GroupNorm(GROUPS, layer.num_features)

@@ -21,7 +21,8 @@ class RunLog:
 
     Args:
         run: the folder of the run.
-        first: the step that the run goes on from; lines of later steps, from an interrupted process, are removed.
+        first: the step that the run goes on from; lines of later steps, from an interrupted process, are
+            removed.
 
     Raises:
         OSError: the disk is full or cannot be written.

@@ -1,7 +1,7 @@
 """a recipe ──► a finished training run: the one loop of all tokenizers and adapters.
 
-The loop accumulates gradients over parts, skips updates that are not finite, averages weights, saves states, resumes exactly, and writes
-logs and pictures. One process or many run the same code (accelerate).
+The loop accumulates gradients over parts, skips updates that are not finite, averages weights, saves states,
+resumes exactly, and writes logs and pictures. One process or many run the same code (accelerate).
 """
 
 from __future__ import annotations
@@ -192,7 +192,9 @@ def update_networks(objective: Objective[PartT], step: int, parts: Sequence[Part
 
 
 def accumulate_gradients(objective: Objective[PartT], step: int, parts: Sequence[PartT], name: str) -> Terms:
-    """Add the gradients of all parts to one network: those of the mean of their losses. Returns the terms as means over the parts."""
+    """Add the gradients of all parts to one network: those of the mean of their losses. Returns the terms as
+    means over the parts.
+    """
     network, terms = objective.networks[name], []
     for number, part in enumerate(parts, start=1):
         with network.accumulating(last=number == len(parts)):

@@ -47,7 +47,9 @@ def generator_term(logits: Tensor) -> Tensor:
 
 
 def discriminator_term(real: Tensor, decoded: Tensor) -> Tensor:
-    """Hinge: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(y)); logits (B, 1, h, w), those of y without gradient."""
+    """Hinge: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(y)); logits (B, 1, h, w), those of y without
+    gradient.
+    """
     return 0.5 * (torch.relu(1 - real.float()).mean() + torch.relu(1 + decoded.float()).mean())
 
 
@@ -79,7 +81,8 @@ class GradientBalance(NamedTuple):
 
 
 def adaptive_ratio(at_layer: Tensor) -> Tensor:
-    """The adaptive weight of the adversarial term: |∇ reconstruction| / (|∇ adversarial| + 10⁻⁴) at the decoder's last layer.
+    """The adaptive weight of the adversarial term: |∇ reconstruction| / (|∇ adversarial| + 10⁻⁴) at the
+    decoder's last layer.
 
     Source: VQGAN, equation 7.
 

@@ -29,11 +29,13 @@ class OptimizerStep:
         optimizer: over the weights that are trained; its learning rate is set anew in each step.
         processes: the processes that train together.
         clip_norm: largest norm of the gradients; 0 is off.
-        trained_only: save the trained weights alone, because the others (those of an LLM) are on disk already.
+        trained_only: save the trained weights alone, because the others (those of an LLM) are on disk
+            already.
 
     Attributes:
         network: the network as it is saved, and as other networks call it.
-        prepared: the same network as its own training calls it: in mixed precision, with the gradients of all processes.
+        prepared: the same network as its own training calls it: in mixed precision, with the gradients of all
+            processes.
         optimizer: as given.
     """
 
@@ -75,7 +77,9 @@ class OptimizerStep:
                 weight.copy_(tensors[name])
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
-        """A block for the forward and backward pass of one part: processes exchange gradients with the last part only."""
+        """A block for the forward and backward pass of one part: processes exchange gradients with the last
+        part only.
+        """
         return nullcontext() if last else self.processes.no_sync(self.prepared)
 
     def backward(self, loss: Tensor) -> None:
@@ -86,8 +90,8 @@ class OptimizerStep:
         """Update the weights with the accumulated gradients at this learning rate, then clear the gradients.
 
         Returns:
-            Whether the update was made. It is skipped if a gradient is not finite; all processes then skip it, because they share
-            their gradients.
+            Whether the update was made. It is skipped if a gradient is not finite; all processes then skip
+            it, because they share their gradients.
 
         Raises:
             V2LError: several updates in a row were skipped.

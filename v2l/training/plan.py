@@ -40,7 +40,8 @@ class Plan:
     Attributes:
         images_per_step: of all processes.
         phases: in their order.
-        peak_bytes: the most memory of one process: the device's, else the whole program's; None if the system does not report it.
+        peak_bytes: the most memory of one process: the device's, else the whole program's; None if the system
+            does not report it.
     """
 
     images_per_step: int
@@ -74,7 +75,8 @@ class Plan:
 
 
 def plan_run(recipe: Recipe[Any], steps: int) -> Plan:
-    """Measure a few steps of each phase of a run; the recipe's weights are changed by them, so throw it away afterwards.
+    """Measure a few steps of each phase of a run; the recipe's weights are changed by them, so throw it away
+    afterwards.
 
     Raises:
         V2LError: an example cannot be read.
@@ -84,7 +86,9 @@ def plan_run(recipe: Recipe[Any], steps: int) -> Plan:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has held: on a CUDA device, else in main memory; None if the system does not report it."""
+    """The most bytes that this process has held: on a CUDA device, else in main memory; None if the system
+    does not report it.
+    """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     if STATUS.is_file():

@@ -1,7 +1,8 @@
 """the contract of training: a recipe gives networks, batches and losses; the loop gives everything else.
 
-A new tokenizer or adapter is trained by writing one recipe. The loop (`v2l.training.loop`) accumulates gradients, skips steps that are
-not finite, averages weights, saves states, resumes exactly, and writes logs and pictures. It never asks which recipe it runs.
+A new tokenizer or adapter is trained by writing one recipe. The loop (`v2l.training.loop`) accumulates
+gradients, skips steps that are not finite, averages weights, saves states, resumes exactly, and writes logs
+and pictures. It never asks which recipe it runs.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Objective(ABC, Generic[PartT]):
 
     Attributes:
         processes: the processes that train together.
-        networks: by name, each with its optimizer. The first is the one that ships; the moving average follows it.
+        networks: by name, each with its optimizer. The first is the one that ships; the moving average
+            follows it.
         seed: what is drawn at random in a step depends on this seed and on the step alone.
     """
 
@@ -54,7 +56,8 @@ class Objective(ABC, Generic[PartT]):
     def loss(self, step: int, part: PartT, network: str) -> Loss:
         """The loss of one part for one network; the loop calls it once for each part and network, in order.
 
-        Call the network as `self.networks[network].prepared`, because this exchanges gradients between processes.
+        Call the network as `self.networks[network].prepared`, because this exchanges gradients between
+        processes.
         """
 
     @abstractmethod
@@ -98,7 +101,8 @@ class Recipe(Objective[PartT]):
     def batches(self, first: int, last: int) -> Iterator[Sequence[PartT]]:
         """This process's batch, in its parts, for each step from `first` to before `last`.
 
-        A batch must be a function of the seed, the step and the process alone. Resuming is exact because of that.
+        A batch must be a function of the seed, the step and the process alone. Resuming is exact because of
+        that.
         """
 
     @abstractmethod
@@ -107,7 +111,8 @@ class Recipe(Objective[PartT]):
 
     @abstractmethod
     def save_result(self, folder: Path, step: int) -> None:
-        """Write the result of `step` steps; the first network holds the averaged weights meanwhile, if there are any.
+        """Write the result of `step` steps; the first network holds the averaged weights meanwhile, if there
+        are any.
 
         Raises:
             V2LError: the place cannot be written; an older result there stays as it was.
@@ -121,7 +126,9 @@ class Recipe(Objective[PartT]):
         """Set weights in closed form before one of `fit_steps`: a codebook, for example."""
 
     def page(self, step: int) -> Tensor | None:
-        """A picture of what the networks do after `step` steps: (3, H, W) in [0, 1], or None. Averaged weights are in place."""
+        """A picture of what the networks do after `step` steps: (3, H, W) in [0, 1], or None. Averaged
+        weights are in place.
+        """
         return None
 
     def validate(self, step: int) -> Terms:

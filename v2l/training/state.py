@@ -1,7 +1,7 @@
 """a training run after one step ⇄ a directory, from which the run goes on exactly.
 
-It holds the weights of all networks, the moments of all optimizers and the moving average, as safetensors. Random numbers need no
-saving, because they are a function of seed and step.
+It holds the weights of all networks, the moments of all optimizers and the moving average, as safetensors.
+Random numbers need no saving, because they are a function of seed and step.
 """
 
 from __future__ import annotations
@@ -79,10 +79,12 @@ def save_state(run: Path, step: int, recipe: Recipe[Any], state: TrainingState, 
 
 
 def load_state(run: Path, recipe: Recipe[Any], state: TrainingState) -> int:
-    """Go back to the last state of a run; returns the number of steps that it has made, 0 if there is no state.
+    """Go back to the last state of a run; returns the number of steps that it has made, 0 if there is no
+    state.
 
     Raises:
-        V2LError: the state is damaged, belongs to another recipe, or its metadata differ; the error lists both values of each.
+        V2LError: the state is damaged, belongs to another recipe, or its metadata differ; the error lists
+            both values of each.
     """
     states = saved_states(run)
     if not states:

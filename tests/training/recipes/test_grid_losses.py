@@ -1,4 +1,4 @@
-"""One step: each network learns from its own loss alone, parts are the whole, and bad gradients change nothing."""
+"""One step: each network learns from its own loss alone, and parts add up to the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run begins with: a checkpoint's weights only when they fit, and the count of images that are too small."""
+"""The start of a run: weights of a checkpoint only if they fit; images that are too small are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An adapter learns, is resumed exactly, is bound to its LLM and codebook, and leaves the LLM's own weights alone."""
+"""An adapter learns, resumes exactly, belongs to one LLM and codebook, and leaves the LLM's weights alone."""
 
 from __future__ import annotations
 

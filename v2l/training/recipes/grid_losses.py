@@ -1,7 +1,8 @@
 """a batch ──► losses of the grid tokenizer and of its discriminator.
 
-One forward pass of the tokenizer serves both networks: the discriminator sees the decoded images without gradient. A batch in several
-parts gives the step of the whole batch. Sources: V2L Tokenizer, arXiv 2403.07874, section 4.1; VQGAN, arXiv 2012.09841, section 3.1.
+One forward pass of the tokenizer serves both networks: the discriminator sees the decoded images without
+gradient. A batch in several parts gives the step of the whole batch. Sources: V2L Tokenizer, arXiv
+2403.07874, section 4.1; VQGAN, arXiv 2012.09841, section 3.1.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ ADAM_EPSILON = 1e-7  # as in the official code
 class GridObjective(Objective[Batch]):
     """Reconstruction, quantization and adversarial losses of a V2L tokenizer.
 
-    Its parts are batches whose images are in [-1, 1], on the device of the processes (`parts`). The terms of a step, unweighted: `l1`,
-    `l2`, `perceptual`, `commitment`, `codebook`, `adversarial`, its `ratio`, the whole `loss`, `discriminator` and its mean logits
-    (`verdict_real`, `verdict_painted`); and the number of `codes` used, with their `perplexity`.
+    Its parts are batches whose images are in [-1, 1], on the device of the processes (`parts`). The terms of
+    a step, unweighted: `l1`, `l2`, `perceptual`, `commitment`, `codebook`, `adversarial`, its `ratio`, the
+    whole `loss`, `discriminator` and its mean logits (`verdict_real`, `verdict_painted`); and the number of
+    `codes` used, with their `perplexity`.
 
     Args:
         tokenizer: the tokenizer to train; its config says how.
@@ -80,7 +82,9 @@ class GridObjective(Objective[Batch]):
         return [MODEL, DISCRIMINATOR] if self.schedule.discriminates(step) else [MODEL]
 
     def parts(self, batch: Batch) -> list[Batch]:
-        """A batch with images in [0, 1] ──► its parts, as many as the config accumulates, ready for the networks."""
+        """A batch with images in [0, 1] ──► its parts, as many as the config accumulates, ready for the
+        networks.
+        """
         device, parts = self.processes.device, []
         for part in batch.split(self.config.accumulate):
             images = to_network_range(part.images.to(device)).contiguous(memory_format=torch.channels_last)
@@ -111,7 +115,9 @@ class GridObjective(Objective[Batch]):
         return self.generator_loss(step, part, output)
 
     def generator_loss(self, step: int, part: Batch, output: Reconstruction) -> Loss:
-        """The loss of one part's reconstruction: λ₁ · L1 + … + weight · ratio · adversarial + quantization."""
+        """The loss of one part's reconstruction: λ₁ · L1 + … + weight · ratio · adversarial +
+        quantization.
+        """
         terms = reconstruction_terms(part.images, output.images, self.perceptual)
         value = total = weighted_sum(terms, self.config)
         if self.schedule.uses_adversarial_loss(step):
@@ -144,7 +150,9 @@ class GridObjective(Objective[Batch]):
         return Loss(loss, {"discriminator": loss.detach(), **means})
 
     def _common_ratio(self, step: int, parts: Sequence[Batch]) -> Tensor:
-        """The adaptive ratio of all parts together: one more forward pass, of which only the last layer keeps a graph."""
+        """The adaptive ratio of all parts together: one more forward pass, of which only the last layer keeps
+        a graph.
+        """
         last_weight, at_layer = self.tokenizer.decoder.last_weight, []
         with _only_graph_of(last_weight, self.tokenizer):
             for part in parts:

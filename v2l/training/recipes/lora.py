@@ -180,15 +180,16 @@ def train_adapter(
     """Train an adapter, or go on with a run that was stopped; returns how many steps are done.
 
     Args:
-        examples: makes the examples; its LLM's weights are not changed, but it carries the adapter afterwards.
+        examples: makes the examples; its LLM's weights are not changed, but it carries the adapter
+            afterwards.
         images: photographs, all readable.
         settings: the run.
         on_step: called with the number of steps done and the terms of the last.
         processes: the processes that train together; by default this one alone, on the LLM's device.
 
     Raises:
-        V2LError: the run in the folder has other settings, a photograph cannot be read, an example is longer than the LLM's context, or
-            the disk is full.
+        V2LError: the run in the folder has other settings, a photograph cannot be read, an example is longer
+            than the LLM's context, or the disk is full.
     """
     old = settings.run / OLD_STATE
     if old.is_dir():
@@ -207,7 +208,8 @@ def plan_adapter(
     settings: LoraSettings,
     processes: Accelerator | None = None,
 ) -> Plan:
-    """Measure a few steps of a run, with its own photographs; nothing is written. The LLM carries the adapter afterwards.
+    """Measure a few steps of a run, with its own photographs; nothing is written. The LLM carries the adapter
+    afterwards.
 
     Raises:
         V2LError: as `train_adapter` does.

@@ -1,8 +1,9 @@
 """photographs + tokenizer + LLM ──► training examples of restoration: a prompt, candidate tokens, and the cost of each.
 
-An example is made as restoration is done: pixels are masked or corrupted before the tokenizer sees them, and the candidates are those
-that the LLM would get (the blind protocol). The cost of a candidate is the squared distance of its code vector from that of the clean
-image. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3; the recipe is ours, because the paper's is not published.
+An example is made as restoration is done: pixels are masked or corrupted before the tokenizer sees them, and
+the candidates are those that the LLM would get (the blind protocol). The cost of a candidate is the squared
+distance of its code vector from that of the clean image. Source: V2L Tokenizer, arXiv 2403.07874, section
+4.3; the recipe is ours, because the paper's is not published.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ class RestorationExamples:
         return InpaintingPredictor(self.pipeline, seen, mask, self.settings, candidates).whole()
 
     def corrupted(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
-        """The query for a corrupted photograph (1, 3, S, S), beside others (3, H, W) that are corrupted in the same way."""
+        """The query for a corrupted photograph (1, 3, S, S), beside others (3, H, W) that are corrupted in
+        the same way.
+        """
         pipeline, factor = self.pipeline, self.pipeline.tokenizer.factor
         size = (clean.shape[-2], clean.shape[-1])
         seen = pipeline.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
@@ -119,14 +122,18 @@ class RestorationExamples:
         return CorruptionPredictor(pipeline, moved, clean_grid[1], shown, self.settings).whole()
 
     def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
-        """Cost of each of n candidate ids (n,) for a clean token (): ‖e - e*‖², minus that of the nearest candidate; (n,) float32."""
+        """Cost of each of n candidate ids (n,) for a clean token (): ‖e - e*‖², minus that of the nearest
+        candidate; (n,) float32.
+        """
         tokenizer = self.pipeline.tokenizer
         distances = (code_vectors(tokenizer, ids) - code_vectors(tokenizer, answer)).square().sum(dim=1)
         return distances - distances.min()
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(h, w) bool, drawn from three kinds: 30 % of the cells, the lower half, or a box of a quarter to three quarters of each side."""
+    """(h, w) bool, drawn from three kinds: 30 % of the cells, the lower half, or a box of a quarter to three
+    quarters of each side.
+    """
     height, width = grid
     choice = int(torch.randint(3, (), generator=generator))
     if choice == 0:
