@@ -8,7 +8,7 @@ import cv2
 import torch
 from torch import Tensor
 
-from v2l.tasks.restoration.token_prediction import Choices
+from v2l.tasks.restoration.token_prediction import CellCandidates
 from v2l.tasks.restoration.windows import nearest_visible
 
 RADIUS = 3  # pixels around each that Telea's method looks at, as in OpenCV's own example
@@ -50,7 +50,7 @@ def nearest_token_fill(ids: Tensor, hidden: Tensor) -> Tensor:
     return filled
 
 
-def choice_fill(ids: Tensor, choices: Choices, random: Random | None = None) -> Tensor:
+def choice_fill(ids: Tensor, choices: CellCandidates, random: Random | None = None) -> Tensor:
     """One of the tokens that the LLM may choose among in each cell that it tells: what choosing without an LLM gives.
 
     Args:
