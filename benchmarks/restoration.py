@@ -50,7 +50,7 @@ def damages(pipeline: Pipeline, path: str) -> dict[str, Damage]:
     """A photograph with a blur, and with a hole."""
     square = pipeline.tokenizer.square(load_image(path)[None])
     clean, blurred = (
-        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).damage(square))
+        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).apply(square))
     )
     grid = (clean.shape[0], clean.shape[1])
     return {

@@ -150,7 +150,7 @@ class Teacher:
     def damaged(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
         """A photograph (1, 3, S, S), damaged, beside other ones (3, H, W) that are damaged alike."""
         size, factor = (clean.shape[-2], clean.shape[-1]), self.pipeline.tokenizer.factor
-        seen = self.pipeline.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
+        seen = self.pipeline.tokenizer.encode_local(corruption.apply(clean).contiguous())[0].cpu()
         pairs = [token_pair(self.pipeline, other, corruption, size) for other in others]
         source = came_from(
             self.pipeline, pairs, (size[0] // factor, size[1] // factor), (seen.shape[0], seen.shape[1])

@@ -29,7 +29,7 @@ def test_the_restored_image_has_the_clean_images_size(
     pipeline: Pipeline, photographs: list[Tensor], corruption: Corruption
 ) -> None:
     image, *others = photographs
-    damaged = corruption.damage(image)
+    damaged = corruption.apply(image)
     done = repair(pipeline, damaged, corruption, others, SETTINGS)
     assert done.image.shape == image.shape
     assert 0 <= done.image.min() <= done.image.max() <= 1
