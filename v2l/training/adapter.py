@@ -27,10 +27,10 @@ from v2l.llm.lora import CALM, Lesson, LoraTuner, Schedule
 from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, image_size
 from v2l.tasks.restoration.inpaint import MID_GREY, InpaintingPredictor, cell_candidates
-from v2l.tasks.restoration.repair import CorruptionPredictor, came_from, moved_back, token_pair
-from v2l.tasks.restoration.token_prediction import ADAPTER, RestorationSettings
+from v2l.tasks.restoration.repair import CorruptionPredictor, find_source_cells, realigned_pairs, token_pair
+from v2l.tasks.restoration.settings import ADAPTER, RestorationSettings, stored
 from v2l.tasks.restoration.token_prior import code_vectors, visual_features
-from v2l.tasks.restoration.whole_map import MapQuestion
+from v2l.tasks.restoration.whole_map import MapQuery
 from v2l.training.interrupt import StopRequest
 from v2l.training.state import load_optimizer_tensors, optimizer_tensors
 
@@ -134,7 +134,7 @@ class Teacher:
             costs,
         )
 
-    def hidden(self, clean: Tensor, hidden: Tensor) -> MapQuestion:
+    def hidden(self, clean: Tensor, hidden: Tensor) -> MapQuery:
         """A photograph (1, 3, S, S) of which some cells, (h, w) bool, are hidden."""
         tokenizer = self.pipeline.tokenizer
         mask = hidden.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
@@ -145,20 +145,20 @@ class Teacher:
             hidden,
             self.asking,
             cell_candidates(self.pipeline, seen, hidden, self.asking),
-        ).whole()
+        ).map_query()
 
-    def damaged(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
+    def damaged(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuery:
         """A photograph (1, 3, S, S), damaged, beside other ones (3, H, W) that are damaged alike."""
         size, factor = (clean.shape[-2], clean.shape[-1]), self.pipeline.tokenizer.factor
         seen = self.pipeline.tokenizer.encode_local(corruption.apply(clean).contiguous())[0].cpu()
         pairs = [token_pair(self.pipeline, other, corruption, size) for other in others]
-        source = came_from(
+        source = find_source_cells(
             self.pipeline, pairs, (size[0] // factor, size[1] // factor), (seen.shape[0], seen.shape[1])
         )
         moved = tuple(seen.flatten()[source].tolist())
         return CorruptionPredictor(
-            self.pipeline, moved, size[1] // factor, moved_back(pairs, source), self.asking
-        ).whole()
+            self.pipeline, moved, size[1] // factor, realigned_pairs(pairs, source), self.asking
+        ).map_query()
 
     def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
         """How much farther each of n tokens lies from the clean one than the nearest of them does: (n,) float32, squared distances."""
@@ -206,7 +206,7 @@ def train_adapter(
     """
     llm, codebook = teacher.pipeline.llm, teacher.pipeline.codebook_fingerprint
     bound = belongs_to(llm, codebook)
-    lesson = {"asking": asdict(teacher.asking), "examples": teacher.examples}
+    lesson = {"asking": stored(teacher.asking), "examples": teacher.examples}
     facts = bound | {"settings": told_settings(settings), "lesson": lesson, "photographs": listed(images)}
     sight = visual_features(teacher.pipeline.tokenizer, llm.model.get_input_embeddings().num_embeddings)
     tuner = LoraTuner(llm, settings.shape, settings.schedule, settings.seed, sight)

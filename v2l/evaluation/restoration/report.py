@@ -16,8 +16,8 @@ from v2l.images import image_grid
 from v2l.metrics import Mean
 
 EVIDENCE = {
-    "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in them, "
-    "as the vote shows",
+    "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in "
+    "them, as the vote shows",
     "official": "as the paper's, with noise, shift and the two-token input of the official code",
     "blind": "nobody sees a hidden pixel or an undamaged one; examples come from the visible part and from "
     "other images",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -168,10 +168,8 @@ class Restoration:
         totals = {task: TaskTotals() for task in tasks}
         for number, record in enumerate(journal.records):
             if "error" not in record:
-                stored_part = log is not None and record["figures"]
-                totals[record["task"]].add(
-                    record, load_tensors(part_path(log, number)) if stored_part else {}
-                )
+                part = load_tensors(part_path(log, number)) if log is not None and record["figures"] else {}
+                totals[record["task"]].add(record, part)
         places = [(photograph, task) for photograph in range(len(drawn)) for task in tasks]
         for number in range(len(journal.records), len(places)):
             photograph, task = places[number]
