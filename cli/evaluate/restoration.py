@@ -1,4 +1,4 @@
-"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines that need no LLM."""
+"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines without an LLM."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ Places = Annotated[
 Which = Annotated[
     str,
     typer.Option(
-        help="paper: examples from the clean image; official: those of the official code, in its wording; blind: no clean image."
+        help="paper: examples from the clean image; official: those of the official code, in its wording; "
+        "blind: no clean image."
     ),
 ]
 Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
@@ -40,7 +41,8 @@ Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --s
 Windows = Annotated[
     int,
     typer.Option(
-        help="Only so many windows a photograph, and no pictures, unless blind; 0 predicts all and makes pictures.",
+        help="Only so many windows a photograph, and no pictures, unless blind; 0 predicts all and makes "
+        "pictures.",
         min=0,
     ),
 ]
@@ -48,7 +50,8 @@ Wording = Annotated[
     str | None,
     typer.Option(
         "--prompt",
-        help="Wording of the prompt: tuned, paper, official; by default official by its protocol, else tuned.",
+        help="Wording of the prompt: tuned, paper, official; by default official by its protocol, "
+        "else tuned.",
     ),
 ]
 Target = Annotated[
@@ -80,9 +83,9 @@ def evaluate_restoration(
 ) -> None:
     """Measure how well the frozen LLM restores masked pixels, blur, shift and rotation.
 
-    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region, with
-    95 % intervals, beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a choice
-    without the LLM, and all tokens right.
+    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region,
+    with 95 % intervals, beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a
+    choice without the LLM, and all tokens right.
     """
     from v2l.evaluation.reconstruction import Judges
     from v2l.evaluation.restoration.cases import CaseSettings

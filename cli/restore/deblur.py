@@ -1,4 +1,4 @@
-"""v2l deblur: a blurred photograph + other photographs ──► the photograph, sharpened with the frozen LLM's tokens."""
+"""v2l deblur: a blurred photograph + other photographs ──► the photograph, sharpened with the LLM's tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Kernel = Annotated[
     int | None,
     typer.Option(
-        help="Pixels a side of the blur at the model's size, odd (5, 7, 9, 11); by default estimated from the photograph."
+        help="Pixels a side of the blur at the model's size, odd (5, 7, 9, 11); by default estimated from the "
+        "photograph."
     ),
 ]
 
@@ -28,9 +29,7 @@ def deblur(given: RestorationOptions, kernel: Kernel = None) -> None:
     from v2l.corruptions import Blur
     from v2l.tasks.restoration.corruption_estimate import estimate_blur
 
-    known = (
-        None if kernel is None else Blur(kernel)
-    )  # a size that is refused is refused before models are loaded
+    known = None if kernel is None else Blur(kernel)
 
     def blur_of(image: Tensor, examples: list[Tensor], size: int) -> Blur:
         return known or estimate_blur(image, examples, size)

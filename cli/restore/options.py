@@ -1,6 +1,7 @@
-"""options of the restoration commands ──► RestorationOptions, and from these RestorationSettings and examples.
+"""options of the restoration commands ──► RestorationOptions ──► RestorationSettings and examples.
 
-The options that all five commands share are the fields of `RestorationOptions`. `restoration_command` adds them to a command's own.
+The options that all five commands share are the fields of `RestorationOptions`.
+`restoration_command` adds them to a command's own.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ Preset = Annotated[
     str | None,
     typer.Option(
         "--settings",
-        help="Preset: plain, blind, adapter, fast, strong; by default the task's best for the tuned prompt, else plain.",
+        help="Preset: plain, blind, adapter, fast, strong; by default the task's best for the tuned "
+        "prompt, else plain.",
         metavar="NAME",
     ),
 ]
@@ -114,7 +116,7 @@ class RestorationOptions:
     json: Json = False
 
     def settings(self) -> RestorationSettings:
-        """How the LLM is prompted: the preset for the LLM with or without an adapter, the options, and `--set`.
+        """How the LLM is prompted: the preset, then the options, then `--set`.
 
         Raises:
             V2LError: a value is out of its range, or a name of `--set` is unknown.
@@ -146,10 +148,10 @@ class RestorationOptions:
 def restoration_command(
     target: str, without: Sequence[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the shared options to a command, which is written as `command(given: RestorationOptions, own options)`.
+    """Add the shared options to a command, written as `command(given: RestorationOptions, own)`.
 
-    Typer reads the signature of the function that comes back: the context, IMAGE, the command's own options, and the
-    fields of `RestorationOptions`.
+    Typer reads the signature of the function that comes back: the context, IMAGE, the command's own options, and
+    the fields of `RestorationOptions`.
 
     Args:
         target: default of `--output`.

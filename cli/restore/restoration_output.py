@@ -71,8 +71,8 @@ def write(
     }
     cells = sum(grid.numel() for grid in restored.grids)
     text = (
-        f"{given.image}: {record['stack']['llm']} predicted {predicted} {restored.kind} tokens of {cells}, blind; "
-        f"written to {given.target}"
+        f"{given.image}: {record['stack']['llm']} predicted {predicted} {restored.kind} tokens "
+        f"of {cells}, blind; written to {given.target}"
     )
     details = [f"{name}: {value}" for name, value in restored.details.items() if isinstance(value, str)]
     out.result(record, "\n".join([text, *details]))

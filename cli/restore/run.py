@@ -66,7 +66,7 @@ def repair_photograph(
 
     Args:
         given: the options.
-        corruption_of: photograph (3, H, W), example images, and side in pixels of the model's images ──► the corruption.
+        corruption_of: photograph (3, H, W), example images, and side of the model's images ──► the corruption.
 
     Raises:
         V2LError: an option cannot be followed; as `repair`.

@@ -1,4 +1,4 @@
-"""v2l unrotate: a turned photograph + other photographs ──► the photograph, turned back with the LLM's tokens."""
+"""v2l unrotate: a turned photograph + other photographs ──► the photograph, in the LLM's tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""v2l unshift: a shifted photograph + other photographs ──► the photograph, shifted back with the LLM's tokens."""
+"""v2l unshift: a shifted photograph + other photographs ──► the photograph, in the LLM's tokens."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
 By = Annotated[
     str | None,
-    typer.Option(
-        "--by", help="down,right in pixels; by default estimated from the seam that a shift leaves."
-    ),
+    typer.Option("--by", help="down,right in pixels; by default estimated from the seam of the shift."),
 ]
 
 
 @restoration_command("unshifted.png", without=("candidates", "order", "tiles"))
 def unshift(given: RestorationOptions, by: By = None) -> None:
-    """Undo a cyclic shift of a photograph, with tokens that the frozen LLM predicts from examples with the same shift."""
+    """Undo a cyclic shift, with tokens that the frozen LLM predicts from examples with the same shift."""
     from v2l.tasks.restoration.corruption_estimate import estimate_shift
 
     def shift_of(image: Tensor, examples: list[Tensor], size: int) -> Shift:
