@@ -16,11 +16,11 @@ from plain.clock import timed
 from plain.restoration import restore_plainly
 
 from v2l.corruptions import Blur, all_cells, centre_cells
+from v2l.evaluation.restoration.oracle import CorruptedTokens, chosen_windows, denoise
 from v2l.images import load_image
 from v2l.llm import FrozenLLM
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.restoration.oracle import Damage, chosen_windows, denoise
-from v2l.tasks.restoration.token_prediction import PRESETS, RestorationSettings
+from v2l.tasks.restoration.settings import PRESETS, RestorationSettings
 
 PAPER = RestorationSettings(prompt="paper", **PRESETS["plain"])
 FAST = RestorationSettings(prompt="tuned", **PRESETS["fast"])
@@ -46,16 +46,16 @@ class Tokens:
         return count
 
 
-def damages(pipeline: Pipeline, path: str) -> dict[str, Damage]:
+def damages(pipeline: Pipeline, path: str) -> dict[str, CorruptedTokens]:
     """A photograph with a blur, and with a hole."""
     square = pipeline.tokenizer.square(load_image(path)[None])
     clean, blurred = (
-        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).damage(square))
+        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).apply(square))
     )
     grid = (clean.shape[0], clean.shape[1])
     return {
-        "deblur": Damage(clean, blurred, all_cells(grid), sequential=False),
-        "inpaint": Damage(clean, clean, centre_cells(grid), sequential=True),
+        "deblur": CorruptedTokens(clean, blurred, all_cells(grid), sequential=False),
+        "inpaint": CorruptedTokens(clean, clean, centre_cells(grid), sequential=True),
     }
 
 
@@ -67,7 +67,7 @@ def products_a_second() -> float:
     return 5 * 2 * SIDE**3 / seconds
 
 
-def share_right(damage: Damage, answers: list[tuple[int, ...]], windows: list[list[int]]) -> float:
+def share_right(damage: CorruptedTokens, answers: list[tuple[int, ...]], windows: list[list[int]]) -> float:
     """Of the told tokens, how many are the clean image's."""
     truth = damage.clean.flatten().tolist()
     hits = [

@@ -31,32 +31,32 @@ def test_a_blur_has_an_odd_side(kernel: int) -> None:
 def test_a_shift_is_undone_exactly(down: float, right: float, height: int, width: int) -> None:
     images = torch.rand(2, 3, height, width)
     shift = Shift(down, right)
-    assert torch.equal(shift.undo(shift.damage(images)), images)
+    assert torch.equal(shift.undo(shift.apply(images)), images)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_rotation_is_undone_exactly_and_exchanges_sides(quarters: int) -> None:
     images = torch.rand(1, 3, 5, 8)
     rotation = Rotation(quarters)
-    assert torch.equal(rotation.undo(rotation.damage(images)), images)
-    assert rotation.damage(images).shape[-2:] == ((8, 5) if quarters % 2 else (5, 8))
+    assert torch.equal(rotation.undo(rotation.apply(images)), images)
+    assert rotation.apply(images).shape[-2:] == ((8, 5) if quarters % 2 else (5, 8))
 
 
 def test_one_quarter_turns_counter_clockwise() -> None:
     image = torch.tensor([[[1, 2], [3, 4]]])
-    assert Rotation(1).damage(image).tolist() == [[[2, 4], [1, 3]]]
+    assert Rotation(1).apply(image).tolist() == [[[2, 4], [1, 3]]]
 
 
 def test_a_shift_moves_down_and_right() -> None:
     image = torch.zeros(1, 4, 4)
     image[0, 0, 0] = 1
-    assert Shift(0.25, 0.5).damage(image)[0].nonzero().tolist() == [[1, 2]]
+    assert Shift(0.25, 0.5).apply(image)[0].nonzero().tolist() == [[1, 2]]
 
 
 def test_a_blur_is_a_gaussian_of_the_kernels_size() -> None:
     image = torch.zeros(1, 21, 21)
     image[0, 10, 10] = 1
-    blurred = Blur(5).damage(image)[0]
+    blurred = Blur(5).apply(image)[0]
     assert blurred.sum() == pytest.approx(1, abs=1e-5)
     assert blurred.nonzero().aminmax(dim=0).min.tolist() == [8, 8]
     sigma = 0.15 * 5 + 0.35

@@ -15,7 +15,7 @@ from v2l.prompts.vqa import check_question
 from v2l.tasks.description.describe import Describer, DescribeSettings, Description
 from v2l.tasks.restoration.inpaint import Inpainted
 from v2l.tasks.restoration.inpaint import inpaint as inpaint_image
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tokens import Word
 
 Image = Tensor | str | Path

@@ -1,7 +1,8 @@
-"""clean images ──► damaged ones: blur, shift, rotation; and the cells of the grid that a task hides.
+"""clean images ──► corrupted ones: blur, shift, rotation; and the grid cells that each task predicts.
 
-What is drawn at random is drawn from a generator that the caller gives. Shifts run round the edges, so that they and rotations have an
-exact inverse. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3; the official code's parameters where it has them.
+Random parameters come from a generator that the caller gives. Shifts are cyclic, so that shifts and rotations
+have an exact inverse. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3; parameters of the official
+code where it has them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from torchvision.transforms.functional import gaussian_blur
 
 from v2l.errors import V2LError
 
-KERNELS = (5, 7, 9, 11)  # of the official code
-SHIFTS = (1 / 16, 1 / 4)  # least and most, as a share of a side
+KERNELS = (5, 7, 9, 11)  # pixels a side of a blur, as in the official code
+SHIFTS = (1 / 16, 1 / 4)  # range of a shift, as a share of a side
 
 
 class Corruption(Protocol):
-    """A way to damage images."""
+    """A way to corrupt images."""
 
-    def damage(self, images: Tensor) -> Tensor:
-        """Images (..., C, H, W) ──► damaged ones of the same size; sides may be exchanged."""
+    def apply(self, images: Tensor) -> Tensor:
+        """Images (..., C, H, W) ──► corrupted ones of the same size; sides may be exchanged."""
         ...
 
     def undo(self, images: Tensor) -> Tensor | None:
-        """The exact inverse on pixels, which knows the parameters; None where there is none."""
+        """The exact inverse on pixels, by the known parameters; None where there is none."""
         ...
 
 
@@ -45,8 +46,9 @@ class Blur:
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise V2LError(f"got a blur of {self.kernel} pixels a side", "an odd number", "--kernel 9")
 
-    def damage(self, images: Tensor) -> Tensor:
-        return gaussian_blur(images, [self.kernel, self.kernel])
+    def apply(self, images: Tensor) -> Tensor:
+        blurred: Tensor = gaussian_blur(images, [self.kernel, self.kernel])
+        return blurred
 
     def undo(self, images: Tensor) -> None:
         return None
@@ -54,7 +56,7 @@ class Blur:
 
 @dataclass(frozen=True)
 class Shift:
-    """A shift; what leaves at one edge comes in at the other.
+    """A cyclic shift: content that leaves at one edge enters at the opposite one.
 
     Attributes:
         down: as a share of the height.
@@ -64,7 +66,7 @@ class Shift:
     down: float = 0.125
     right: float = 0.125
 
-    def damage(self, images: Tensor) -> Tensor:
+    def apply(self, images: Tensor) -> Tensor:
         return torch.roll(images, self._pixels(images), dims=(-2, -1))
 
     def undo(self, images: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ class Rotation:
 
     quarters: int = 1
 
-    def damage(self, images: Tensor) -> Tensor:
+    def apply(self, images: Tensor) -> Tensor:
         return torch.rot90(images, self.quarters, dims=(-2, -1))
 
     def undo(self, images: Tensor) -> Tensor:
@@ -93,11 +95,11 @@ class Rotation:
 
 
 def draw_corruption(task: str, generator: torch.Generator) -> Blur | Shift | Rotation:
-    """The damage of one image.
+    """Draw the corruption of one image.
 
     Args:
         task: deblur, unshift or unrotate.
-        generator: the source of chance; rotation is a quarter turn and draws nothing.
+        generator: of the parameters. A rotation is always one quarter turn and draws nothing.
     """
     if task == "deblur":
         return Blur(KERNELS[int(torch.randint(len(KERNELS), (), generator=generator))])
@@ -111,12 +113,18 @@ def draw_corruption(task: str, generator: torch.Generator) -> Blur | Shift | Rot
 
 
 def corner_crop(images: Tensor, size: int) -> Tensor:
-    """The bottom-right square of images (..., H, W): the official code's shift, which leaves a square image of that size as it is."""
+    """The bottom-right square of images (..., H, W), which is the shift of the official code.
+
+    A square image of that size stays as it is.
+    """
     return images[..., -size:, -size:]
 
 
 def centre_cells(grid: tuple[int, int]) -> Tensor:
-    """(h, w) bool: the centre box, half as high and half as wide, which inpainting hides (rows 4–11 × columns 4–11 of 16 × 16)."""
+    """(h, w) bool: the centre box, half as high and half as wide, which inpainting masks.
+
+    On a grid of 16 × 16: rows 4–11, columns 4–11.
+    """
     height, width = grid
     cells = torch.zeros(grid, dtype=torch.bool)
     cells[height // 4 : height // 4 + (height + 1) // 2, width // 4 : width // 4 + (width + 1) // 2] = True
@@ -124,14 +132,14 @@ def centre_cells(grid: tuple[int, int]) -> Tensor:
 
 
 def lower_cells(grid: tuple[int, int]) -> Tensor:
-    """(h, w) bool: the lower half, which outpainting hides (rows 8–15 of 16)."""
+    """(h, w) bool: the lower half, which outpainting masks (rows 8–15 of 16)."""
     cells = torch.zeros(grid, dtype=torch.bool)
     cells[grid[0] // 2 :] = True
     return cells
 
 
 def all_cells(grid: tuple[int, int]) -> Tensor:
-    """(h, w) bool: every cell, which deblurring and the like tell anew."""
+    """(h, w) bool: every cell. Tasks with a corruption predict all of them."""
     return torch.ones(grid, dtype=torch.bool)
 
 

@@ -12,8 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
-from v2l.evaluation.restoration import FIGURES
-from v2l.evaluation.restoration_cases import LLM
+from v2l.evaluation.restoration.cases import LLM
+from v2l.evaluation.restoration.run import FIGURES
 from v2l.metrics import Mean
 
 Scenes = dict[tuple[str, str], dict]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from v2l.evaluation.restoration.noisy_copies import noisy_copies
+from v2l.evaluation.restoration.oracle import CorruptedTokens
 from v2l.llm import FrozenLLM
 from v2l.prompts.denoise import denoise_prompt
-from v2l.tasks.restoration.noisy_copies import noisy_copies
-from v2l.tasks.restoration.oracle import Damage
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 
 Ids = tuple[int, ...]
 
@@ -19,13 +19,15 @@ Ids = tuple[int, ...]
 def restore_plainly(
     llm: FrozenLLM,
     codes: torch.Tensor,
-    damage: Damage,
+    damage: CorruptedTokens,
     settings: RestorationSettings,
     windows: Sequence[list[int]],
 ) -> list[Ids]:
     """The tokens told in some windows, in order, by greedy decoding among `codes`; one draw of examples, no contrast."""
-    supports = noisy_copies(damage.clean, damage.damaged, codes, torch.Generator().manual_seed(settings.seed))
-    ids, cells = damage.damaged.flatten().tolist(), damage.clean.numel()
+    supports = noisy_copies(
+        damage.clean, damage.corrupted, codes, torch.Generator().manual_seed(settings.seed)
+    )
+    ids, cells = damage.corrupted.flatten().tolist(), damage.clean.numel()
     allowed = torch.zeros(llm.model.get_input_embeddings().num_embeddings, dtype=torch.bool)
     allowed[codes] = True
     answers = []
@@ -36,7 +38,7 @@ def restore_plainly(
         )
         examples = [
             (
-                tuple((copy.clean if damage.sequential else copy.damaged)[cell] for cell in shown),
+                tuple((copy.clean if damage.sequential else copy.corrupted)[cell] for cell in shown),
                 tuple(copy.clean[cell] for cell in window),
             )
             for copy in supports

@@ -1,4 +1,4 @@
-"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines that need no LLM."""
+"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines without an LLM."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
 from v2l.cli.restore.options import (
     Adapter,
+    Assignments,
     Examples,
-    Levers,
-    Named,
+    OldPreset,
+    Preset,
     Temperature,
-    asking,
+    build_settings,
     example_images,
-    named_levers,
+    preset,
+    preset_name,
 )
 from v2l.errors import V2LError
 
@@ -30,7 +32,8 @@ Places = Annotated[
 Which = Annotated[
     str,
     typer.Option(
-        help="paper: examples from the clean image; official: those of the official code, in its wording; blind: nobody sees it."
+        help="paper: examples from the clean image; official: those of the official code, in its wording; "
+        "blind: no clean image."
     ),
 ]
 Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
@@ -38,7 +41,8 @@ Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --s
 Windows = Annotated[
     int,
     typer.Option(
-        help="Only so many windows a photograph, and no pictures, unless blind; 0 tells all and paints.",
+        help="Only so many windows a photograph, and no pictures, unless blind; 0 predicts all and makes "
+        "pictures.",
         min=0,
     ),
 ]
@@ -46,16 +50,15 @@ Wording = Annotated[
     str | None,
     typer.Option(
         "--prompt",
-        help="Wording of the prompt: tuned, paper, official; by default official by its protocol, else tuned.",
+        help="Wording of the prompt: tuned, paper, official; by default official by its protocol, "
+        "else tuned.",
     ),
 ]
 Target = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
 ]
-Log = Annotated[
-    Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")
-]
+Log = Annotated[Path | None, typer.Option(help="Journal: the same command resumes it.", metavar="FILE.jsonl")]
 
 
 def evaluate_restoration(
@@ -67,8 +70,9 @@ def evaluate_restoration(
     windows: Windows = 16,
     prompt: Wording = None,
     temperature: Temperature = 0.0,
-    named: Named = None,
-    levers: Levers = None,
+    settings: Preset = None,
+    levers: OldPreset = None,
+    assignments: Assignments = None,
     examples: Examples = None,
     adapter: Adapter = None,
     target: Target = None,
@@ -77,15 +81,16 @@ def evaluate_restoration(
     llm: Llm = None,
     json: Json = False,
 ) -> None:
-    """Measure what the frozen LLM restores: hidden pixels, blur, shift and rotation.
+    """Measure how well the frozen LLM restores masked pixels, blur, shift and rotation.
 
-    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region, with 95 % intervals,
-    beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a choice without the LLM, and all tokens right.
+    Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region,
+    with 95 % intervals, beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a
+    choice without the LLM, and all tokens right.
     """
     from v2l.evaluation.reconstruction import Judges
-    from v2l.evaluation.restoration import Restoration, RestorationPlan
-    from v2l.evaluation.restoration_cases import SceneSettings
-    from v2l.evaluation.restoration_report import page, pictures, report
+    from v2l.evaluation.restoration.cases import CaseSettings
+    from v2l.evaluation.restoration.report import page, pictures, report
+    from v2l.evaluation.restoration.run import Restoration, RestorationPlan
     from v2l.images import check_suffix, save_image
     from v2l.sources import find_images
 
@@ -100,12 +105,11 @@ def evaluate_restoration(
         prompt = prompt or ("official" if protocol == "official" else "tuned")
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
-        best = named_levers(
-            named, prompt, "adapter" if adapter else "blind" if protocol == "blind" else "strong"
-        )
-        scenes = SceneSettings(protocol, asking(best | chosen, levers), windows or None)
-        plan = RestorationPlan(scenes, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
-        if adapter is not None and not scenes.blind:
+        best = "adapter" if adapter else "blind" if protocol == "blind" else "strong"
+        values = preset(preset_name(settings, levers), prompt, best) | chosen
+        cases = CaseSettings(protocol, build_settings(values, assignments), windows or None)
+        plan = RestorationPlan(cases, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
+        if adapter is not None and not cases.blind:
             raise V2LError(
                 f"got --adapter with the protocol {protocol}",
                 "blind, which an adapter is tuned for",
@@ -121,8 +125,8 @@ def evaluate_restoration(
             )
         pipeline = load_pipeline(given, checkpoint, llm, adapter)
         evaluation = Restoration(pipeline, Judges.load(pipeline.tokenizer), plan, tuple(shown))
-        with progress() as tell:
-            result = evaluation.run(files, log, lambda done, total, task: tell("scenes", done, total, task))
+        with progress() as show:
+            result = evaluation.run(files, log, lambda done, total, task: show("cases", done, total, task))
         painted = pictures(result)
         if target is not None and painted is not None:
             save_image(painted, target)

@@ -1,1 +1,1 @@
-"""v2l inpaint, outpaint, deblur, unshift and unrotate: one command, one file, one definition of their options."""
+"""v2l inpaint, outpaint, deblur, unshift, unrotate: a file for each command, and their shared options."""

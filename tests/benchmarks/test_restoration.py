@@ -13,9 +13,9 @@ from plain.restoration import restore_plainly
 from tiny_pipeline import tiny_pipeline
 
 from v2l.corruptions import all_cells, centre_cells
+from v2l.evaluation.restoration.oracle import CorruptedTokens, chosen_windows, denoise
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.restoration.oracle import Damage, chosen_windows, denoise
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 
 SETTINGS = RestorationSettings(n_context=4, n_before=2, num_candidates=0)
 
@@ -32,7 +32,7 @@ def test_the_same_tokens_come_out(pipeline: Pipeline, sequential: bool, prompt: 
     clean, other = codes[torch.randint(len(codes), (2, 8, 8), generator=torch.Generator().manual_seed(0))]
     hidden = centre_cells((8, 8)) if sequential else all_cells((8, 8))
     damage, settings = (
-        Damage(clean, clean if sequential else other, hidden, sequential),
+        CorruptedTokens(clean, clean if sequential else other, hidden, sequential),
         replace(SETTINGS, prompt=prompt),
     )
     windows = chosen_windows(damage, settings, 6)

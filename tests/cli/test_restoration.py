@@ -60,9 +60,13 @@ def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_p
     assert record["protocol"] == "blind"
     assert len(record["candidates"]) == 2
     assert record["settings"]["n_context"] == 4
-    assert sum(len(window["ids"]) for window in record["windows"]) == record["told"] == record["masked_cells"]
+    assert (
+        sum(len(window["ids"]) for window in record["windows"])
+        == record["predicted_tokens"]
+        == record["masked_cells"]
+    )
     (grid,) = json.loads(tokens.read_text())["local_ids"]
-    assert len(grid) * len(grid[0]) > record["told"]
+    assert len(grid) * len(grid[0]) > record["predicted_tokens"]
     assert load_image(page).shape[2] > 2 * 300
 
 
@@ -87,7 +91,7 @@ def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
     record = json.loads(run(*asked).stdout)
     assert load_image(out).shape == (3, 112, 96)
     assert record["corruption"].startswith("blur {'kernel':")
-    assert record["told"] == sum(len(window["cells"]) for window in record["windows"])
+    assert record["predicted_tokens"] == sum(len(window["cells"]) for window in record["windows"])
 
 
 @pytest.mark.embedded
@@ -127,7 +131,7 @@ def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: P
         "unshift",
     )
     report = json.loads(run(*asked, "--json").stdout)
-    asking = report["settings"]["scenes"]["asking"]
+    asking = report["settings"]["cases"]["prediction"]
     assert (report["protocol"], asking["prompt"], asking["n_before"], asking["num_candidates"]) == (
         "official",
         "official",
@@ -181,7 +185,7 @@ def test_a_photograph_is_no_mask(samples: Path, small: Path, tmp_path: Path) -> 
         (("-o", "page.png"), "--windows 0"),
         (("-o", "page.xyz", "--windows", 0), ".xyz"),
         (("--set", "n_examples=-1"), "0 and more"),
-        (("--levers", "golden"), "plain, blind, adapter, fast, strong"),
+        (("--settings", "golden"), "plain, blind, adapter, fast, strong"),
         (("--adapter", "runs/adapter"), "--protocol blind"),
         (("--protocol", "official", "--adapter", "runs/adapter"), "--protocol blind"),
         (("--protocol", "blind", "--examples", "data/samples/hat"), "both measured and examples"),

@@ -20,10 +20,10 @@ def photographs(samples: Path) -> list[torch.Tensor]:
 
 def test_a_wider_blur_is_less_sharp_and_is_told_as_wider(photographs: list[torch.Tensor]) -> None:
     squares = torch.stack(photographs)
-    sharp = [sharpness(Blur(kernel).damage(squares)).log().mean().item() for kernel in KERNELS]
+    sharp = [sharpness(Blur(kernel).apply(squares)).log().mean().item() for kernel in KERNELS]
     assert sharp == sorted(sharp, reverse=True)
     told = [
-        sum(estimate_blur(Blur(kernel).damage(one), photographs, 128).kernel for one in photographs)
+        sum(estimate_blur(Blur(kernel).apply(one), photographs, 128).kernel for one in photographs)
         for kernel in KERNELS
     ]
     assert told == sorted(told)
@@ -33,7 +33,7 @@ def test_a_wider_blur_is_less_sharp_and_is_told_as_wider(photographs: list[torch
 def test_the_seam_tells_a_shift(photographs: list[torch.Tensor]) -> None:
     shifts = [(16, 24), (-20, 10), (0, 0), (30, -30)]
     right = sum(
-        estimate_shift(Shift(down / 128, across / 128).damage(image)) == Shift(down / 128, across / 128)
+        estimate_shift(Shift(down / 128, across / 128).apply(image)) == Shift(down / 128, across / 128)
         for image in photographs
         for down, across in shifts
     )

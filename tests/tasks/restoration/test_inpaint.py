@@ -13,7 +13,7 @@ from v2l.errors import V2LError
 from v2l.images import box_mask, centre_mask, load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import inpaint
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_the_log_is_a_full_prompts_answer(pipeline: Pipeline, image: Tensor) -> 
 
     settings = RestorationSettings(n_context=6, n_examples=4)
     done = inpaint(pipeline, image, centre_mask(image.shape[-2:]), settings)
-    teller = InpaintingPredictor(pipeline, done.tokens.local_ids[0], done.hidden, settings, done.choices)
+    teller = InpaintingPredictor(pipeline, done.tokens.local_ids[0], done.hidden, settings, done.candidates)
     for told in done.log:
         prompt = denoise_prompt(teller.examples[0], told.given, settings.n_predict, settings.prompt)
         (whole,) = pipeline.llm.generate(

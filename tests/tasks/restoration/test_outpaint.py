@@ -13,7 +13,7 @@ from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import inpaint
 from v2l.tasks.restoration.outpaint import Border, on_canvas, outpaint
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 
 SETTINGS = RestorationSettings(n_context=4, n_examples=3)
 

@@ -13,8 +13,8 @@ from v2l.corruptions import Blur, Corruption, Rotation, Shift
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.restoration.repair import Likeness, repair
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.repair import SimilarStretches, repair
+from v2l.tasks.restoration.settings import RestorationSettings
 
 SETTINGS = RestorationSettings(n_before=2, n_examples=4)
 
@@ -29,7 +29,7 @@ def test_the_restored_image_has_the_clean_images_size(
     pipeline: Pipeline, photographs: list[Tensor], corruption: Corruption
 ) -> None:
     image, *others = photographs
-    damaged = corruption.damage(image)
+    damaged = corruption.apply(image)
     done = repair(pipeline, damaged, corruption, others, SETTINGS)
     assert done.image.shape == image.shape
     assert 0 <= done.image.min() <= done.image.max() <= 1
@@ -37,10 +37,10 @@ def test_the_restored_image_has_the_clean_images_size(
         range(done.tokens.local_ids.numel())
     )
     assert all(
-        set(told.ids) <= {token for cell in told.cells for token in done.choices[cell].ids}
+        set(told.ids) <= {token for cell in told.cells for token in done.candidates[cell].ids}
         for told in done.log
     )
-    assert torch.equal(done.paint(done.tokens.local_ids), done.image)
+    assert torch.equal(done.decode(done.tokens.local_ids), done.image)
 
 
 def test_equal_seeds_give_equal_pictures(pipeline: Pipeline, photographs: list[Tensor]) -> None:
@@ -58,7 +58,7 @@ def test_trust_without_end_tells_what_is_expected(pipeline: Pipeline, photograph
         )
         for prior_weight in (0.0, 1e6)
     }
-    firsts = [likely.ids[0] for likely in told[1e6].choices.values()]
+    firsts = [likely.ids[0] for likely in told[1e6].candidates.values()]
     assert (
         told[1e6].tokens.local_ids.flatten().tolist()
         == firsts
@@ -67,13 +67,13 @@ def test_trust_without_end_tells_what_is_expected(pipeline: Pipeline, photograph
 
 
 def test_candidates_of_a_damaged_image_are_refused(pipeline: Pipeline, photographs: list[Tensor]) -> None:
-    with pytest.raises(V2LError, match="3 candidates"):
+    with pytest.raises(V2LError, match="3 samples"):
         repair(
             pipeline,
             photographs[0],
             Blur(5),
             photographs[1:],
-            replace(SETTINGS, candidates=3, temperature=1.0),
+            replace(SETTINGS, num_samples=3, temperature=1.0),
         )
 
 
@@ -81,7 +81,7 @@ def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(pipeline
     codes = pipeline.tokenizer.local_codebook.token_ids
     generator = torch.Generator().manual_seed(0)
     own, *others = (codes[torch.randint(len(codes), (30,), generator=generator)].tolist() for _ in range(3))
-    likeness = Likeness(pipeline, own, others)
+    likeness = SimilarStretches(pipeline, own, others)
     entries = pipeline.tokenizer.quantizer.entries()
     row_of = pipeline.tokenizer.local_codebook.row_of_token
 
@@ -110,5 +110,5 @@ def test_a_damage_that_moves_nothing_keeps_the_pixels_where_tokens_stay(
 ) -> None:
     image, *others = photographs
     done = repair(pipeline, image, Blur(5), others, SETTINGS)
-    assert torch.allclose(done.paint(done.moved[None]), image, atol=1e-6)
+    assert torch.allclose(done.decode(done.realigned[None]), image, atol=1e-6)
     assert not torch.allclose(done.image, image, atol=1e-2)

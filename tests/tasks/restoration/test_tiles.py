@@ -11,8 +11,8 @@ from v2l.corruptions import Blur
 from v2l.errors import V2LError
 from v2l.images import box_mask
 from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.tiles import inpaint_tiles, repair_tiles, tiles
-from v2l.tasks.restoration.token_prediction import RestorationSettings
 
 SETTINGS = RestorationSettings(n_context=2, n_before=0, n_examples=2, n_predict=4)
 
@@ -37,7 +37,7 @@ def test_a_hole_larger_than_a_tile_is_painted_and_the_rest_is_kept(pipeline: Pip
     noise = torch.where(mask, torch.rand(3, 100, 170), image)
     again = inpaint_tiles(pipeline, noise, mask, SETTINGS)
     assert torch.equal(again.image, done.image)
-    assert again.told == done.told
+    assert again.predictions == done.predictions
     assert len(done.grids) == len(done.log)
 
 

@@ -10,7 +10,8 @@ import torch
 from v2l.errors import V2LError
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.denoise import Window, denoise_examples, denoise_query
-from v2l.tasks.restoration.token_prediction import MaskedWindow, RestorationSettings, TokenPredictor
+from v2l.tasks.restoration.settings import RestorationSettings
+from v2l.tasks.restoration.token_prediction import MaskedWindow, TokenPredictor, split_examples
 
 SETTINGS = RestorationSettings(n_context=3, n_examples=4)
 ALLOWED = frozenset(range(40, 300, 3))
@@ -21,7 +22,8 @@ def questions(settings: RestorationSettings) -> list[MaskedWindow]:
     """Three windows, each with examples of its own for each prompt."""
     draws = [EXAMPLES[i:] + EXAMPLES[:i] for i in range(settings.draws)]
     return [
-        MaskedWindow((i, i + 1), (70 + i, 73, 76), (ALLOWED, ALLOWED), settings.deal(draws)) for i in range(3)
+        MaskedWindow((i, i + 1), (70 + i, 73, 76), (ALLOWED, ALLOWED), split_examples(draws, settings))
+        for i in range(3)
     ]
 
 
@@ -68,7 +70,7 @@ def plain(
 def test_answers_are_those_of_plain_full_passes(pipeline: Pipeline, levers: dict, batch_tokens: int) -> None:
     settings = replace(SETTINGS, batch_tokens=batch_tokens, **levers)
     asked = questions(settings)
-    for told, question in zip(TokenPredictor(pipeline.llm, settings).ask(asked), asked, strict=True):
+    for told, question in zip(TokenPredictor(pipeline.llm, settings).predict(asked), asked, strict=True):
         ids, likelihood = plain(pipeline, question, settings)
         assert told.ids == ids
         assert told.loglikelihood == pytest.approx(likelihood, abs=1e-3)
@@ -78,26 +80,27 @@ def test_answers_are_those_of_plain_full_passes(pipeline: Pipeline, levers: dict
 def test_examples_read_before_give_the_same_answers(pipeline: Pipeline, levers: dict) -> None:
     settings = replace(SETTINGS, **levers)
     asker, asked = TokenPredictor(pipeline.llm, settings), questions(settings)
-    whole = asker.ask(asked)
+    whole = asker.predict(asked)
     bare = [replace(question, examples=()) for question in asked]
-    assert [told.ids for told in asker.ask(bare, shared=asker.read(asked[0].examples))] == [
+    assert [told.ids for told in asker.predict(bare, shared=asker.read_examples(asked[0].examples))] == [
         told.ids for told in whole
     ]
-    each = asker.read_each([question.examples for question in asked])
+    each = asker.read_examples_of_each([question.examples for question in asked])
     assert [
-        asker.ask([question], shared=contexts)[0].ids for question, contexts in zip(bare, each, strict=True)
+        asker.predict([question], shared=contexts)[0].ids
+        for question, contexts in zip(bare, each, strict=True)
     ] == [told.ids for told in whole]
 
 
 def test_splits_deal_the_same_examples_out() -> None:
     settings = replace(SETTINGS, splits=3)
-    dealt = settings.deal([EXAMPLES])
-    assert len(dealt) == settings.prompts == 3
+    dealt = split_examples([EXAMPLES], settings)
+    assert len(dealt) == settings.num_prompts == 3
     assert sorted(example for some in dealt for example in some) == sorted(EXAMPLES)
 
 
 def test_weights_of_the_prompts_add_up() -> None:
-    weights = replace(SETTINGS, splits=2, draws=3, contrast=0.5).weights
+    weights = replace(SETTINGS, splits=2, draws=3, contrast=0.5).prompt_weights
     assert sum(weights[:6]) == pytest.approx(1)
     assert weights[6:] == (-0.5,)
 
@@ -107,10 +110,10 @@ def test_weights_of_the_prompts_add_up() -> None:
     [
         ({"prompt": "haiku"}, "tuned"),
         ({"order": "spiral"}, "raster, centre-out"),
-        ({"candidates": 3}, "--temperature 1"),
+        ({"num_samples": 3}, "--temperature 1"),
         ({"contrast": -1.0}, "contrast"),
         ({"draws": 0}, "draws"),
-        ({"above": -1}, "above"),
+        ({"n_above": -1}, "n_above"),
         ({"n_context": -1}, "n_context"),
     ],
 )

@@ -8,11 +8,12 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.tasks.restoration.token_prior import (
     MirrorImage,
+    TokenGrids,
     code_vectors,
-    expected,
+    corrupted_cell_candidates,
+    estimate_source_cells,
+    masked_cell_candidates,
     mirror_images,
-    restored,
-    sources,
 )
 
 TOKENIZER = tiny_pipeline().tokenizer
@@ -37,8 +38,8 @@ def test_hidden_tokens_are_not_looked_at() -> None:
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[2:5, 1:4] = True
     ids = grid()
-    first = expected(TOKENIZER, ids, hidden, 3)
-    assert first == expected(TOKENIZER, torch.where(hidden, grid(9), ids), hidden, 3)
+    first = masked_cell_candidates(TOKENIZER, ids, hidden, 3)
+    assert first == masked_cell_candidates(TOKENIZER, torch.where(hidden, grid(9), ids), hidden, 3)
     assert len(first) == 9
     assert all(
         set(told.ids) <= set(ids[~hidden].tolist()) and len(set(told.ids)) == len(told.ids) == 3
@@ -54,8 +55,13 @@ def test_between_equal_tokens_the_same_is_expected() -> None:
     ids[:, 3:] = CODES[8]
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[2, 1] = hidden[2, 4] = True
-    assert [told.ids[0] for told in expected(TOKENIZER, ids, hidden, 2)] == [int(CODES[3]), int(CODES[8])]
-    assert [told.ids for told in expected(TOKENIZER, ids, ids == CODES[8], 5)] == [[int(CODES[3])]] * 18
+    assert [told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [
+        int(CODES[3]),
+        int(CODES[8]),
+    ]
+    assert [told.ids for told in masked_cell_candidates(TOKENIZER, ids, ids == CODES[8], 5)] == [
+        [int(CODES[3])]
+    ] * 18
 
 
 def test_mirror_images_lie_as_far_behind_the_edge_and_turn_back_at_the_end_of_what_is_seen() -> None:
@@ -85,7 +91,9 @@ def test_a_texture_goes_on_below_in_reverse() -> None:
     ids = CODES[torch.arange(36)].view(6, 6)
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[3:] = True
-    first = torch.tensor([told.ids[0] for told in expected(TOKENIZER, ids, hidden, 4)]).view(3, 6)
+    first = torch.tensor([told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 4)]).view(
+        3, 6
+    )
     assert torch.equal(first, ids[:3].flip(0))
 
 
@@ -96,7 +104,7 @@ def test_of_two_images_the_one_that_is_like_the_edges_counts() -> None:
     ids[0, 6:] = other
     hidden = torch.zeros(1, 8, dtype=torch.bool)
     hidden[0, 2:5] = True
-    assert [told.ids[0] for told in expected(TOKENIZER, ids, hidden, 2)] == [wall] * 3
+    assert [told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [wall] * 3
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,7 @@ def test_where_things_went_is_told_from_one_pair(
     damaged = torch.rot90(numbers.roll(shift, dims=(1, 2)), turns, dims=(1, 2))
     entries = torch.randn(numbers.numel(), 5, generator=torch.Generator().manual_seed(0))
     noise = 0.3 * torch.randn(*damaged.shape, 5, generator=torch.Generator().manual_seed(1))
-    found = sources(entries[numbers], entries[damaged] + noise)
+    found = estimate_source_cells(entries[numbers], entries[damaged] + noise)
     assert damaged.flatten()[found].tolist() == numbers.flatten().tolist()
 
 
@@ -120,7 +128,9 @@ def test_a_damage_that_trades_words_is_undone() -> None:
     generator = torch.Generator().manual_seed(0)
     clean = torch.randint(6, (40, 6, 6), generator=generator)
     damaged = (clean - 1) % 6
-    found = restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 3)
+    found = corrupted_cell_candidates(
+        TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 3
+    )
     assert [len(set(told.ids)) for told in found] == [3] * 36
     right = sum(
         told.ids[0] == int(words[index])
@@ -130,5 +140,7 @@ def test_a_damage_that_trades_words_is_undone() -> None:
     assert all(told.logprobs == sorted(told.logprobs, reverse=True) for told in found)
     assert all(
         len(told.ids) == len(CODES)
-        for told in restored(TOKENIZER, words[clean[1:]], words[damaged[1:]], words[damaged[0]], 10**6)
+        for told in corrupted_cell_candidates(
+            TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 10**6
+        )
     )

@@ -14,9 +14,9 @@ from v2l.images import centre_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import inpaint
 from v2l.tasks.restoration.repair import repair
-from v2l.tasks.restoration.token_prediction import ADAPTER, RestorationSettings
+from v2l.tasks.restoration.settings import ADAPTER, RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
-from v2l.tasks.restoration.whole_map import map_question, tell_map
+from v2l.tasks.restoration.whole_map import map_query, predict_map
 
 MAP = [40, 43, 46, None, 52, None]  # three cells a row
 CHOICES = {
@@ -63,7 +63,7 @@ def plain(pipeline: Pipeline, prior_weight: float) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("prior_weight", [0.0, 1.0, 30.0])
 def test_answers_equal_those_of_a_pass_each(pipeline: Pipeline, prior_weight: float) -> None:
     settings = replace(ADAPTER, prior_weight=prior_weight)
-    told = tell_map(pipeline, map_question(pipeline, MAP, 3, CHOICES, settings), settings)
+    told = predict_map(pipeline, map_query(pipeline, MAP, 3, CHOICES, settings), settings)
     assert [window.cells for window in told] == [(1,), (3,), (5,)]
     assert [window.given for window in told] == [(43, 90), (60,), (71,)]
     expected = plain(pipeline, prior_weight)
@@ -77,12 +77,14 @@ def test_answers_equal_those_of_a_pass_each(pipeline: Pipeline, prior_weight: fl
 
 def test_candidates_are_drawn_each_in_its_own_way(pipeline: Pipeline) -> None:
     settings = replace(ADAPTER, temperature=2.0, prior_weight=0.0)
-    question = map_question(pipeline, MAP, 3, CHOICES, settings)
+    question = map_query(pipeline, MAP, 3, CHOICES, settings)
     drawn = [
-        tuple(window.ids for window in tell_map(pipeline, question, settings, number)) for number in range(12)
+        tuple(window.ids for window in predict_map(pipeline, question, settings, number))
+        for number in range(12)
     ]
     assert drawn == [
-        tuple(window.ids for window in tell_map(pipeline, question, settings, number)) for number in range(12)
+        tuple(window.ids for window in predict_map(pipeline, question, settings, number))
+        for number in range(12)
     ]
     assert len(set(drawn)) > 2
 
@@ -90,29 +92,29 @@ def test_candidates_are_drawn_each_in_its_own_way(pipeline: Pipeline) -> None:
 def test_hidden_pixels_change_nothing(pipeline: Pipeline) -> None:
     image, mask = torch.rand(3, 80, 80, generator=torch.Generator().manual_seed(0)), centre_mask((80, 80))
     noise = torch.where(mask, torch.rand(3, 80, 80), image)
-    settings = replace(ADAPTER, candidates=2, temperature=1.0)
+    settings = replace(ADAPTER, num_samples=2, temperature=1.0)
     first, second = (inpaint(pipeline, pixels, mask, settings) for pixels in (image, noise))
     assert first.log == second.log
-    assert len(first.candidates) == 2
+    assert len(first.sample_loglikelihoods) == 2
     assert torch.equal(first.tokens.local_ids, second.tokens.local_ids)
     assert {cell for window in first.log for cell in window.cells} == set(
         first.hidden.flatten().nonzero().flatten().tolist()
     )
-    assert all(window.ids[0] in first.choices[window.cells[0]].ids for window in first.log)
+    assert all(window.ids[0] in first.candidates[window.cells[0]].ids for window in first.log)
 
 
 def test_damaged_maps_show_the_damaged_token_and_what_the_examples_let_expect(pipeline: Pipeline) -> None:
     photographs = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     done = repair(pipeline, photographs[0], Rotation(), list(photographs[1:]), ADAPTER)
-    shown = done.moved.flatten().tolist()
+    shown = done.realigned.flatten().tolist()
     assert [window.given for window in done.log] == [
-        (shown[cell], done.choices[cell].ids[0]) for cell in range(len(shown))
+        (shown[cell], done.candidates[cell].ids[0]) for cell in range(len(shown))
     ]
 
 
 def test_a_map_longer_than_the_context_and_an_unknown_reading_are_refused() -> None:
     pipeline = tiny_pipeline(context=8)
     with pytest.raises(V2LError, match="8 tokens together"):
-        tell_map(pipeline, map_question(pipeline, MAP, 3, CHOICES, ADAPTER), ADAPTER)
+        predict_map(pipeline, map_query(pipeline, MAP, 3, CHOICES, ADAPTER), ADAPTER)
     with pytest.raises(V2LError, match="windows, map"):
-        RestorationSettings(reading="aloud")
+        RestorationSettings(scope="aloud")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from v2l.tasks.restoration.windows import (
     TokenMap,
-    View,
+    WindowContext,
     cells_above,
     centre_out,
     context_cells,
@@ -55,7 +55,7 @@ def test_examples_never_look_at_hidden_cells(
 ) -> None:
     hidden = data.draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))
     ids = [-1 if is_hidden else cell for cell, is_hidden in enumerate(hidden)]
-    view = View(width, given, missing, above)
+    view = WindowContext(width, given, missing, above)
     for example in visible_examples([TokenMap(ids, hidden, width)], view, 10, Random(0)):
         assert len(example.given) == above + given
         stretch = [*example.given[above:], *example.missing]
@@ -66,7 +66,7 @@ def test_examples_never_look_at_hidden_cells(
 
 def test_examples_come_from_every_image_and_repeat_with_their_seed() -> None:
     maps = [TokenMap(range(start, start + 100), [False] * 100, 10) for start in (0, 1000)]
-    drawn = [visible_examples(maps, View(10, 5, 2), 10, Random(seed)) for seed in (1, 1, 2)]
+    drawn = [visible_examples(maps, WindowContext(10, 5, 2), 10, Random(seed)) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert {example.given[0] // 1000 for example in drawn[0]} == {0, 1}
 
@@ -86,8 +86,8 @@ def test_cells_above_are_known_ones_over_the_window(
 
 def test_the_view_shows_what_is_above_and_then_what_is_before() -> None:
     known = [True] * 20 + [False] * 4 + [True] * 8
-    assert View(8, 3, 2, 4).cells(known, [20, 21]) == [11, 12, 13, 14, 17, 18, 19]
-    assert View(8, 0, 2, 0).cells(known, [20, 21]) == []
+    assert WindowContext(8, 3, 2, 4).cells(known, [20, 21]) == [11, 12, 13, 14, 17, 18, 19]
+    assert WindowContext(8, 0, 2, 0).cells(known, [20, 21]) == []
 
 
 def test_centre_out_begins_in_the_middle_and_keeps_every_window() -> None:

@@ -21,9 +21,9 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
 from v2l.tasks.restoration.inpaint import inpaint
-from v2l.tasks.restoration.token_prediction import ADAPTER
+from v2l.tasks.restoration.settings import ADAPTER
 from v2l.tasks.restoration.token_prior import visual_features
-from v2l.tasks.restoration.whole_map import tell_map
+from v2l.tasks.restoration.whole_map import predict_map
 from v2l.training.loop import update_networks
 from v2l.training.recipes.lora import LoraObjective, LoraSettings, plan_adapter, train_adapter
 from v2l.training.recipes.lora_examples import TASKS, RestorationExamples, masked_cells
@@ -193,12 +193,12 @@ def test_a_saved_adapter_predicts_as_the_trained_one_did(
         torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
         masked_cells((8, 8), torch.Generator()),
     )
-    frozen = tell_map(pipeline, question, ADAPTER)
+    frozen = predict_map(pipeline, question, ADAPTER)
     train_adapter(examples, files, settings)
-    trained = tell_map(pipeline, question, ADAPTER)
+    trained = predict_map(pipeline, question, ADAPTER)
     fresh = tiny_pipeline().llm
     fresh.model.lm_head.weight = fresh.model.model.embed_tokens.weight
-    loaded = tell_map(
+    loaded = predict_map(
         Pipeline(pipeline.tokenizer, fresh, adapter=settings.run / "adapter"), question, ADAPTER
     )
     likelihoods = [[window.loglikelihood for window in windows] for windows in (frozen, trained, loaded)]

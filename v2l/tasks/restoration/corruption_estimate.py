@@ -1,4 +1,4 @@
-"""a damaged image ──► what it went through: the strength of a blur, the length of a shift, told from its pixels alone."""
+"""corrupted image ──► its corruption: the size of a blur or the length of a shift, from its pixels alone."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ def estimate_blur(image: Tensor, samples: Sequence[Tensor], size: int) -> Blur:
     Args:
         image: (3, H, W) in [0, 1].
         samples: sharp photographs (3, H, W).
-        size: all are compared at this many pixels a side, where the tokenizer sees them.
+        size: side in pixels at which all are compared, where the tokenizer sees them.
 
     Raises:
         V2LError: the image is smaller than the widest blur.
     """
     if min(image.shape[-2:]) < LEAST_SIDE:
-        raise V2LError(
-            f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels",
-            f"{LEAST_SIDE} and more a side",
-            "a larger image",
-        )
+        got = f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels"
+        raise V2LError(got, f"{LEAST_SIDE} and more a side", "a larger image")
     squares = torch.stack([resize_and_crop(sample, size) for sample in samples])
     own = sharpness(resize_and_crop(image, size)[None]).log()
     distances = {
-        kernel: (sharpness(Blur(kernel).damage(squares)).log().mean() - own).abs().item()
-        for kernel in KERNELS
+        kernel: (sharpness(Blur(kernel).apply(squares)).log().mean() - own).abs().item() for kernel in KERNELS
     }
     return Blur(min(distances, key=distances.__getitem__))
 
 
 def sharpness(images: Tensor) -> Tensor:
-    """Mean square of the Laplacian over the variance: (B, 3, H, W) ──► (B,) above 0."""
-    grey = images.mean(dim=1)
+    """Mean square of the Laplacian over the variance: (B, 3, H, W) ──► (B,) above 0.
+
+    The variance makes it independent of the contrast of an image.
+    """
+    grey = images.mean(dim=1)  # (B, H, W)
     laplacian = (
         4 * grey[:, 1:-1, 1:-1]
         - grey[:, :-2, 1:-1]
@@ -50,24 +49,24 @@ def sharpness(images: Tensor) -> Tensor:
         - grey[:, 1:-1, :-2]
         - grey[:, 1:-1, 2:]
     )
-    tiny = torch.finfo(torch.float32).tiny
+    tiny = torch.finfo(torch.float32).tiny  # an image of one colour has a sharpness, too
     return (laplacian.square().mean(dim=(1, 2)) + tiny) / (grey.var(dim=(1, 2)) + tiny)
 
 
 def estimate_shift(image: Tensor) -> Shift:
-    """The cyclic shift whose seam the image shows: the row and the column that differ most from the ones before them.
+    """The cyclic shift whose seam the image shows: the row and the column that differ most from the ones
+    before them.
 
     An image that was not shifted has its seams at its own edges, and gives a shift of 0.
 
     Args:
         image: (3, H, W) in [0, 1].
     """
-    down, right = (seam(image, dim) for dim in (-2, -1))
-    return Shift(down / image.shape[-2], right / image.shape[-1])
+    return Shift(seam(image, -2) / image.shape[-2], seam(image, -1) / image.shape[-1])
 
 
 def seam(image: Tensor, dim: int) -> int:
-    """Where along an axis neighbours differ most, counted from the nearer edge: negative before the end."""
+    """Where neighbours along an axis differ most: pixels from the nearer edge, negative before the end."""
     others = tuple(axis for axis in (-3, -2, -1) if axis != dim)
     steps = (image - torch.roll(image, 1, dims=dim)).abs().mean(dim=others)
     place, length = int(steps.argmax()), image.shape[dim]

@@ -1,7 +1,8 @@
-"""image + mask ──► image: the frozen LLM tells the tokens under the mask from those around it.
+"""image + mask ──► image: the frozen LLM predicts the tokens under the mask from the visible tokens.
 
-Blind: masked pixels are mid-grey before anything looks at the image, examples come from its visible part or from other images, and every
-predicted token is one of the LLM's own. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
+Inpainting is blind. Masked pixels are replaced by mid-grey before anything reads the image, and examples come
+from its visible part or from other images. Every predicted token is one of the LLM's own.
+Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import Context, Weighted
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.blending import seamless
+from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
 from v2l.tasks.restoration.token_prediction import (
-    ADAPTER,
-    BLIND,
-    CellCandidates,
     MaskedWindow,
-    RestorationSettings,
+    Progress,
     TokenPredictor,
     WindowPrediction,
+    allowed_tokens,
+    split_examples,
 )
-from v2l.tasks.restoration.token_prior import expected
-from v2l.tasks.restoration.whole_map import MapQuestion, map_question, tell_map
+from v2l.tasks.restoration.token_prior import CellCandidates, masked_cell_candidates
+from v2l.tasks.restoration.whole_map import MapQuery, map_query, predict_map
 from v2l.tasks.restoration.windows import (
     TokenMap,
-    View,
+    WindowContext,
     centre_out,
     hidden_cells,
     hidden_windows,
@@ -41,32 +42,32 @@ from v2l.tasks.restoration.windows import (
 from v2l.tokens import ImageTokens
 
 MID_GREY = 0.5
-REACH = 2  # pixels around each, at the smaller size, of a bicubic resize
+RESIZE_RADIUS = 2  # pixels on each side, at the smaller size, that a bicubic resize reads
 LEAST_SIDE = 16  # pixels: a window of two tokens at the tokenizer's own scale
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Inpainted:
-    """What comes out.
+    """An inpainted image.
 
     Attributes:
-        image: (3, H, W) in [0, 1]: the image itself outside the mask, bit by bit, and the decoder's picture inside, without a seam.
-        tokens: the tokens that were decoded, B = 1.
-        hidden: (h, w) bool, the cells that the LLM told.
-        log: one entry per window, in the order told.
-        choices: cell ──► the tokens that its surroundings let expect, the most alike first: the first is the answer without an LLM.
-        candidates: log-likelihood of every candidate; the likeliest is what came out.
-        paint: (1, h, w) token ids ──► their image, as `image` was made.
+        image: (3, H, W) in [0, 1]: the given pixels, bit by bit, where visible; the decoded tokens, blended,
+            where masked.
+        tokens: the decoded tokens, B = 1.
+        hidden: (h, w) bool, the cells that the LLM predicted.
+        log: one entry for each window, in the order of prediction.
+        candidates: cell ──► its candidate tokens. The first of them is the prediction without an LLM.
+        sample_loglikelihoods: one for each sampled answer; the answer with the largest is in `tokens`.
+        decode: (1, h, w) token ids ──► their image, (3, H, W), made as `image` was.
     """
 
     image: Tensor
     tokens: ImageTokens
     hidden: Tensor
     log: tuple[WindowPrediction, ...]
-    choices: CellCandidates
-    candidates: tuple[float, ...]
-    paint: Callable[[Tensor], Tensor]
+    candidates: CellCandidates
+    sample_loglikelihoods: tuple[float, ...]
+    decode: Callable[[Tensor], Tensor]
 
 
 def inpaint(
@@ -77,93 +78,106 @@ def inpaint(
     progress: Progress | None = None,
     examples: Sequence[Tensor] = (),
 ) -> Inpainted:
-    """Paint what a mask hides.
+    """Fill the masked part of an image.
 
     Args:
         pipeline: tokenizer and LLM.
-        image: (3, H, W) float32 in [0, 1]; the pixels under the mask are never used.
-        mask: (H, W) bool, True where to paint.
-        settings: how the LLM is asked; None is what suits it, with or without an adapter.
-        progress: told (windows done, windows in all) after each window.
-        examples: other images (3, H, W), which may serve as examples beside the visible part.
+        image: (3, H, W) float32 in [0, 1]; masked pixels are never used.
+        mask: (H, W) bool, True where to fill.
+        settings: how the LLM is prompted; None takes the preset for an LLM with or without an adapter.
+        progress: gets (windows done, windows in all) after each window.
+        examples: other images (3, H, W), a source of examples besides the visible part.
 
     Raises:
-        V2LError: the mask does not fit, is empty or full, or touches every token; the image is smaller than one window; or the prompt is
-            longer than the LLM's context.
+        V2LError: the mask has another size, is empty or full, or touches every token; the image is smaller
+        than one window;
+            or a prompt is longer than the LLM's context.
     """
-    settings = settings or (ADAPTER if pipeline.adapter else BLIND)
-    check_mask(mask, tuple(image.shape[-2:]))
-    grey = torch.where(mask, MID_GREY, image)
-    small = whole_at_model_size(grey, pipeline)
-    tokens = pipeline.tokenizer.encode(small[None], crop=False)
-    ids, hidden = tokens.local_ids[0].cpu(), hidden_cells(mask, tuple(tokens.local_ids.shape[-2:]))
-    if hidden.all():
-        raise V2LError(
-            f"got a mask that touches all {hidden.numel()} tokens of the image",
-            "a mask that leaves some whole",
-            "a smaller mask",
-        )
-    choices = cell_candidates(pipeline, ids, hidden, settings)
-    logs = InpaintingPredictor(
-        pipeline, ids, hidden, settings, choices, [token_map(example, pipeline) for example in examples]
-    ).tell(progress)
-    best, hole = likeliest(logs), hole_at_size(mask, (small.shape[-2], small.shape[-1]))
+    settings = settings_or_default(settings, pipeline)
+    check_mask(mask, (image.shape[-2], image.shape[-1]))
+    grey = whole_at_model_size(torch.where(mask, MID_GREY, image), pipeline)  # (3, H', W')
+    tokens = pipeline.tokenizer.encode(grey[None], crop=False)
+    ids = tokens.local_ids[0].cpu()  # (h, w)
+    hidden = hidden_cells(mask, (ids.shape[0], ids.shape[1]))
+    check_some_visible(hidden)
+    candidates = cell_candidates(pipeline, ids, hidden, settings)
+    maps = [token_map(example, pipeline) for example in examples]
+    samples = InpaintingPredictor(pipeline, ids, hidden, settings, candidates, maps).predict(progress)
+    best = max(samples, key=loglikelihood)
+    hole = resized_mask(mask, (grey.shape[-2], grey.shape[-1]))
 
-    def paint(local_ids: Tensor) -> Tensor:
-        picture = pipeline.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu()
-        return torch.where(
-            mask, resize(seamless(small, picture, hole), (image.shape[-2], image.shape[-1])), image
-        )
+    def decode(local_ids: Tensor) -> Tensor:
+        decoded = pipeline.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu()
+        blended = resize(seamless(grey, decoded, hole), (image.shape[-2], image.shape[-1]))
+        return torch.where(mask, blended, image)
 
-    told = filled(tokens.local_ids.cpu(), best)
+    filled = filled_ids(ids[None], best)
     return Inpainted(
-        paint(told),
-        tokens.with_local_ids(told),
+        decode(filled),
+        tokens.with_local_ids(filled),
         hidden,
         tuple(best),
-        choices,
-        tuple(map(likelihood, logs)),
-        paint,
+        candidates,
+        tuple(loglikelihood(sample) for sample in samples),
+        decode,
     )
 
 
-def hole_at_size(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """The pixels that a mask (H, W) reaches at another size (h, w), by a resize that looks some pixels around: (h, w) bool."""
+def check_some_visible(hidden: Tensor) -> None:
+    """Refuse a grid (h, w) bool without a visible cell.
+
+    Raises:
+        V2LError: all cells are hidden.
+    """
+    if hidden.all():
+        got = f"got a mask that touches all {hidden.numel()} tokens of the image"
+        raise V2LError(got, "a mask that leaves some whole", "a smaller mask")
+
+
+def resized_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The pixels of a resized image that depend on masked pixels.
+
+    A bicubic resize reads pixels around each one, so the mask grows by `RESIZE_RADIUS`.
+
+    Args:
+        mask: (H, W) bool.
+        size: (H', W') of the resized image.
+
+    Returns:
+        (H', W') bool; the mask itself when the size is its own.
+    """
     if tuple(mask.shape) == size:
         return mask
-    return max_pool2d(hidden_cells(mask, size)[None].float(), 2 * REACH + 1, stride=1, padding=REACH)[0] > 0
+    touched = hidden_cells(mask, size)[None].float()  # (1, H', W')
+    grown = max_pool2d(touched, 2 * RESIZE_RADIUS + 1, stride=1, padding=RESIZE_RADIUS)
+    return grown[0] > 0
 
 
 def cell_candidates(
     pipeline: Pipeline, ids: Tensor, hidden: Tensor, settings: RestorationSettings
 ) -> CellCandidates:
-    """What may stand in every hidden cell; (h, w) each, of ids and hidden."""
+    """Candidate tokens of every hidden cell, one at least; `ids` and `hidden` are (h, w)."""
     cells = hidden.flatten().nonzero().flatten().tolist()
-    return dict(
-        zip(cells, expected(pipeline.tokenizer, ids, hidden, settings.num_candidates or 1), strict=True)
-    )
+    candidates = masked_cell_candidates(pipeline.tokenizer, ids, hidden, settings.num_candidates or 1)
+    return dict(zip(cells, candidates, strict=True))
 
 
-def likelihood(log: Sequence[WindowPrediction]) -> float:
-    """Log-likelihood of all that was told of one candidate."""
-    return sum(told.loglikelihood for told in log)
+def loglikelihood(log: Sequence[WindowPrediction]) -> float:
+    """Log-likelihood of all predictions of one answer: the sum over its windows."""
+    return sum(window.loglikelihood for window in log)
 
 
-def likeliest(logs: Sequence[list[WindowPrediction]]) -> list[WindowPrediction]:
-    """The log of the candidate that the LLM finds likeliest."""
-    return max(logs, key=likelihood)
-
-
-def filled(ids: Tensor, log: Sequence[WindowPrediction]) -> Tensor:
-    """The ids (1, h, w) with what was told in its places."""
+def filled_ids(ids: Tensor, log: Sequence[WindowPrediction]) -> Tensor:
+    """The ids (1, h, w) with the predictions in their cells."""
     flat = ids.flatten().clone()
-    for told in log:
-        flat[list(told.cells)] = torch.tensor(told.ids)
+    for window in log:
+        flat[list(window.cells)] = torch.tensor(window.ids)
     return flat.view(ids.shape)
 
 
 def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
-    """The whole image, not cropped, its shorter side at the model's size and both sides multiples of f.
+    """The whole image, not cropped: its shorter side at the model's size, both sides multiples of the patch
+    size f.
 
     Args:
         image: (3, H, W) in [0, 1].
@@ -175,14 +189,11 @@ def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
     size, factor = pipeline.tokenizer.config.model.image_size, pipeline.tokenizer.factor
     shorter = min(image.shape[-2:])
     if shorter < LEAST_SIDE:
-        raise V2LError(
-            f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels",
-            f"{LEAST_SIDE} and more a side",
-            "a larger image",
-        )
+        got = f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels"
+        raise V2LError(got, f"{LEAST_SIDE} and more a side", "a larger image")
+    longest = LONGEST_SHAPE * size // factor  # patches
     height, width = (
-        max(factor, min(round(side * size / shorter / factor), LONGEST_SHAPE * size // factor) * factor)
-        for side in image.shape[-2:]
+        max(factor, min(round(side * size / shorter / factor), longest) * factor) for side in image.shape[-2:]
     )
     return resize(image, (height, width))
 
@@ -194,16 +205,17 @@ def token_map(image: Tensor, pipeline: Pipeline) -> TokenMap:
 
 
 class InpaintingPredictor:
-    """The LLM at work on one token grid: window after window, what is told becomes context.
+    """Predicts the masked tokens of one grid autoregressively; each predicted window is context for the next.
 
-    Candidates are told side by side: they share all that is visible, and each builds on its own tokens.
+    Several answers can be sampled side by side. They share the visible tokens, and each continues its own
+    predictions.
 
     Args:
-        pipeline: gives the LLM and the ids that it may use.
-        ids: (h, w) int64 token ids; the hidden ones are never read.
+        pipeline: gives the LLM and the ids of the local codebook.
+        ids: (h, w) int64 token ids; hidden ones are never read.
         hidden: (h, w) bool.
-        settings: how the LLM is asked.
-        choices: of every hidden cell the ids that may be told; a num_candidates of 0 allows all.
+        settings: how the LLM is prompted.
+        candidates: of every hidden cell.
         others: tokens of other images, for examples.
     """
 
@@ -213,72 +225,65 @@ class InpaintingPredictor:
         ids: Tensor,
         hidden: Tensor,
         settings: RestorationSettings,
-        choices: CellCandidates,
+        candidates: CellCandidates,
         others: Sequence[TokenMap] = (),
     ) -> None:
         own = TokenMap(ids.flatten().tolist(), hidden.flatten().tolist(), hidden.shape[1])
-        self.pipeline = pipeline
-        self.rows = [list(own.ids) for _ in range(settings.candidates)]
-        self.settings, self.choices = settings, choices
-        self.known = (~hidden).flatten().tolist()
-        self.view = View(own.width, settings.n_context, settings.n_predict, settings.above)
-        windows = hidden_windows(own.hidden, settings.n_predict)
-        self.windows = (
-            centre_out(windows, (hidden.shape[0], hidden.shape[1]))
-            if settings.order == "centre-out"
-            else windows
-        )
+        self.pipeline, self.settings, self.candidates = pipeline, settings, candidates
+        self.samples = [list(own.ids) for _ in range(settings.num_samples)]  # h · w ids each
+        self.known = [not is_hidden for is_hidden in own.hidden]
+        self.context = WindowContext(own.width, settings.n_context, settings.n_predict, settings.n_above)
+        self.windows = hidden_windows(own.hidden, settings.n_predict)
+        if settings.order == "centre-out":
+            self.windows = centre_out(self.windows, (hidden.shape[0], hidden.shape[1]))
         self.codebook = pipeline.tokenizer.local_codebook.token_ids
         random = Random(settings.seed)
-        drawn = [
-            visible_examples([own, *others], self.view, settings.n_examples, random)
+        draws = [
+            visible_examples([own, *others], self.context, settings.n_examples, random)
             for _ in range(settings.draws)
         ]
-        self.examples = settings.deal(drawn)
-        self.asker = TokenPredictor(pipeline.llm, settings)
+        self.examples = split_examples(draws, settings)
+        self.predictor = TokenPredictor(pipeline.llm, settings)
 
-    def tell(self, progress: Progress | None = None) -> list[list[WindowPrediction]]:
-        """Tell every window of every candidate; the examples are read once. Returns the candidates' logs."""
-        if self.settings.reading == "map":
+    def predict(self, progress: Progress | None = None) -> list[list[WindowPrediction]]:
+        """Predict every window of every sample, from examples that are read once: one log a sample."""
+        if self.settings.scope == "map":
+            query = self.map_query()
             return [
-                tell_map(self.pipeline, self.whole(), self.settings, number)
-                for number in range(self.settings.candidates)
+                predict_map(self.pipeline, query, self.settings, number)
+                for number in range(self.settings.num_samples)
             ]
-        shared = self.asker.read(self.examples)
+        shared = self.predictor.read_examples(self.examples)
         steps = []
         for number, window in enumerate(self.windows):
-            steps.append(self.tell_window(number, window, shared))
+            steps.append(self.predict_window(number, window, shared))
             if progress:
                 progress(number + 1, len(self.windows))
         return [list(log) for log in zip(*steps, strict=True)]
 
-    def whole(self) -> MapQuestion:
-        """All hidden cells at once."""
-        seen = [None if cell in self.choices else token_id for cell, token_id in enumerate(self.rows[0])]
-        return map_question(self.pipeline, seen, self.view.width, self.choices, self.settings)
+    def map_query(self) -> MapQuery:
+        """The query for all hidden cells at once."""
+        visible = [
+            None if cell in self.candidates else token_id for cell, token_id in enumerate(self.samples[0])
+        ]
+        return map_query(self.pipeline, visible, self.context.width, self.candidates, self.settings)
 
-    def tell_window(self, number: int, window: list[int], shared: list[Context]) -> list[WindowPrediction]:
-        """Predict the tokens of one window, once for each candidate, and keep them."""
-        questions = [self.question(window, row) for row in self.rows]
-        answers = self.asker.ask(questions, number * len(questions), shared)
-        for row, told in zip(self.rows, answers, strict=True):
-            self.keep(window, told.ids, row)
-        return answers
+    def predict_window(self, number: int, window: list[int], shared: list[Context]) -> list[WindowPrediction]:
+        """Predict one window, once for each sample, and write the predictions into the samples."""
+        queries = [self.query(window, sample) for sample in self.samples]
+        # Each query samples with its own seed, and no two windows share one.
+        predictions = self.predictor.predict(queries, number * len(queries), shared)
+        for sample, prediction in zip(self.samples, predictions, strict=True):
+            for cell, token_id in zip(prediction.cells, prediction.ids, strict=True):
+                sample[cell] = token_id
+                self.known[cell] = True
+        return predictions
 
-    def question(self, window: Sequence[int], row: Sequence[int]) -> MaskedWindow:
-        """One window of one candidate, by what is known now."""
-        return MaskedWindow(
-            tuple(window),
-            tuple(row[cell] for cell in self.view.cells(self.known, window)),
-            self.allowed(window),
-        )
-
-    def keep(self, window: Sequence[int], ids: Sequence[int], row: list[int]) -> None:
-        """Put what was told of a window into one candidate; it is known from now on."""
-        for cell, token_id in zip(window, ids, strict=True):
-            row[cell] = token_id
-            self.known[cell] = True
+    def query(self, window: Sequence[int], sample: Sequence[int]) -> MaskedWindow:
+        """One window of one sample, with the tokens that are known now."""
+        given = tuple(sample[cell] for cell in self.context.cells(self.known, window))
+        return MaskedWindow(tuple(window), given, self.allowed(window))
 
     def allowed(self, window: Sequence[int]) -> tuple[Weighted, ...]:
-        """The tokens that may stand at each cell."""
-        return tuple(self.settings.allowed(self.choices[cell], self.codebook) for cell in window)
+        """The tokens that may be predicted in each cell of a window."""
+        return tuple(allowed_tokens(self.candidates[cell], self.codebook, self.settings) for cell in window)

@@ -1,32 +1,30 @@
-"""image + how far to each side ──► a larger image: the frozen LLM tells what lies beyond the edges.
+"""image + border ──► larger image: the frozen LLM predicts the tokens beyond the edges.
 
-Blind by nature, and inpainting of the border: nothing but grey is there before the LLM tells it.
+Outpainting is inpainting of the border, and blind: the border is grey until the LLM has predicted it.
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.restoration.inpaint import MID_GREY, Inpainted, Progress, inpaint
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.inpaint import MID_GREY, Inpainted, inpaint
+from v2l.tasks.restoration.settings import RestorationSettings
+from v2l.tasks.restoration.token_prediction import Progress
 
 
 @dataclass(frozen=True)
 class Border:
-    """How far an image grows, in pixels.
+    """Pixels that an image grows by at each edge.
 
-    Attributes:
-        left: at its left edge.
-        top: above it.
-        right: at its right edge.
-        bottom: below it.
+    Raises:
+        V2LError: a side is below 0, or all are 0.
     """
 
     left: int = 0
@@ -35,14 +33,11 @@ class Border:
     bottom: int = 0
 
     def __post_init__(self) -> None:
-        sides = (self.left, self.top, self.right, self.bottom)
-        if min(sides) < 0 or max(sides) == 0:
-            got = ", ".join(
-                f"{name} {side}" for name, side in zip(("left", "top", "right", "bottom"), sides, strict=True)
-            )
-            raise V2LError(
-                f"got a border of {got} pixels", "0 and more, and at least one side above 0", "--right 64"
-            )
+        sides = asdict(self)
+        if min(sides.values()) < 0 or max(sides.values()) == 0:
+            border = ", ".join(f"{name} {side}" for name, side in sides.items())
+            allowed = "0 and more, and at least one side above 0"
+            raise V2LError(f"got a border of {border} pixels", allowed, "--right 64")
 
 
 def outpaint(
@@ -53,25 +48,29 @@ def outpaint(
     progress: Progress | None = None,
     examples: Sequence[Tensor] = (),
 ) -> Inpainted:
-    """Paint around an image; its own pixels stay as they are, bit by bit.
+    """Fill a border around an image; its own pixels stay bit-equal.
 
     Args:
         pipeline: tokenizer and LLM.
         image: (3, H, W) float32 in [0, 1].
-        border: how far.
-        settings: how the LLM is asked.
-        progress: told (windows done, windows in all) after each window.
-        examples: other images (3, H, W), which may serve as examples.
+        border: its width at each edge.
+        settings: as `inpaint`.
+        progress: as `inpaint`.
+        examples: other images (3, H, W), a source of examples.
 
     Raises:
-        V2LError: the prompt is longer than the LLM's context.
+        V2LError: a prompt is longer than the LLM's context.
     """
     canvas, mask = on_canvas(image, border)
     return inpaint(pipeline, canvas, mask, settings, progress, examples)
 
 
 def on_canvas(image: Tensor, border: Border) -> tuple[Tensor, Tensor]:
-    """The image on a grey canvas (3, H + top + bottom, W + left + right), and the mask of what is new, bool of that size."""
+    """Put an image on a grey canvas.
+
+    Returns:
+        the canvas (3, H + top + bottom, W + left + right), and the mask of the border, bool of that size.
+    """
     height, width = image.shape[-2:]
     size = (height + border.top + border.bottom, width + border.left + border.right)
     canvas, mask = torch.full((3, *size), MID_GREY), torch.ones(size, dtype=torch.bool)

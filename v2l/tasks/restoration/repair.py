@@ -1,8 +1,9 @@
-"""damaged image + pairs of other images, clean and damaged alike ──► the restored image: blind, as a user has it.
+"""corrupted image + other images, clean and corrupted alike ──► restored image, without knowledge of the
+clean image.
 
-Nobody knows the clean image. The frozen LLM sees windows of damaged tokens beside the clean ones of other images, and tells the clean
-ones of this image. Where a damage moves things, which damaged tokens belong to a window is told from the other images alone.
-Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
+The frozen LLM sees windows of corrupted tokens beside the clean tokens of example images, and predicts the
+clean tokens of this image. A corruption that moves content (a rotation, a shift) is found from the examples
+alone. Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, without its oracle examples.
 """
 
 from __future__ import annotations
@@ -19,52 +20,58 @@ from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.denoise import Window
-from v2l.tasks.restoration.inpaint import filled, whole_at_model_size
+from v2l.tasks.restoration.inpaint import filled_ids, whole_at_model_size
+from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
 from v2l.tasks.restoration.token_prediction import (
-    ADAPTER,
-    BLIND,
-    CellCandidates,
     MaskedWindow,
-    RestorationSettings,
+    Progress,
     TokenPredictor,
     WindowPrediction,
+    allowed_tokens,
+    split_examples,
 )
-from v2l.tasks.restoration.token_prior import code_vectors, restored, sources
-from v2l.tasks.restoration.whole_map import MapQuestion, map_question, tell_map
-from v2l.tasks.restoration.windows import View, hidden_windows
+from v2l.tasks.restoration.token_prior import (
+    CellCandidates,
+    TokenGrids,
+    code_vectors,
+    corrupted_cell_candidates,
+    estimate_source_cells,
+)
+from v2l.tasks.restoration.whole_map import MapQuery, map_query, predict_map
+from v2l.tasks.restoration.windows import WindowContext, hidden_windows
 from v2l.tokens import ImageTokens
 
-ASKED = 32  # windows that are asked in one call
-Progress = Callable[[int, int], None]
+WINDOWS_PER_CALL = 32  # of the LLM; progress is reported after each call
 
 
-class Pair(NamedTuple):
-    """One example image as tokens."""
+class TokenPair(NamedTuple):
+    """The tokens of one example image, h · w ids each."""
 
-    clean: tuple[int, ...]  # h · w ids
-    damaged: tuple[int, ...]  # as many, of the same image damaged
+    clean: tuple[int, ...]
+    corrupted: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What comes out.
+    """A restored image.
 
     Attributes:
-        image: (3, H, W) in [0, 1]; sides exchanged where the damage had exchanged them. The decoder's picture; of a damage that moves
-            nothing the damaged image itself with what the decoder paints otherwise for the told tokens than for the damaged ones.
-        tokens: the tokens that were told, B = 1.
-        log: one entry per window.
-        choices: cell ──► the tokens that may stand there, by what the examples let expect: the first is the answer without an LLM.
-        moved: (h, w) int64, the damaged tokens where their content belongs.
-        paint: (1, h, w) token ids ──► their image, as `image` was made.
+        image: (3, H, W) in [0, 1]; height and width are exchanged back when the corruption had exchanged
+            them. When the corruption moves content, this is the decoded picture. Otherwise it is the
+            corrupted image plus what the decoded predictions differ by from the decoded corrupted tokens.
+        tokens: the predicted tokens, B = 1.
+        log: one entry for each window.
+        candidates: cell ──► its candidate tokens. The first of them is the prediction without an LLM.
+        realigned: (h, w) int64, the corrupted tokens, moved back to the place of their content.
+        decode: (1, h, w) token ids ──► their image, (3, H, W), made as `image` was.
     """
 
     image: Tensor
     tokens: ImageTokens
     log: tuple[WindowPrediction, ...]
-    choices: CellCandidates
-    moved: Tensor
-    paint: Callable[[Tensor], Tensor]
+    candidates: CellCandidates
+    realigned: Tensor
+    decode: Callable[[Tensor], Tensor]
 
 
 def repair(
@@ -75,184 +82,227 @@ def repair(
     settings: RestorationSettings | None = None,
     progress: Progress | None = None,
 ) -> Repaired:
-    """Restore a damaged image.
+    """Restore a corrupted image.
 
     Args:
         pipeline: tokenizer and LLM.
         image: (3, H, W) float32 in [0, 1].
-        corruption: what the image is thought to have gone through; it damages the examples in the same way, and the LLM is not told.
+        corruption: what the image is assumed to have gone through. It is applied to the examples; the LLM
+            does not get it.
         examples: clean images (3, H, W) of any size.
-        settings: how the LLM is asked; None is what suits it, with or without an adapter.
-        progress: told (windows done, windows in all).
+        settings: how the LLM is prompted; None takes the preset for an LLM with or without an adapter.
+        progress: gets (windows done, windows in all).
 
     Raises:
-        V2LError: there are no examples, more than one candidate is asked for, or the prompt is longer than the LLM's context.
+        V2LError: there are no examples, more than one sample is requested, or a prompt is longer than the
+        LLM's context.
     """
-    settings = settings or (ADAPTER if pipeline.adapter else BLIND)
-    if not examples:
-        raise V2LError(
-            "got no example images", "clean photographs to learn the damage from", "--examples FOLDER"
-        )
-    if settings.candidates > 1:
-        raise V2LError(
-            f"got {settings.candidates} candidates of a damaged image",
-            "1; only what is hidden has more",
-            "--set candidates=1",
-        )
-    damaged = whole_at_model_size(image, pipeline)
-    tokens = pipeline.tokenizer.encode(damaged[None], crop=False)
-    turned = corruption.damage(torch.zeros(1, *damaged.shape[-2:])).shape[
-        -2:
-    ]  # of a clean image that would be damaged to this shape
-    pairs = [token_pair(pipeline, example, corruption, (turned[0], turned[1])) for example in examples]
-    grid = tuple(side // pipeline.tokenizer.factor for side in turned)
-    source = came_from(pipeline, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
-    moved = tokens.local_ids.flatten().cpu()[source]
-    mender = CorruptionPredictor(
-        pipeline, tuple(moved.tolist()), grid[1], moved_back(pairs, source), settings
+    settings = settings_or_default(settings, pipeline)
+    check_request(examples, settings)
+    corrupted = whole_at_model_size(image, pipeline)
+    tokens = pipeline.tokenizer.encode(corrupted[None], crop=False)
+    clean_size = corrupted_size(corruption, corrupted)
+    grid = (clean_size[0] // pipeline.tokenizer.factor, clean_size[1] // pipeline.tokenizer.factor)
+    pairs = [token_pair(pipeline, example, corruption, clean_size) for example in examples]
+    sources = find_source_cells(pipeline, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
+    realigned = tokens.local_ids.flatten().cpu()[sources]  # (h · w,)
+    predictor = CorruptionPredictor(
+        pipeline, tuple(realigned.tolist()), grid[1], realigned_pairs(pairs, sources), settings
     )
-    log = mender.tell(progress)
-    size = corruption.damage(torch.zeros(1, *image.shape[-2:])).shape[-2:]
+    log = predictor.predict(progress)
+    size = corrupted_size(corruption, image)
 
-    def paint(ids: Tensor) -> Tensor:
-        picture = resize(pipeline.tokenizer.decode(tokens.with_local_ids(ids))[0].cpu(), (size[0], size[1]))
-        if source != list(range(len(source))):
-            return picture
-        return (
-            image + picture - resize(pipeline.tokenizer.decode(tokens)[0].cpu(), (size[0], size[1]))
-        ).clamp(0, 1)
+    def decode(local_ids: Tensor) -> Tensor:
+        decoded = resize(pipeline.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu(), size)
+        if sources != list(range(len(sources))):
+            return decoded
+        # Nothing was moved: keep the detail of the image that the tokens do not hold, and add the predicted
+        # change.
+        unchanged = resize(pipeline.tokenizer.decode(tokens)[0].cpu(), size)
+        return (image + decoded - unchanged).clamp(0, 1)
 
-    told = filled(moved.view(1, *grid), log)
+    filled = filled_ids(realigned.view(1, *grid), log)
     return Repaired(
-        paint(told), tokens.with_local_ids(told), tuple(log), mender.choices, moved.view(grid), paint
+        decode(filled),
+        tokens.with_local_ids(filled),
+        tuple(log),
+        predictor.candidates,
+        realigned.view(grid),
+        decode,
     )
 
 
-def token_pair(pipeline: Pipeline, example: Tensor, corruption: Corruption, size: tuple[int, int]) -> Pair:
-    """A clean image (3, H, W), cut to `size` = (height, width) around its centre, and the same image damaged, as tokens."""
+def check_request(examples: Sequence[Tensor], settings: RestorationSettings) -> None:
+    """Refuse a repair without examples or with several samples.
+
+    Raises:
+        V2LError: as said.
+    """
+    if not examples:
+        allowed = "clean photographs to learn the corruption from"
+        raise V2LError("got no example images", allowed, "--examples FOLDER")
+    if settings.num_samples > 1:
+        got = f"got {settings.num_samples} samples of a corrupted image"
+        raise V2LError(got, "1; only masked images have more", "--set num_samples=1")
+
+
+def corrupted_size(corruption: Corruption, image: Tensor) -> tuple[int, int]:
+    """(H, W) of a corrupted image; of a clean one too, since a second exchange of sides undoes the first."""
+    height, width = corruption.apply(torch.zeros(1, *image.shape[-2:])).shape[-2:]
+    return height, width
+
+
+def token_pair(
+    pipeline: Pipeline, example: Tensor, corruption: Corruption, size: tuple[int, int]
+) -> TokenPair:
+    """Encode a clean image and its corrupted version.
+
+    Args:
+        pipeline: gives the tokenizer.
+        example: (3, H, W) in [0, 1], resized and cropped around its centre.
+        corruption: applied to the cropped image.
+        size: (height, width) of the crop.
+    """
     scale = max(side / own for side, own in zip(size, example.shape[-2:], strict=True))
     height, width = (
         max(side, round(own * scale)) for side, own in zip(size, example.shape[-2:], strict=True)
     )
     clean = centre_crop(resize(example, (height, width)), size)
-    ids = (
-        pipeline.tokenizer.encode_local(some[None].contiguous()).flatten().tolist()
-        for some in (clean, corruption.damage(clean))
+    corrupted = corruption.apply(clean)
+    return TokenPair(
+        tuple(pipeline.tokenizer.encode_local(clean[None].contiguous()).flatten().tolist()),
+        tuple(pipeline.tokenizer.encode_local(corrupted[None].contiguous()).flatten().tolist()),
     )
-    return Pair(*(tuple(of_image) for of_image in ids))
 
 
-def came_from(
-    pipeline: Pipeline, pairs: Sequence[Pair], grid: tuple[int, int], damaged: tuple[int, int]
+def find_source_cells(
+    pipeline: Pipeline,
+    pairs: Sequence[TokenPair],
+    clean_grid: tuple[int, int],
+    corrupted_grid: tuple[int, int],
 ) -> list[int]:
-    """For every cell of the clean grid the damaged one to which its content went, told from the pairs; both grids are (h, w)."""
-    shapes = ((len(pairs), *grid), (len(pairs), *damaged))
-    ids = (
-        torch.tensor(of_images).view(shape)
-        for of_images, shape in zip(zip(*pairs, strict=True), shapes, strict=True)
+    """For every cell of the clean grid, the corrupted cell that holds its content, estimated from the pairs.
+
+    Args:
+        pipeline: gives the code vectors.
+        pairs: of the examples.
+        clean_grid: (h, w).
+        corrupted_grid: (h', w').
+    """
+    clean = torch.tensor([pair.clean for pair in pairs]).view(len(pairs), *clean_grid)
+    corrupted = torch.tensor([pair.corrupted for pair in pairs]).view(len(pairs), *corrupted_grid)
+    return estimate_source_cells(
+        code_vectors(pipeline.tokenizer, clean), code_vectors(pipeline.tokenizer, corrupted)
     )
-    return sources(*(code_vectors(pipeline.tokenizer, of_images) for of_images in ids))
 
 
-def moved_back(pairs: Sequence[Pair], source: Sequence[int]) -> list[Pair]:
-    """The pairs with their damaged tokens where the content belongs."""
-    return [Pair(pair.clean, tuple(pair.damaged[cell] for cell in source)) for pair in pairs]
+def realigned_pairs(pairs: Sequence[TokenPair], sources: Sequence[int]) -> list[TokenPair]:
+    """The pairs with their corrupted tokens moved back to the place of their content."""
+    return [TokenPair(pair.clean, tuple(pair.corrupted[cell] for cell in sources)) for pair in pairs]
 
 
 class CorruptionPredictor:
-    """The LLM at work on one damaged token grid; its windows do not depend on each other.
+    """Predicts the clean tokens of one corrupted grid; its windows do not depend on each other.
 
     Args:
-        pipeline: gives the LLM, the ids that it may use, and how alike two of them are.
-        damaged: h · w ids in raster order of the clean grid.
+        pipeline: gives the LLM, the ids of the local codebook and their code vectors.
+        corrupted: h · w ids in raster order of the clean grid.
         width: w of the clean grid.
-        pairs: example images.
-        settings: how the LLM is asked.
+        pairs: of the examples, realigned.
+        settings: how the LLM is prompted.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        damaged: tuple[int, ...],
+        corrupted: tuple[int, ...],
         width: int,
-        pairs: Sequence[Pair],
+        pairs: Sequence[TokenPair],
         settings: RestorationSettings,
     ) -> None:
-        self.pipeline, self.damaged, self.pairs = pipeline, damaged, pairs
-        self.view = View(width, settings.n_before, settings.n_predict, settings.above)
-        self.windows = hidden_windows([True] * len(damaged), settings.n_predict)
-        self.asker = TokenPredictor(pipeline.llm, settings)
-        self.likeness = Likeness(pipeline, damaged, [pair.damaged for pair in pairs])
+        self.pipeline, self.corrupted, self.pairs, self.settings = pipeline, corrupted, pairs, settings
+        self.context = WindowContext(width, settings.n_before, settings.n_predict, settings.n_above)
+        self.windows = hidden_windows([True] * len(corrupted), settings.n_predict)
+        self.predictor = TokenPredictor(pipeline.llm, settings)
+        self.stretches = SimilarStretches(pipeline, corrupted, [pair.corrupted for pair in pairs])
         self.codebook = pipeline.tokenizer.local_codebook.token_ids
-        clean, seen, own = (
-            torch.tensor(ids).view(-1, len(damaged) // width, width)
-            for ids in (*zip(*pairs, strict=True), damaged)
+        grid = (len(corrupted) // width, width)
+        grids = TokenGrids(
+            torch.tensor([pair.clean for pair in pairs]).view(-1, *grid),
+            torch.tensor([pair.corrupted for pair in pairs]).view(-1, *grid),
+            torch.tensor(corrupted).view(grid),
         )
-        self.choices = dict(
-            enumerate(restored(pipeline.tokenizer, clean, seen, own[0], max(1, settings.num_candidates)))
-        )
+        count = max(1, settings.num_candidates)
+        self.candidates = dict(enumerate(corrupted_cell_candidates(pipeline.tokenizer, grids, count)))
 
-    def tell(self, progress: Progress | None = None) -> list[WindowPrediction]:
-        """Tell every window, many in one batch; or the whole map at once."""
-        if self.asker.settings.reading == "map":
-            return tell_map(self.pipeline, self.whole(), self.asker.settings)
+    def predict(self, progress: Progress | None = None) -> list[WindowPrediction]:
+        """Predict every window, many in one batch; or the whole map at once."""
+        if self.settings.scope == "map":
+            return predict_map(self.pipeline, self.map_query(), self.settings)
         log: list[WindowPrediction] = []
+        # A batch has windows of one length; the last window of the grid can be shorter.
         for size in sorted({len(window) for window in self.windows}, reverse=True):
             equal = [window for window in self.windows if len(window) == size]
-            for start in range(0, len(equal), ASKED):
-                log += self.asker.ask(
-                    [self.question(window) for window in equal[start : start + ASKED]], len(log)
-                )
+            for start in range(0, len(equal), WINDOWS_PER_CALL):
+                queries = [self.query(window) for window in equal[start : start + WINDOWS_PER_CALL]]
+                log += self.predictor.predict(queries, len(log))
                 if progress:
                     progress(len(log), len(self.windows))
         return log
 
-    def whole(self) -> MapQuestion:
-        """All cells at once."""
-        return map_question(self.pipeline, self.damaged, self.view.width, self.choices, self.asker.settings)
+    def map_query(self) -> MapQuery:
+        """The query for all cells at once."""
+        return map_query(self.pipeline, self.corrupted, self.context.width, self.candidates, self.settings)
 
-    def question(self, window: list[int]) -> MaskedWindow:
-        """One window: its own damaged tokens and those before them, after examples that were damaged most alike."""
-        settings, everywhere = self.asker.settings, [True] * len(self.damaged)
-
-        def shown(ids: Sequence[int], cells: Sequence[int]) -> tuple[int, ...]:
-            return tuple(ids[cell] for cell in [*self.view.cells(everywhere, cells), *cells])
-
+    def query(self, window: list[int]) -> MaskedWindow:
+        """One window: the examples most similar to it, then its own corrupted tokens."""
+        settings = self.settings
+        nearest = self.stretches.nearest(window, settings.n_examples * settings.draws)
         examples = []
-        for number, start in reversed(
-            self.likeness.nearest(window, settings.n_examples * settings.draws)
-        ):  # the most alike comes last
+        for number, start in reversed(nearest):  # the most similar example stands next to the query
             cells = range(start, start + len(window))
             pair = self.pairs[number]
-            examples.append(Window(shown(pair.damaged, cells), tuple(pair.clean[cell] for cell in cells)))
+            given = self.given(pair.corrupted, cells)
+            examples.append(Window(given, tuple(pair.clean[cell] for cell in cells)))
         draws = [examples[draw :: settings.draws] for draw in range(settings.draws)]
-        allowed = tuple(settings.allowed(self.choices[cell], self.codebook) for cell in window)
-        return MaskedWindow(tuple(window), shown(self.damaged, window), allowed, settings.deal(draws))
+        allowed = tuple(allowed_tokens(self.candidates[cell], self.codebook, settings) for cell in window)
+        own = self.given(self.corrupted, window)
+        return MaskedWindow(tuple(window), own, allowed, split_examples(draws, settings))
+
+    def given(self, corrupted: Sequence[int], window: Sequence[int]) -> tuple[int, ...]:
+        """The corrupted tokens that a query shows: those around the window, then its own."""
+        known = [True] * len(corrupted)
+        return tuple(corrupted[cell] for cell in [*self.context.cells(known, window), *window])
 
 
-class Likeness:
-    """How alike stretches of damaged images are, by the codebook's entries of their tokens.
+class SimilarStretches:
+    """Finds the stretches of example images that look most like a window, by the code vectors of their
+    tokens.
 
     Args:
-        pipeline: gives the entries.
-        damaged: h · w ids of the image to be restored.
-        others: as many ids of each example image.
+        pipeline: gives the code vectors.
+        corrupted: h · w ids of the image to restore.
+        others: as many ids of each example image, corrupted in the same way.
     """
 
-    def __init__(self, pipeline: Pipeline, damaged: Sequence[int], others: Sequence[Sequence[int]]) -> None:
-        entries = code_vectors(pipeline.tokenizer, torch.tensor([damaged, *others]))  # (1 + images, h · w, d)
-        self.own, self.others = entries[0], entries[1:]
+    def __init__(self, pipeline: Pipeline, corrupted: Sequence[int], others: Sequence[Sequence[int]]) -> None:
+        vectors = code_vectors(pipeline.tokenizer, torch.tensor([corrupted, *others]))  # (1 + n, h · w, d)
+        self.own, self.others = vectors[0], vectors[1:]
 
     def nearest(self, window: Sequence[int], count: int) -> list[tuple[int, int]]:
-        """The most alike stretches of any example image at any place: (image, first cell), the most alike first.
+        """The most similar stretches at any place of any example image.
 
         Args:
-            window: neighbouring cells of the image to be restored.
+            window: m neighbouring cells of the image to restore.
             count: how many; fewer when there are fewer.
+
+        Returns:
+            (image, first cell) of each, the most similar first.
         """
         length = len(window)
         wanted = self.own[window[0] : window[0] + length]  # (m, d)
-        stretches = self.others.unfold(1, length, 1).movedim(-1, 2)  # (images, starts, m, d)
-        distances = (stretches - wanted).square().sum(dim=(2, 3)).flatten()
+        # unfold: (n, h · w, d) → (n, starts, d, m), with starts = h · w - m + 1; movedim: → (n, starts, m, d)
+        stretches = self.others.unfold(1, length, 1).movedim(-1, 2)
+        distances = (stretches - wanted).square().sum(dim=(2, 3)).flatten()  # (n · starts,)
         nearest = distances.sort(stable=True).indices[:count].tolist()
         return [divmod(place, stretches.shape[1]) for place in nearest]

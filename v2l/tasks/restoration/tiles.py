@@ -1,8 +1,8 @@
-"""a large image ──► squares at its own scale, restored one by one with what is around them, and put together again."""
+"""large image ──► square tiles at its own scale, restored one by one ──► one image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,9 +14,8 @@ from v2l.images import check_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
 from v2l.tasks.restoration.repair import repair
-from v2l.tasks.restoration.token_prediction import ADAPTER, BLIND, RestorationSettings, WindowPrediction
-
-Progress = Callable[[int, int], None]
+from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
+from v2l.tasks.restoration.token_prediction import Progress, WindowPrediction
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,17 @@ class Tile:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """To cut it out of (…, H, W)."""
+        """The slices that cut it out of (…, H, W)."""
         return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
 
 
 @dataclass(frozen=True)
 class Tiled:
-    """What came of all tiles.
+    """An image that was restored tile by tile.
 
     Attributes:
         image: (3, H, W) in [0, 1].
-        log: of each tile in the order of work: the tile, the windows told in it, and its tokens (h, w).
+        log: for each tile in the order of work: the tile, its predicted windows, and its tokens (h, w).
     """
 
     image: Tensor
@@ -57,31 +56,32 @@ class Tiled:
         return [grid for _, _, grid in self.log]
 
     @property
-    def told(self) -> list[WindowPrediction]:
-        """The windows of all tiles, in the order told."""
-        return [window for _, told, _ in self.log for window in told]
+    def predictions(self) -> list[WindowPrediction]:
+        """The windows of all tiles, in the order of prediction."""
+        return [window for _, windows, _ in self.log for window in windows]
 
 
 def tiles(size: tuple[int, int], side: int, step: int) -> list[Tile]:
-    """Squares that cover an image and overlap by `side` − `step` at least; the last ones end at its edge.
+    """Squares that cover an image and overlap by `side` − `step` pixels at least; the last ones end at its
+    edge.
 
     Args:
         size: (H, W), neither below `side`.
         side: of a square, in pixels.
-        step: from one to the next, 1 to `side`.
+        step: from one square to the next, 1 to `side`.
     """
     rows, columns = (starts(length, side, step) for length in size)
     return [Tile(top, left, side) for top in rows for left in columns]
 
 
 def starts(length: int, side: int, step: int) -> list[int]:
-    """Where squares begin along one axis."""
+    """The first pixel of every square along one axis."""
     last = length - side
     return sorted({*range(0, last, step), last})
 
 
 def tile_side(pipeline: Pipeline, image: Tensor) -> int:
-    """The side of a tile: that of the model's images.
+    """The side of a tile: the image size of the model.
 
     Raises:
         V2LError: the image is smaller.
@@ -101,36 +101,42 @@ def inpaint_tiles(
     progress: Progress | None = None,
     examples: Sequence[Tensor] = (),
 ) -> Tiled:
-    """Paint what a mask hides at the image's own scale, from its edges inwards: what is painted is context for the next tile.
+    """Fill the masked part at the image's own scale, from its edges inwards: a filled tile is context for the
+    next.
 
     Args:
         pipeline: tokenizer and LLM; a tile is as large as its model's images.
-        image: (3, H, W) float32 in [0, 1]; the pixels under the mask are never used.
-        mask: (H, W) bool, True where to paint.
-        settings: how the LLM is asked.
-        progress: told (pixels painted, pixels in all) after each tile.
+        image: (3, H, W) float32 in [0, 1]; masked pixels are never used.
+        mask: (H, W) bool, True where to fill.
+        settings: as `inpaint`.
+        progress: gets (pixels filled, pixels in all) after each tile.
         examples: other images (3, H, W).
 
     Raises:
-        V2LError: the mask does not fit, is empty or full, or the prompt is longer than the LLM's context.
+        V2LError: the mask has another size, is empty or full, the image is smaller than a tile, or a prompt
+        is longer than the
+            LLM's context.
     """
     check_mask(mask, (image.shape[-2], image.shape[-1]))
     side = tile_side(pipeline, image)
-    painted, missing = image.clone(), mask.clone()
+    filled, missing = image.clone(), mask.clone()
     log = []
     for tile in from_the_edge(missing, tiles((image.shape[-2], image.shape[-1]), side, side // 2)):
         cut = tile.slices
-        done: Inpainted = inpaint(pipeline, painted[:, *cut], missing[cut], settings, examples=examples)
-        painted[:, *cut] = done.image
+        done: Inpainted = inpaint(pipeline, filled[:, *cut], missing[cut], settings, examples=examples)
+        filled[:, *cut] = done.image
         missing[cut] = False
         log.append((tile, done.log, done.tokens.local_ids[0]))
         if progress:
             progress(int(mask.sum() - missing.sum()), int(mask.sum()))
-    return Tiled(painted, tuple(log))
+    return Tiled(filled, tuple(log))
 
 
 def from_the_edge(missing: Tensor, places: Sequence[Tile]) -> Iterator[Tile]:
-    """Tiles with something missing, the one with the most to see first; asked again after each, since the caller fills them."""
+    """The tiles with missing pixels, the one with the fewest first.
+
+    The caller clears `missing` in each tile that it gets, and the next tile is chosen by what is left.
+    """
     while missing.any():
         counts = {tile: int(missing[tile.slices].sum()) for tile in places}
         yield min((tile for tile in places if counts[tile]), key=lambda tile: counts[tile])
@@ -144,28 +150,29 @@ def repair_tiles(
     settings: RestorationSettings | None = None,
     progress: Progress | None = None,
 ) -> Tiled:
-    """Restore an image that was damaged in place (blurred) at its own scale; where tiles overlap, their pictures are averaged.
+    """Restore an image at its own scale after a corruption that moves nothing (a blur); overlapping tiles are
+    averaged.
 
     Args:
         pipeline: tokenizer and LLM.
         image: (3, H, W) float32 in [0, 1].
-        corruption: a damage that moves nothing.
+        corruption: one that moves nothing.
         examples: clean images (3, H, W).
-        settings: how the LLM is asked.
-        progress: told (tiles done, tiles in all).
+        settings: as `repair`; tile i draws with the i-th seed after the settings'.
+        progress: gets (tiles done, tiles in all).
 
     Raises:
-        V2LError: there are no examples, or the prompt is longer than the LLM's context.
+        V2LError: the image is smaller than a tile, there are no examples, or a prompt is longer than the
+        LLM's context.
     """
     side = tile_side(pipeline, image)
-    settings = settings or (ADAPTER if pipeline.adapter else BLIND)
+    settings = settings_or_default(settings, pipeline)
     total, count = torch.zeros_like(image), torch.zeros(image.shape[-2:])
     places, log = tiles((image.shape[-2], image.shape[-1]), side, side * 3 // 4), []
     for number, tile in enumerate(places):
         cut = tile.slices
-        done = repair(
-            pipeline, image[:, *cut], corruption, examples, replace(settings, seed=settings.seed + number)
-        )
+        seeded = replace(settings, seed=settings.seed + number)
+        done = repair(pipeline, image[:, *cut], corruption, examples, seeded)
         total[:, *cut] += done.image
         count[cut] += 1
         log.append((tile, done.log, done.tokens.local_ids[0]))

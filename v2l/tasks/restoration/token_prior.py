@@ -1,12 +1,15 @@
-"""token grids ──► what likely stands where a token is missing, and where tokens of a damaged grid belong: told by the codebook alone.
+"""token grid, masked or corrupted ──► candidate tokens of each cell, with a log-prior: no LLM is used.
 
-Tokens are alike when their entries are near each other: an entry holds colour and texture of its patch. No LLM is asked here; what comes
-out limits and weighs what the LLM may choose among, or is what it starts from.
+The prior comes from code vectors, the rows of the local codebook. A code vector holds the colour and texture
+of a patch, so the distance of two code vectors says how different two tokens look. Each cell gets an expected
+code vector: extrapolated from visible cells when the cell is masked, or regressed from corrupted cells when
+it is corrupted. Candidates are the tokens nearest to it, and their log-prior is an isotropic normal density
+around it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -16,25 +19,29 @@ from torch.nn.functional import pad, unfold
 
 from v2l.tokenizers.grid.model import V2LTokenizer
 
-POWER = 6  # of the distance by which a mirror image loses weight
-DOUBT = 3.0  # of a mirror image that is not like what the edges let expect
-RIDGE = 1.0  # weight of the squared coefficients
+DISTANCE_POWER = 6  # a mirror image d cells away from the edge weighs d ** -6
+MISMATCH_SCALE = 3.0  # and exp(-3 · its mismatch with the edges, 1 being the mean mismatch)
+RIDGE_PENALTY = 1.0  # weight of the squared coefficients in the ridge regression
+LEAST_VARIANCE = 1e-6  # keeps densities finite where all code vectors are equal
 
 
 class CandidateTokens(NamedTuple):
-    """Tokens that may stand in a cell.
+    """Candidate tokens of one cell.
 
     Attributes:
-        ids: different token ids, the most alike to what is expected first.
-        logprobs: as many: log-density of their entries around it, up to a constant.
+        ids: different token ids, the most probable by the prior first.
+        logprobs: as many: the log-density of their code vectors, up to a constant.
     """
 
     ids: list[int]
     logprobs: list[float]
 
 
+CellCandidates = Mapping[int, CandidateTokens]  # raster number of a cell ──► its candidates
+
+
 def code_vectors(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
-    """Token ids (…) int64 of the local codebook ──► their entries (…, d) float32 on the CPU."""
+    """Token ids (…) int64 of the local codebook ──► their code vectors (…, d) float32 on the CPU."""
     row_of = tokenizer.local_codebook.row_of_token
     rows = torch.tensor([row_of[token_id] for token_id in ids.flatten().tolist()], device=tokenizer.device)
     with torch.inference_mode():
@@ -42,170 +49,243 @@ def code_vectors(tokenizer: V2LTokenizer, ids: Tensor) -> Tensor:
 
 
 def visual_features(tokenizer: V2LTokenizer, size: int) -> Tensor:
-    """How the tokens of an LLM look: entries and their squared length, each with mean 0 and deviation 1; 0 for what is no local word.
+    """How the tokens of an LLM look: standardised code vectors; 0 for tokens outside the local codebook.
 
     Args:
-        tokenizer: gives the entries.
+        tokenizer: gives the code vectors.
         size: rows of the LLM's word embedding.
 
     Returns:
-        (size, d + 1) float32. With the squared length a linear function of it can be the distance from any point.
+        (size, d + 1) float32: the code vector and its squared length. A linear function of a row can be the
+        squared distance from any point p, because |x - p|² = |x|² - 2 p·x + |p|².
     """
     codes = tokenizer.local_codebook.token_ids.cpu()
-    entries = code_vectors(tokenizer, codes)
-    told = torch.cat([entries, entries.square().sum(dim=1, keepdim=True)], dim=1)
-    found = torch.zeros(size, told.shape[1])
-    found[codes] = (told - told.mean(dim=0)) / told.std(dim=0)
-    return found
+    vectors = code_vectors(tokenizer, codes)  # (V, d)
+    features = torch.cat([vectors, vectors.square().sum(dim=1, keepdim=True)], dim=1)  # (V, d + 1)
+    of_all = torch.zeros(size, features.shape[1])
+    of_all[codes] = (features - features.mean(dim=0)) / features.std(dim=0)
+    return of_all
 
 
-def expected(tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int) -> list[CandidateTokens]:
-    """Tokens for every hidden cell: those around its mirror images in the visible part that are most alike to what these let expect.
+def masked_cell_candidates(
+    tokenizer: V2LTokenizer, ids: Tensor, hidden: Tensor, count: int
+) -> list[CandidateTokens]:
+    """Rank candidate tokens for each masked cell by distance to a vector extrapolated from visible cells.
 
-    What they let expect is their blend by inverse distance weighting (Shepard, 1968) of entries, in which an image counts the less the more
-    it differs from the blend of the hole's edges. A mirror goes on with textures where the nearest cell, taken again and again, makes
-    stripes; the edges keep what lies far behind them out of the hole's middle.
+    Visible cells are mirrored into the hole. The candidates are the visible tokens in the 3 × 3 cells around
+    each mirror image. The density is normal around the extrapolated code vector, and its variance is the mean
+    squared distance of these tokens from it.
 
     Args:
-        tokenizer: gives the entries.
-        ids: (h, w) int64; hidden ones are not looked at.
-        hidden: (h, w) bool, neither none nor all of them.
-        count: how many for each cell.
+        tokenizer: gives the code vectors.
+        ids: (h, w) int64; the tokens of masked cells are not used.
+        hidden: (h, w) bool, True where masked; neither none nor all.
+        count: candidates of each cell.
 
     Returns:
-        for the hidden cells in raster order; fewer than `count` tokens where fewer are near. Density: a normal one as wide as the near
-        entries lie around the blend.
+        the candidates of the masked cells in raster order; fewer than `count` where there are fewer tokens.
     """
     visible = ~hidden
-    entries = code_vectors(tokenizer, torch.where(hidden, ids[visible][0], ids))  # (h, w, d)
-    told = []
-    for cell in hidden.nonzero().tolist():
-        images = mirror_images(visible, (cell[0], cell[1]))
-        near = surroundings(images, visible)
-        apart = (entries[near] - expectation(entries, images)).square().sum(dim=1)  # (near,)
-        densities = -0.5 * entries.shape[-1] * apart / apart.mean().clamp_min(1e-6)
-        ranked = sorted(
-            dict(zip(ids[near].tolist(), densities.tolist(), strict=True)).items(), key=lambda pair: -pair[1]
-        )[:count]
-        told.append(CandidateTokens(*(list(column) for column in zip(*ranked, strict=True))))
-    return told
+    # Masked cells get a visible token, so that each has a code vector; none of these vectors is read below.
+    vectors = code_vectors(tokenizer, torch.where(hidden, ids[visible][0], ids))  # (h, w, d)
+    candidates = []
+    for row, column in hidden.nonzero().tolist():
+        images = mirror_images(visible, (row, column))
+        near = neighbourhood(images, visible)  # (h, w) bool, n of them True
+        distances = (vectors[near] - extrapolated_vector(vectors, images)).square().sum(dim=1)  # (n,)
+        # log N(x; m, s² I) = -|x - m|² / (2 s²) + constant, with the variance s² = mean distance / d
+        logprobs = -0.5 * vectors.shape[-1] * distances / distances.mean().clamp_min(LEAST_VARIANCE)
+        logprob_of = dict(zip(ids[near].tolist(), logprobs.tolist(), strict=True))  # one entry a token id
+        best = sorted(logprob_of, key=lambda token_id: -logprob_of[token_id])[:count]
+        candidates.append(CandidateTokens(best, [logprob_of[token_id] for token_id in best]))
+    return candidates
 
 
 class MirrorImage(NamedTuple):
-    """A visible cell that lies as far behind the edge of a hole as a hidden one lies before it."""
+    """A visible cell as far behind the edge of a hole as the masked cell lies before it.
 
-    distance: int  # from the hidden cell to the edge, at least 1
-    edge: tuple[int, int]  # row and column of the first visible cell
-    place: tuple[int, int]  # and of the image
+    Attributes:
+        distance: cells from the masked cell to the edge, at least 1.
+        edge: row and column of the first visible cell.
+        place: row and column of the mirror image.
+    """
+
+    distance: int
+    edge: tuple[int, int]
+    place: tuple[int, int]
 
 
 def mirror_images(visible: Tensor, cell: tuple[int, int]) -> list[MirrorImage]:
-    """The mirror images of a hidden cell above, left, below and right; the nearest visible cell where no line of sight meets any.
+    """The mirror images of a masked cell above, left, below and right of it.
+
+    A mirror continues textures. To repeat the nearest visible cell instead would draw stripes.
 
     Args:
-        visible: (h, w) bool, not none.
-        cell: row and column of a hidden cell.
+        visible: (h, w) bool, at least one True.
+        cell: row and column of a masked cell.
+
+    Returns:
+        at most four, one for each direction with a visible cell. When there is none, the nearest visible cell
+        alone.
     """
     row, column = cell
-    above, below = visible[:row, column].flip(0).tolist(), visible[row + 1 :, column].tolist()
-    left, right = visible[row, :column].flip(0).tolist(), visible[row, column + 1 :].tolist()
-    images = []
-    for line, (down, across) in ((above, (-1, 0)), (left, (0, -1)), (below, (1, 0)), (right, (0, 1))):
-        if True in line:
-            edge = line.index(True)
-            run = [*line[edge:], False].index(False)  # visible cells in a row behind the edge
-            turn = edge % (2 * run)
-            steps = 1 + edge + (turn if turn < run else 2 * run - 1 - turn)  # to and fro in the run
-            first, place = ((row + down * step, column + across * step) for step in (1 + edge, steps))
-            images.append(MirrorImage(1 + edge, first, place))
-    if images:
-        return images
-    places = visible.nonzero()
-    distances = (places - torch.tensor(cell)).abs().sum(dim=1)
-    nearest = tuple(places[distances.argmin()].tolist())
-    return [MirrorImage(int(distances.min()), nearest, nearest)]
-
-
-def expectation(entries: Tensor, images: Sequence[MirrorImage]) -> Tensor:
-    """What mirror images let expect: (h, w, d) entries ──► (d,). Entries of hidden cells are not looked at."""
-    edges, seen = (
-        torch.stack([entries[place] for place in places])
-        for places in zip(*(image[1:] for image in images), strict=True)
+    # What a walk from the cell meets, step by step, and the step itself.
+    lines = (
+        (visible[:row, column].flip(0).tolist(), (-1, 0)),
+        (visible[row, :column].flip(0).tolist(), (0, -1)),
+        (visible[row + 1 :, column].tolist(), (1, 0)),
+        (visible[row, column + 1 :].tolist(), (0, 1)),
     )
-    nearness = torch.tensor([float(image.distance) for image in images]).pow(-POWER)
-    unlike = (seen - blended(edges, nearness)).square().sum(dim=1)
-    return blended(seen, nearness * (-DOUBT * unlike / unlike.mean().clamp_min(1e-6)).exp())
+    images = []
+    for line, (down, across) in lines:
+        if True in line:
+            distance, steps = mirror_steps(line)
+            edge = (row + down * distance, column + across * distance)
+            images.append(MirrorImage(distance, edge, (row + down * steps, column + across * steps)))
+    return images or [nearest_image(visible, cell)]
 
 
-def blended(rows: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of rows (n, d)."""
+def mirror_steps(line: Sequence[bool]) -> tuple[int, int]:
+    """Steps from a masked cell to the edge of the hole, and to its mirror image, along one line of cells.
+
+    Args:
+        line: visible or not, from the first neighbour on; at least one True.
+    """
+    masked = list(line).index(True)  # masked cells between the cell and the edge
+    run = [*line[masked:], False].index(False)  # visible cells in a row, from the edge on
+    # Behind the edge the image lies `masked` cells deep. A run that is shorter is walked to and fro: with
+    # period 2 · run, places 0 … run - 1 run away from the edge and run … 2 · run - 1 back to it.
+    turn = masked % (2 * run)
+    depth = turn if turn < run else 2 * run - 1 - turn
+    return 1 + masked, 1 + masked + depth
+
+
+def nearest_image(visible: Tensor, cell: tuple[int, int]) -> MirrorImage:
+    """The nearest visible cell by city-block distance, in the place of a mirror image."""
+    places = visible.nonzero()  # (n, 2)
+    distances = (places - torch.tensor(cell)).abs().sum(dim=1)
+    row, column = places[distances.argmin()].tolist()
+    return MirrorImage(int(distances.min()), (row, column), (row, column))
+
+
+def extrapolated_vector(vectors: Tensor, images: Sequence[MirrorImage]) -> Tensor:
+    """The expected code vector of a masked cell: a weighted mean of its mirror images.
+
+    The weights are inverse distance weights (Shepard, 1968), reduced where an image does not look like the
+    edges of the hole. The edges thereby keep content from far behind them out of the middle of the hole.
+
+    Args:
+        vectors: (h, w, d) code vectors; those of masked cells are not used.
+        images: of the cell.
+
+    Returns:
+        (d,).
+    """
+    at_edges = torch.stack([vectors[image.edge] for image in images])  # (at most 4, d)
+    at_images = torch.stack([vectors[image.place] for image in images])
+    weights = torch.tensor([float(image.distance) for image in images]).pow(-DISTANCE_POWER)
+    mismatch = (at_images - weighted_mean(at_edges, weights)).square().sum(dim=1)
+    relative = -MISMATCH_SCALE * mismatch / mismatch.mean().clamp_min(LEAST_VARIANCE)
+    return weighted_mean(at_images, weights * relative.exp())
+
+
+def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
+    """Rows (n, d) and weights (n,) ──► (d,)."""
     return (weights[:, None] * rows).sum(dim=0) / weights.sum()
 
 
-def surroundings(images: Sequence[MirrorImage], visible: Tensor) -> Tensor:
-    """The visible cells (h, w) bool among the 3 × 3 around each image."""
+def neighbourhood(images: Sequence[MirrorImage], visible: Tensor) -> Tensor:
+    """(h, w) bool: the visible cells in the 3 × 3 around each mirror image."""
     near = torch.zeros_like(visible)
-    for _, _, (row, column) in images:
+    for image in images:
+        row, column = image.place
         near[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
     return near & visible
 
 
-def sources(clean: Tensor, damaged: Tensor) -> list[int]:
-    """Where a damage has moved what stood in each cell: the quarter turn and cyclic shift by which images, damaged alike, are most alike.
+def estimate_source_cells(clean: Tensor, corrupted: Tensor) -> list[int]:
+    """Estimate the 90° rotation and cyclic shift that best align corrupted grids with their clean versions.
+
+    All combinations are tried; the one with the least mean squared distance of code vectors wins.
 
     Args:
-        clean: (n, h, w, d) entries of n clean images.
-        damaged: (n, h', w', d) entries of the same images, damaged; the sides may be exchanged.
+        clean: (n, h, w, d) code vectors of n clean images.
+        corrupted: (n, h', w', d) code vectors of the same images, corrupted; h and w may be exchanged.
 
     Returns:
-        for every clean cell in raster order the raster number of the damaged one; each itself where nothing was moved.
+        the source cell of each target cell: for every clean cell in raster order, the raster number of the
+        corrupted cell that holds its content. Each cell is its own source when the corruption moves nothing.
     """
-    numbers = torch.arange(damaged.shape[1] * damaged.shape[2]).view(1, *damaged.shape[1:3])
-    best, found = torch.inf, numbers
+    numbers = torch.arange(corrupted.shape[1] * corrupted.shape[2]).view(1, *corrupted.shape[1:3])
+    least, best = torch.inf, numbers
     for turns in range(4):
-        cells, turned = (torch.rot90(grids, -turns, dims=(1, 2)) for grids in (numbers, damaged))
+        # Undo the candidate rotation, on the code vectors and on the raster numbers alike.
+        cells, turned = (torch.rot90(grids, -turns, dims=(1, 2)) for grids in (numbers, corrupted))
         if cells.shape[1:] != clean.shape[1:3]:
             continue
         for shift in product(range(clean.shape[1]), range(clean.shape[2])):
             distance = (clean - turned.roll(shift, dims=(1, 2))).square().mean().item()
-            if distance < best:
-                best, found = distance, cells.roll(shift, dims=(1, 2))
-    return found.flatten().tolist()
+            if distance < least:
+                least, best = distance, cells.roll(shift, dims=(1, 2))
+    source_cells: list[int] = best.flatten().tolist()
+    return source_cells
 
 
-def restored(
-    tokenizer: V2LTokenizer, clean: Tensor, damaged: Tensor, own: Tensor, count: int
+class TokenGrids(NamedTuple):
+    """Token ids (int64) of the examples and of the image to restore; corrupted content is moved back."""
+
+    clean: Tensor  # (n, h, w): the examples
+    corrupted: Tensor  # (n, h, w): the same examples, corrupted
+    own: Tensor  # (h, w): the image to restore, corrupted in the same way
+
+
+def corrupted_cell_candidates(
+    tokenizer: V2LTokenizer, grids: TokenGrids, count: int
 ) -> list[CandidateTokens]:
-    """Tokens of the codebook for every cell of a damaged grid: those most alike to what pairs of other images let expect.
+    """Rank the tokens of the codebook for each corrupted cell by distance to a code vector from a ridge
+    regression.
 
-    What they let expect is linear in the 3 × 3 damaged entries around a cell, by ridge regression (Hoerl and Kennard, 1970), spread as wide
-    as clean entries are: a regression's own answers are drawn to the mean, which is smooth.
+    The regression (Hoerl and Kennard, 1970) predicts the clean code vector of a cell from the 3 × 3 corrupted
+    ones around it. Its predictions shrink to the mean, which looks smooth; they are spread again to the
+    variance of clean code vectors.
 
     Args:
-        tokenizer: gives the entries.
-        clean: (n, h, w) int64 ids of other images.
-        damaged: (n, h, w) int64 ids of the same images, damaged alike, their content where it belongs.
-        own: (h, w) int64 ids of the damaged grid, in the same way.
-        count: how many for each cell.
+        tokenizer: gives the code vectors.
+        grids: what the regression is fitted to, and applied to.
+        count: candidates of each cell.
 
     Returns:
-        for the cells in raster order; no more tokens than the codebook has. Density: a normal one as wide as the regression errs.
+        the candidates of the cells in raster order, at most the whole codebook. The density is normal around
+        the predicted code vector, and its variance is the mean squared error of the fit.
     """
-    seen, wanted = around(code_vectors(tokenizer, damaged)), code_vectors(tokenizer, clean).flatten(0, 2)
-    weights = torch.linalg.solve(seen.T @ seen + RIDGE * torch.eye(seen.shape[1]), seen.T @ wanted)
-    fitted = seen @ weights
-    mean, spread = wanted.mean(dim=0), wanted.std(dim=0) / fitted.std(dim=0).clamp_min(1e-6)
-    answers = mean + (around(code_vectors(tokenizer, own[None])) @ weights - mean) * spread
+    inputs = neighbour_vectors(code_vectors(tokenizer, grids.corrupted))  # (n · h · w, 9 · d + 1)
+    targets = code_vectors(tokenizer, grids.clean).flatten(0, 2)  # (n · h · w, d)
+    # Normal equations of ridge regression: (XᵀX + λI) W = XᵀY. W has shape (9 · d + 1, d).
+    penalty = RIDGE_PENALTY * torch.eye(inputs.shape[1])
+    coefficients = torch.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ targets)
+    fitted = inputs @ coefficients
+    mean = targets.mean(dim=0)
+    spread = targets.std(dim=0) / fitted.std(dim=0).clamp_min(LEAST_VARIANCE)
+    own = neighbour_vectors(code_vectors(tokenizer, grids.own[None]))  # (h · w, 9 · d + 1)
+    predicted = mean + (own @ coefficients - mean) * spread  # (h · w, d)
     with torch.inference_mode():
-        entries = tokenizer.quantizer.entries().float().cpu()
-    apart, rows = torch.cdist(answers, entries).topk(min(count, len(entries)), largest=False)
-    densities = -0.5 * apart.square() / (wanted - fitted).square().mean().clamp_min(1e-6)
+        codebook = tokenizer.quantizer.entries().float().cpu()  # (V, d)
+    distances, rows = torch.cdist(predicted, codebook).topk(min(count, len(codebook)), largest=False)
+    error = (targets - fitted).square().mean().clamp_min(LEAST_VARIANCE)
+    logprobs = -0.5 * distances.square() / error  # (h · w, count)
     ids = tokenizer.local_codebook.token_ids.cpu()[rows]
-    return [CandidateTokens(*both) for both in zip(ids.tolist(), densities.tolist(), strict=True)]
+    return [
+        CandidateTokens(of_cell, its_logprobs)
+        for of_cell, its_logprobs in zip(ids.tolist(), logprobs.tolist(), strict=True)
+    ]
 
 
-def around(entries: Tensor) -> Tensor:
-    """Entries (n, h, w, d) ──► those of the 3 × 3 cells around each, and a one: (n · h · w, 9 · d + 1); edges are repeated."""
-    padded = pad(entries.movedim(-1, 1), (1, 1, 1, 1), mode="replicate")
-    patches = unfold(padded, 3).transpose(1, 2).flatten(0, 1)
+def neighbour_vectors(vectors: Tensor) -> Tensor:
+    """Code vectors (n, h, w, d) ──► those of the 3 × 3 cells around each cell, and a one: (n · h · w, 9 · d +
+    1).
+
+    The edges of the grid are repeated. The one is the constant term of the regression.
+    """
+    padded = pad(vectors.movedim(-1, 1), (1, 1, 1, 1), mode="replicate")  # (n, d, h + 2, w + 2)
+    patches = unfold(padded, 3).transpose(1, 2).flatten(0, 1)  # (n, 9 · d, h · w) → (n · h · w, 9 · d)
     return torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)

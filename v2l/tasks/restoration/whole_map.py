@@ -1,7 +1,8 @@
-"""a token map, some of its cells to be told ──► what the LLM names in all of them, from one pass: for an LLM with an adapter.
+"""token map with cells to predict ──► predictions of all of them from one pass of an LLM with an adapter.
 
-The prompt shows what is seen of a cell and what is expected of it; the LLM's next-token probabilities behind that are its answer.
-Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration with a tuned LLM.
+The prompt shows each cell: its visible or corrupted token, if any, and its most probable candidate. The
+prediction is read from the LLM's next-token probabilities behind the candidate. Source: V2L Tokenizer, arXiv
+2403.07874, section 4.3, masked restoration with a tuned LLM.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from dataclasses import dataclass
 from v2l.llm import GenerationConfig, Weighted
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.whole_map import MapPrompt, map_prompt
-from v2l.tasks.restoration.token_prediction import CellCandidates, RestorationSettings, WindowPrediction
+from v2l.tasks.restoration.settings import RestorationSettings
+from v2l.tasks.restoration.token_prediction import WindowPrediction, allowed_tokens
+from v2l.tasks.restoration.token_prior import CellCandidates
 
 
 @dataclass(frozen=True)
-class MapQuestion:
-    """A whole map.
+class MapQuery:
+    """A whole token map, as the LLM is prompted to predict cells of it.
 
     Attributes:
-        prompt: as the LLM reads it.
-        cells: raster numbers of the cells to be told.
-        given: for each, the token ids that are shown of it: what is seen, if anything is, and what is expected.
-        allowed: for each, the ids that may be told.
+        prompt: the prompt, and where its answers stand.
+        cells: raster numbers of the cells to predict.
+        given: for each of them, the token ids that are shown: its visible or corrupted token, if any, and its
+            first candidate.
+        allowed: for each of them, the ids that may be predicted.
     """
 
     prompt: MapPrompt
@@ -32,49 +36,51 @@ class MapQuestion:
     allowed: tuple[Weighted, ...]
 
 
-def map_question(
+def map_query(
     pipeline: Pipeline,
     seen: Sequence[int | None],
     width: int,
-    choices: CellCandidates,
+    candidates: CellCandidates,
     settings: RestorationSettings,
-) -> MapQuestion:
-    """Ask for all cells that have choices.
+) -> MapQuery:
+    """Build the query for all cells that have candidates.
 
     Args:
-        pipeline: gives the ids that there are.
-        seen: h · w token ids in raster order; None where nothing is seen.
+        pipeline: gives the ids of the local codebook.
+        seen: h · w token ids in raster order; None where masked.
         width: w.
-        choices: what may stand in the cells to be told; the first is what is expected.
-        settings: num_candidates and prior_weight.
+        candidates: of the cells to predict.
+        settings: `num_candidates` and `prior_weight`.
     """
-    expected = {cell: choices[cell].ids[0] for cell in sorted(choices)}
     codebook = pipeline.tokenizer.local_codebook.token_ids
-    shown = tuple(
-        (expected[cell],) if seen[cell] is None else (seen[cell], expected[cell]) for cell in expected
-    )
-    allowed = tuple(settings.allowed(choices[cell], codebook) for cell in expected)
-    return MapQuestion(map_prompt(seen, expected, width), tuple(expected), shown, allowed)
+    first = {cell: candidates[cell].ids[0] for cell in sorted(candidates)}
+    given: list[tuple[int, ...]] = []
+    for cell, candidate in first.items():
+        own = seen[cell]
+        given.append((candidate,) if own is None else (own, candidate))
+    allowed = tuple(allowed_tokens(candidates[cell], codebook, settings) for cell in first)
+    return MapQuery(map_prompt(seen, first, width), tuple(first), tuple(given), allowed)
 
 
-def tell_map(
-    pipeline: Pipeline, question: MapQuestion, settings: RestorationSettings, candidate: int = 0
+def predict_map(
+    pipeline: Pipeline, query: MapQuery, settings: RestorationSettings, sample: int = 0
 ) -> list[WindowPrediction]:
-    """Tell all cells of a map, each by itself.
+    """Predict all cells of a map, each independently of the others.
 
     Args:
         pipeline: gives the LLM.
-        question: the map.
+        query: the map.
         settings: how a token is chosen.
-        candidate: the number of this answer; another one draws otherwise.
+        sample: number of this answer; each has its own seed.
 
     Raises:
         V2LError: the map is longer than the LLM's context.
     """
-    seed = settings.seed + candidate * len(question.cells)
+    # Cell i of an answer samples with seed + i, so the answers' seeds are a whole map apart.
+    seed = settings.seed + sample * len(query.cells)
     config = GenerationConfig(1, settings.temperature, settings.top_k, seed=seed)
-    answers = pipeline.llm.answer(question.prompt.prompt, question.prompt.answers, question.allowed, config)
-    told = zip(question.cells, question.given, answers, strict=True)
+    answers = pipeline.llm.answer(query.prompt.prompt, query.prompt.answers, query.allowed, config)
     return [
-        WindowPrediction((cell,), given, answer.ids, answer.loglikelihood) for cell, given, answer in told
+        WindowPrediction((cell,), given, answer.ids, answer.loglikelihood)
+        for cell, given, answer in zip(query.cells, query.given, answers, strict=True)
     ]

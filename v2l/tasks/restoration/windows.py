@@ -1,6 +1,6 @@
-"""a mask of pixels ──► the cells that it hides, the windows to be told, and the examples to tell them from.
+"""mask of pixels ──► hidden cells of the token grid, the windows to predict, and examples for their prompts.
 
-Plain bookkeeping on the token grid in raster order; no image and no LLM is seen here.
+Cells are numbered in raster order. No image and no LLM is used here.
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3.
 """
 
@@ -22,7 +22,7 @@ class TokenMap(NamedTuple):
 
     Attributes:
         ids: h · w token ids in raster order.
-        hidden: which of them must not be looked at.
+        hidden: which of them must not be used.
         width: w.
     """
 
@@ -32,7 +32,7 @@ class TokenMap(NamedTuple):
 
 
 def hidden_cells(mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The cells of which the mask touches any pixel.
+    """The cells with at least one masked pixel.
 
     Args:
         mask: (H, W) bool.
@@ -41,6 +41,7 @@ def hidden_cells(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     Returns:
         (h, w) bool.
     """
+    # (1, H, W) → (1, h, w): the maximum over each cell, whether the grid divides the image or not
     return adaptive_max_pool2d(mask[None].float(), grid)[0] > 0
 
 
@@ -63,24 +64,23 @@ def hidden_windows(hidden: Sequence[bool], size: int) -> list[list[int]]:
 
 
 def context_cells(known: Sequence[bool], start: int, count: int) -> list[int]:
-    """The last `count` known cells before `start`, in raster order; before the first cell stands the last one.
+    """The last `count` known cells before `start`, in raster order; the last cell precedes the first one.
 
     Args:
-        known: h · w: seen from the beginning, or told by now.
+        known: h · w: visible, or predicted by now.
         start: the first cell of a window.
         count: how many; fewer when fewer are known.
     """
-    around = [
-        (start + step) % len(known) for step in range(1, len(known))
-    ]  # from the cell after `start` round to the one before it
-    return [cell for cell in around if known[cell]][-count:]
+    # All other cells, from the one after `start` round to the one before it.
+    cycle = [(start + step) % len(known) for step in range(1, len(known))]
+    return [cell for cell in cycle if known[cell]][-count:]
 
 
 def cells_above(known: Sequence[bool], window: Sequence[int], count: int, width: int) -> list[int]:
     """The known ones among `count` cells of the row above a window, centred over it, in raster order.
 
     Args:
-        known: h · w: seen from the beginning, or told by now.
+        known: h · w: visible, or predicted by now.
         window: neighbouring cells; the row above is that of the first one.
         count: how many at most.
         width: w.
@@ -92,7 +92,7 @@ def cells_above(known: Sequence[bool], window: Sequence[int], count: int, width:
 
 
 def centre_out(windows: Sequence[list[int]], grid: tuple[int, int]) -> list[list[int]]:
-    """Windows by the distance of their middle from the middle of the grid, nearest first; of equally near ones the first.
+    """Sort windows by the distance of their middle from the middle of the grid; ties keep their order.
 
     Args:
         windows: cells in raster order.
@@ -108,7 +108,7 @@ def centre_out(windows: Sequence[list[int]], grid: tuple[int, int]) -> list[list
 
 
 def nearest_visible(visible: Tensor, cell: int, count: int) -> list[int]:
-    """Raster numbers of the `count` visible cells nearest to a cell on the grid; of equally near ones the first.
+    """Raster numbers of the `count` visible cells nearest to a cell; of equal distances the first.
 
     Args:
         visible: (h, w) bool.
@@ -119,54 +119,57 @@ def nearest_visible(visible: Tensor, cell: int, count: int) -> list[int]:
     places = visible.nonzero()  # (n, 2): rows and columns in raster order
     distances = (places - torch.tensor([row, column])).square().sum(dim=1)
     nearest = places[distances.sort(stable=True).indices[:count]]
-    return (nearest[:, 0] * visible.shape[1] + nearest[:, 1]).tolist()
+    numbers: list[int] = (nearest[:, 0] * visible.shape[1] + nearest[:, 1]).tolist()
+    return numbers
 
 
-class View(NamedTuple):
-    """What is shown of a grid around a window of missing tokens.
+class WindowContext(NamedTuple):
+    """Which cells around a window a prompt shows.
 
     Attributes:
         width: w of the grid.
-        n_context: how many known cells before the window, in raster order.
-        n_predict: how many cells a window has.
-        above: how many cells of the row above it.
+        n_context: known cells before the window, in raster order.
+        n_predict: cells of a window.
+        n_above: cells of the row above it.
     """
 
     width: int
     n_context: int = 16
     n_predict: int = 2
-    above: int = 0
+    n_above: int = 0
 
     def cells(self, known: Sequence[bool], window: Sequence[int]) -> list[int]:
-        """The cells that are shown: those above, then those before; fewer when fewer are known."""
+        """The cells that a prompt shows: those above, then those before; fewer when fewer are known."""
         before = context_cells(known, window[0], self.n_context) if self.n_context else []
-        return [*cells_above(known, window, self.above, self.width), *before]
+        return [*cells_above(known, window, self.n_above, self.width), *before]
 
-    def whole_stretches(self, hidden: Sequence[bool]) -> list[tuple[list[int], list[int]]]:
-        """Every place where all that is shown is visible, and the window too: cells shown, cells of the window."""
+    def visible_stretches(self, hidden: Sequence[bool]) -> list[tuple[list[int], list[int]]]:
+        """Every place with a visible window and context: (cells that a prompt shows, cells of the window)."""
         known, length = [not is_hidden for is_hidden in hidden], self.n_context + self.n_predict
         places = []
         for start in range(len(hidden) - length + 1):
             window = list(range(start + self.n_context, start + length))
-            above = cells_above(known, window, self.above, self.width)
-            if all(known[start : start + length]) and len(above) == self.above:
+            above = cells_above(known, window, self.n_above, self.width)
+            if all(known[start : start + length]) and len(above) == self.n_above:
                 places.append(([*above, *range(start, start + self.n_context)], window))
         return places
 
 
-def visible_examples(maps: Sequence[TokenMap], view: View, count: int, random: Random) -> list[Window]:
-    """Examples of images themselves: stretches of visible cells, their first tokens given and their last ones missing.
+def visible_examples(
+    maps: Sequence[TokenMap], context: WindowContext, count: int, random: Random
+) -> list[Window]:
+    """Draw examples from images: stretches of visible cells, their first tokens given, their last missing.
 
     Args:
-        maps: token ids of images, with what must not be looked at.
-        view: what is shown.
+        maps: token ids of images, with the hidden ones marked.
+        context: which cells a prompt shows.
         count: how many examples; fewer when the visible parts hold fewer stretches.
-        random: which stretches, when there are more.
+        random: draws the stretches, when there are more.
     """
     places = [
         (ids, *place)
         for ids, hidden, width in maps
-        for place in view._replace(width=width).whole_stretches(hidden)
+        for place in context._replace(width=width).visible_stretches(hidden)
     ]
     chosen = random.sample(places, min(count, len(places)))
     return [

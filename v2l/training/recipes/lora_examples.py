@@ -22,10 +22,10 @@ from v2l.llm.lora import TRAINING_TEMPERATURE, AdapterExample
 from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile
 from v2l.tasks.restoration.inpaint import MID_GREY, InpaintingPredictor, cell_candidates
-from v2l.tasks.restoration.repair import CorruptionPredictor, came_from, moved_back, token_pair
-from v2l.tasks.restoration.token_prediction import ADAPTER, RestorationSettings
+from v2l.tasks.restoration.repair import CorruptionPredictor, find_source_cells, realigned_pairs, token_pair
+from v2l.tasks.restoration.settings import ADAPTER, RestorationSettings
 from v2l.tasks.restoration.token_prior import code_vectors
-from v2l.tasks.restoration.whole_map import MapQuestion
+from v2l.tasks.restoration.whole_map import MapQuery
 
 TASKS = ("mask", "deblur", "unshift", "unrotate")
 MASKED_SHARE = 0.3  # of the cells, when they are masked at random
@@ -99,27 +99,27 @@ class RestorationExamples:
         places = llm.places(prompt.prompt, prompt.answers)
         return AdapterExample(llm.encode(prompt.prompt), places, list(query.allowed), costs)
 
-    def masked(self, clean: Tensor, mask: Tensor) -> MapQuestion:
+    def masked(self, clean: Tensor, mask: Tensor) -> MapQuery:
         """The query for a photograph (1, 3, S, S) of which some cells, (h, w) bool, are masked."""
         tokenizer = self.pipeline.tokenizer
         pixels = mask.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
         seen = tokenizer.encode_local(torch.where(pixels, MID_GREY, clean))[0].cpu()
         candidates = cell_candidates(self.pipeline, seen, mask, self.settings)
-        return InpaintingPredictor(self.pipeline, seen, mask, self.settings, candidates).whole()
+        return InpaintingPredictor(self.pipeline, seen, mask, self.settings, candidates).map_query()
 
-    def corrupted(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuestion:
+    def corrupted(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuery:
         """The query for a corrupted photograph (1, 3, S, S), beside others (3, H, W) that are corrupted in
         the same way.
         """
         pipeline, factor = self.pipeline, self.pipeline.tokenizer.factor
         size = (clean.shape[-2], clean.shape[-1])
-        seen = pipeline.tokenizer.encode_local(corruption.damage(clean).contiguous())[0].cpu()
+        seen = pipeline.tokenizer.encode_local(corruption.apply(clean).contiguous())[0].cpu()
         pairs = [token_pair(pipeline, other, corruption, size) for other in others]
         clean_grid = (size[0] // factor, size[1] // factor)
-        source = came_from(pipeline, pairs, clean_grid, (seen.shape[0], seen.shape[1]))
+        source = find_source_cells(pipeline, pairs, clean_grid, (seen.shape[0], seen.shape[1]))
         moved = tuple(seen.flatten()[source].tolist())
-        shown = moved_back(pairs, source)
-        return CorruptionPredictor(pipeline, moved, clean_grid[1], shown, self.settings).whole()
+        shown = realigned_pairs(pairs, source)
+        return CorruptionPredictor(pipeline, moved, clean_grid[1], shown, self.settings).map_query()
 
     def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
         """Cost of each of n candidate ids (n,) for a clean token (): ‖e - e*‖², minus that of the nearest

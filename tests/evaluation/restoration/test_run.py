@@ -15,11 +15,10 @@ from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
 from v2l.errors import V2LError
-from v2l.evaluation.inpainting_baselines import choice_fill, mean_fill, nearest_token_fill, telea_fill
 from v2l.evaluation.reconstruction import EQUAL
-from v2l.evaluation.restoration import Restoration, RestorationPlan, RestorationResult, areas
-from v2l.evaluation.restoration_cases import (
-    AS_DAMAGED,
+from v2l.evaluation.restoration.baselines import candidate_fill, mean_fill, nearest_token_fill, telea_fill
+from v2l.evaluation.restoration.cases import (
+    AS_CORRUPTED,
     CEILING,
     FIRST,
     INVERSE,
@@ -30,15 +29,16 @@ from v2l.evaluation.restoration_cases import (
     RANDOM,
     TELEA,
     VOTE,
-    Contestants,
-    SceneSettings,
-    set_scene,
+    CaseSettings,
+    Methods,
+    make_case,
 )
-from v2l.evaluation.restoration_report import page, pictures, report
+from v2l.evaluation.restoration.report import page, pictures, report
+from v2l.evaluation.restoration.run import Restoration, RestorationPlan, RestorationResult, areas
 from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, find_images
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
 
 ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
@@ -66,7 +66,7 @@ def photographs(files: list[ImageFile]) -> tuple[Tensor, ...]:
 def evaluation_of(
     pipeline: Pipeline, protocol: str, photographs: tuple[Tensor, ...], **plan: object
 ) -> Restoration:
-    scenes = SceneSettings(protocol, ASKING)
+    scenes = CaseSettings(protocol, ASKING)
     return Restoration(
         pipeline, tiny_metrics(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs
     )
@@ -88,12 +88,12 @@ def test_every_task_has_figures_intervals_and_its_baselines(
     evaluation: Restoration, result: RestorationResult
 ) -> None:
     told = json.loads(json.dumps(report(result), allow_nan=False))
-    protocol = evaluation.settings.scenes.protocol
+    protocol = evaluation.settings.cases.protocol
     assert told["protocol"] == protocol
     assert told["metrics"].keys() == told["baselines"].keys() == set(TASKS)
     hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [FIRST, RANDOM])}
     assert told["baselines"]["inpaint"].keys() == told["baselines"]["outpaint"].keys() == hidden
-    assert {NOTHING, AS_DAMAGED, CEILING} <= told["baselines"]["deblur"].keys()
+    assert {NOTHING, AS_CORRUPTED, CEILING} <= told["baselines"]["deblur"].keys()
     assert (VOTE in told["baselines"]["deblur"]) is (protocol == "paper")
     for task, figures in told["metrics"].items():
         low, high = figures["token_accuracy"]["interval"]
@@ -115,7 +115,7 @@ def test_the_exact_inverse_is_exact_and_the_ceiling_has_every_token(result: Rest
 
 def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> None:
     text = page(result)
-    assert f"Protocol `{result.settings.scenes.protocol}`" in text
+    assert f"Protocol `{result.settings.cases.protocol}`" in text
     assert all(row in text for row in (LLM, NEAREST, NOTHING, CEILING))
     painted = pictures(result)
     assert painted.shape[1] > 10 * 160
@@ -150,7 +150,7 @@ def test_a_journal_of_the_other_protocol_is_refused(
 
 
 def test_some_windows_give_token_accuracy_and_no_pictures(pipeline: Pipeline, files: list[ImageFile]) -> None:
-    scenes = SceneSettings("paper", ASKING, windows=2)
+    scenes = CaseSettings("paper", ASKING, windows=2)
     some = Restoration(pipeline, tiny_metrics(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(
         files
     )
@@ -166,7 +166,7 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
-    plan = RestorationPlan(SceneSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
+    plan = RestorationPlan(CaseSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
     mixed = Restoration(pipeline, tiny_metrics(), plan).run([bad, files[0]])
     assert [file for file, _ in mixed.skipped] == [str(bad)]
     assert mixed.files == [str(files[0])]
@@ -177,12 +177,12 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
 def test_a_blind_scene_shows_nobody_what_is_hidden(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile]
 ) -> None:
-    contestants = Contestants(pipeline, SceneSettings("blind", ASKING), photographs)
+    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
     for task in ("inpaint", "outpaint"):
-        scene = set_scene(pipeline, load_image(files[0]), task, seed=3)
+        scene = make_case(pipeline, load_image(files[0]), task, seed=3)
         noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
         first, second = (
-            contestants.restore(replace(scene, damaged=damaged), 3) for damaged in (scene.clean, noise)
+            methods.restore(replace(scene, corrupted=damaged), 3) for damaged in (scene.clean, noise)
         )
         for row in (LLM, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
@@ -196,10 +196,10 @@ def test_a_blind_scene_shows_nobody_what_is_hidden(
 def test_a_damaged_scene_shows_nobody_the_clean_image(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
 ) -> None:
-    contestants = Contestants(pipeline, SceneSettings("blind", ASKING), photographs)
-    scene = set_scene(pipeline, load_image(files[0]), task, seed=3)
+    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
+    scene = make_case(pipeline, load_image(files[0]), task, seed=3)
     first, second = (
-        contestants.restore(replace(scene, clean=clean), 3)
+        methods.restore(replace(scene, clean=clean), 3)
         for clean in (scene.clean, torch.rand(scene.clean.shape))
     )
     rows = set(first.pictures) - {CEILING}
@@ -211,21 +211,21 @@ def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(
     pipeline: Pipeline, samples: Path
 ) -> None:
     photograph = load_image(samples / "pants" / "tartan.jpg")
-    first, second, other = (set_scene(pipeline, photograph, "unshift", seed) for seed in (1, 1, 2))
-    assert torch.equal(first.damaged, second.damaged)
+    first, second, other = (make_case(pipeline, photograph, "unshift", seed) for seed in (1, 1, 2))
+    assert torch.equal(first.corrupted, second.corrupted)
     assert isinstance(other.corruption, Shift)
     assert first.corruption != other.corruption
-    corner = set_scene(pipeline, photograph, "unshift", 1, official=True)
+    corner = make_case(pipeline, photograph, "unshift", 1, official=True)
     assert corner.corruption is None
-    assert not torch.equal(corner.damaged, corner.clean)
+    assert not torch.equal(corner.corrupted, corner.clean)
 
 
 def test_regions_are_cut_at_their_cells(pipeline: Pipeline, samples: Path) -> None:
     photograph = load_image(samples / "hat" / "straw.jpg")
-    found = {task: areas(set_scene(pipeline, photograph, task, 0)) for task in TASKS}
-    assert found["inpaint"]["region"] == (16, 48, 16, 48)
-    assert found["outpaint"]["region"] == (32, 64, 0, 64)
-    assert found["deblur"] == {"whole": (0, 64, 0, 64)}
+    found = {task: areas(make_case(pipeline, photograph, task, 0)) for task in TASKS}
+    assert found["inpaint"]["region"] == (slice(16, 48), slice(16, 48))
+    assert found["outpaint"]["region"] == (slice(32, 64), slice(0, 64))
+    assert found["deblur"] == {"whole": (slice(0, 64), slice(0, 64))}
 
 
 def test_fillings_look_at_visible_parts_only() -> None:
@@ -243,8 +243,8 @@ def test_token_fillings_take_what_is_near() -> None:
     hidden[2, 1:5] = True
     assert nearest_token_fill(ids, hidden)[2].tolist() == [10, 6, 7, 8, 9]
     choices = {11: CandidateTokens([10, 6], [0.0, -1.0]), 14: CandidateTokens([24], [0.0])}
-    assert choice_fill(ids, choices)[2].tolist() == [10, 10, 12, 13, 24]
-    drawn = [choice_fill(ids, choices, Random(seed)) for seed in range(20)]
+    assert candidate_fill(ids, choices)[2].tolist() == [10, 10, 12, 13, 24]
+    drawn = [candidate_fill(ids, choices, Random(seed)) for seed in range(20)]
     assert {int(fill[2, 1]) for fill in drawn} == {10, 6}
     assert all(torch.equal(fill[3:], ids[3:]) for fill in drawn)
 
@@ -257,6 +257,6 @@ def test_unknown_tasks_are_refused(change: dict) -> None:
 
 def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: Pipeline) -> None:
     with pytest.raises(V2LError, match="paper, official, blind"):
-        SceneSettings("clairvoyant")
+        CaseSettings("clairvoyant")
     with pytest.raises(V2LError, match="--examples"):
-        Contestants(pipeline, SceneSettings("blind"))
+        Methods(pipeline, CaseSettings("blind"))

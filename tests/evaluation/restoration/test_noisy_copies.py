@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from v2l.tasks.restoration.noisy_copies import RATES, noisy_copies, vote
+from v2l.evaluation.restoration.noisy_copies import RATES, noisy_copies, vote
 
 CODES = torch.arange(50_000, 60_000)
 
@@ -34,7 +34,7 @@ def test_as_many_tokens_are_replaced_as_the_protocol_says(
 def test_clean_and_damaged_copies_are_replaced_alike(clean: Tensor) -> None:
     damaged = clean + 1000
     for support in noisy_copies(clean, damaged, CODES, torch.Generator().manual_seed(0)):
-        for cell, (one, other) in enumerate(zip(support.clean, support.damaged, strict=True)):
+        for cell, (one, other) in enumerate(zip(support.clean, support.corrupted, strict=True)):
             assert one == other >= 50_000 or (one, other) == (cell, cell + 1000)
 
 

@@ -1,14 +1,14 @@
-"""photographs ──► scenes ──► figures of restoration: token accuracy, nearness and perceptual distance, beside baselines.
+"""photographs ──► test cases ──► figures of restoration: token accuracy, PSNR, SSIM, perceptual distance.
 
-One scene is one photograph and one task; each is a line of the journal, so that a run that was stopped goes on behind the last of them.
-Of what grows with their number only figures and sums are kept in memory.
+A test case is one photograph and one task. Each is a line of the journal, so that a stopped run is resumed
+after the last of them. Memory holds figures and sums of the cases, not their pictures.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,16 +23,24 @@ from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.reconstruction import Judges, part_path
 from v2l.evaluation.reconstruction_methods import Painted
-from v2l.evaluation.restoration_cases import CEILING, Contestants, Restored, Scene, SceneSettings, set_scene
+from v2l.evaluation.restoration.cases import (
+    CEILING,
+    CaseResults,
+    CaseSettings,
+    Methods,
+    RestorationCase,
+    make_case,
+)
 from v2l.images import load_image
 from v2l.metrics import FrechetDistance
 from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, image_size
+from v2l.tasks.restoration.settings import stored
 
 SHOWN = 4  # photographs on the page of pictures
-ORIGINAL, CLEAN, DAMAGED = "original", "clean", "damaged"
+ORIGINAL, CLEAN, CORRUPTED = "original", "clean", "damaged"  # titles of pictures, as journals store them
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]  # gets (cases done, cases in all, task)
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,16 @@ class RestorationPlan:
     """What is measured.
 
     Attributes:
-        scenes: protocol, and how the LLM is asked.
+        cases: protocol, and how the LLM is prompted.
         tasks: which of the five.
-        seed: of the choice of photographs, the damage, the noise, and sampling.
-        limit: how many photographs; None takes all.
+        seed: of the choice of photographs, the corruption, the noise, and sampling.
+        limit: number of photographs; None takes all.
+
+    Raises:
+        V2LError: a task is unknown, or there is none.
     """
 
-    scenes: SceneSettings = field(default_factory=SceneSettings)
+    cases: CaseSettings = field(default_factory=CaseSettings)
     tasks: tuple[str, ...] = TASKS
     seed: int = 0
     limit: int | None = 40
@@ -54,9 +65,8 @@ class RestorationPlan:
     def __post_init__(self) -> None:
         unknown = [task for task in self.tasks if task not in TASKS]
         if unknown or not self.tasks:
-            raise V2LError(
-                f"got the task(s) {', '.join(unknown) or 'none'}", ", ".join(TASKS), "--tasks inpaint,deblur"
-            )
+            got = f"got the task(s) {', '.join(unknown) or 'none'}"
+            raise V2LError(got, ", ".join(TASKS), "--tasks inpaint,deblur")
 
     def draw(self, files: Sequence[ImageFile]) -> list[ImageFile]:
         """The photographs in the order in which they are measured."""
@@ -65,13 +75,13 @@ class RestorationPlan:
 
 @dataclass
 class TaskTotals:
-    """What is known of one task.
+    """The figures of one task.
 
     Attributes:
-        tokens: by row, the share of right tokens in every scene.
-        figures: by area (whole, region), row and figure, a value for every scene.
-        distances: by area and row, the Fréchet distance so far.
-        pictures: by row, those of the first scenes.
+        tokens: method ──► the share of right tokens in every case.
+        figures: area (whole, region) ──► method ──► figure ──► a value for every case.
+        distances: area ──► method ──► the Fréchet distance so far.
+        pictures: of the first cases: title ──► uint8 (3, S, S).
     """
 
     tokens: dict[str, list[float]] = field(default_factory=dict)
@@ -80,7 +90,7 @@ class TaskTotals:
     pictures: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(self, record: Record, part: dict[str, Tensor]) -> None:
-        """One scene: its line of the journal, and what does not fit into it."""
+        """Add one case: its line of the journal, and its tensors."""
         for row, share in record["tokens"].items():
             self.tokens.setdefault(row, []).append(share)
         for area, rows in record["figures"].items():
@@ -94,7 +104,7 @@ class TaskTotals:
                     row, FrechetDistance(features.shape[1])
                 )
                 distance.add(features, part[f"{area}/{ORIGINAL}"])
-        titles = [CLEAN, DAMAGED, *record["figures"].get("whole", ())]
+        titles = [CLEAN, CORRUPTED, *record["figures"].get("whole", ())]
         pictures = {title: part[f"picture/{title}"] for title in titles if f"picture/{title}" in part}
         self.pictures.extend([pictures] if pictures else [])
 
@@ -104,11 +114,11 @@ class RestorationResult:
     """What was measured.
 
     Attributes:
-        totals: of each task.
+        totals: task ──► its figures.
         files: the photographs that were measured.
         skipped: those that could not be read, each with the reason.
-        windows: of each task, how many windows the LLM told of a scene.
-        settings: what was asked.
+        windows: task ──► number of windows that the LLM predicted in a case.
+        settings: the plan.
         judge: name of the perceptual distance.
         pipeline: names and fingerprints.
     """
@@ -129,7 +139,7 @@ class Restoration:
     Attributes:
         pipeline: tokenizer and LLM.
         judges: the frozen networks of the report.
-        settings: what is asked.
+        settings: the plan.
         examples: clean photographs for the blind protocol, none of which is measured.
     """
 
@@ -145,26 +155,25 @@ class Restoration:
 
         Args:
             files: where they are.
-            log: a journal, beside which a folder keeps features and the pictures to be shown; the same call goes on with it. None keeps
-                nothing.
-            progress: told (scenes done, scenes in all, task) after every scene.
+            log: a journal, beside which a folder keeps features and the pictures to be shown; the same call
+                resumes it. None keeps nothing.
+            progress: gets (cases done, cases in all, task) after every case.
 
         Raises:
             V2LError: no photograph can be read, or the journal belongs to another evaluation.
         """
         drawn, tasks = self.settings.draw(files), self.settings.tasks
-        contestants = Contestants(self.pipeline, self.settings.scenes, self.examples)
-        journal = Journal.open(log, self.facts(drawn))
+        methods = Methods(self.pipeline, self.settings.cases, self.examples)
+        journal = Journal.open(log, self.metadata(drawn))
         totals = {task: TaskTotals() for task in tasks}
         for number, record in enumerate(journal.records):
             if "error" not in record:
-                totals[record["task"]].add(
-                    record, load_tensors(part_path(log, number)) if record["figures"] else {}
-                )
+                part = load_tensors(part_path(log, number)) if log is not None and record["figures"] else {}
+                totals[record["task"]].add(record, part)
         places = [(photograph, task) for photograph in range(len(drawn)) for task in tasks]
         for number in range(len(journal.records), len(places)):
             photograph, task = places[number]
-            record, part = self._measure(contestants, drawn[photograph], task, photograph)
+            record, part = self._measure(methods, drawn[photograph], task, photograph)
             if "error" not in record:
                 totals[task].add(record, part)
                 if log is not None and part:
@@ -174,12 +183,26 @@ class Restoration:
                 progress(number + 1, len(places), task)
         return self._result(journal.records, totals)
 
-    def facts(self, drawn: Sequence[ImageFile]) -> Record:
-        """What must be the same when a journal goes on."""
+    def metadata(self, drawn: Sequence[ImageFile]) -> Record:
+        """What must be equal when a journal is resumed.
+
+        Names on disk are those of version 0.1 (scenes, asking, and the settings' own), so that its journals
+        can be resumed.
+        """
+        cases = self.settings.cases
         listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
         return {
-            "protocol": f"restoration, {self.settings.scenes.protocol}",
-            "settings": asdict(self.settings),
+            "protocol": f"restoration, {cases.protocol}",
+            "settings": {
+                "scenes": {
+                    "protocol": cases.protocol,
+                    "asking": stored(cases.prediction),
+                    "windows": cases.windows,
+                },
+                "tasks": self.settings.tasks,
+                "seed": self.settings.seed,
+                "limit": self.settings.limit,
+            },
             "judge": self.judges.distance.name,
             "stack": self.pipeline.identity(),
             "photographs": {
@@ -194,32 +217,30 @@ class Restoration:
         }
 
     def _measure(
-        self, contestants: Contestants, file: ImageFile, task: str, number: int
+        self, methods: Methods, file: ImageFile, task: str, number: int
     ) -> tuple[Record, dict[str, Tensor]]:
-        """One scene: its record, and what does not fit into one."""
+        """Measure one case: its line of the journal, and its tensors."""
         record: Record = {"file": str(file), "task": task}
         try:
             photograph = load_image(file)
         except V2LError as error:
             return record | {"error": str(error)}, {}
         seed = self.settings.seed * 1_000_003 + number
-        scene = set_scene(self.pipeline, photograph, task, seed, self.settings.scenes.official)
-        restored = contestants.restore(scene, seed)
-        record |= {"tokens": right_tokens(restored), "told": len(restored.told), "figures": {}}
+        case = make_case(self.pipeline, photograph, task, seed, self.settings.cases.official)
+        results = methods.restore(case, seed)
+        record |= {"tokens": right_tokens(results), "told": len(results.predicted), "figures": {}}
         part: dict[str, Tensor] = {}
-        for area, (top, bottom, left, right) in areas(scene).items() if restored.pictures else ():
+        for area, (rows, columns) in areas(case).items() if results.pictures else ():
             record["figures"][area] = {}
-            cut = {
-                row: picture[None, :, top:bottom, left:right] for row, picture in restored.pictures.items()
-            }
-            original = scene.clean[None, :, top:bottom, left:right]
+            original = case.clean[None, :, rows, columns]
             part[f"{area}/{ORIGINAL}"] = self.judges.describe(original)
-            for row, picture in cut.items():
-                figures = self.judges.figures(Painted(picture, [0.0]), original)
+            for row, picture in results.pictures.items():
+                cut = picture[None, :, rows, columns]
+                figures = self.judges.figures(Painted(cut, [0.0]), original)
                 record["figures"][area][row] = {name: figures[name][0] for name in FIGURES}
-                part[f"{area}/{row}"] = self.judges.describe(picture)
-        if number < SHOWN and restored.pictures:
-            part |= {f"picture/{row}": picture for row, picture in shown_pictures(scene, restored).items()}
+                part[f"{area}/{row}"] = self.judges.describe(cut)
+        if number < SHOWN and results.pictures:
+            part |= {f"picture/{row}": picture for row, picture in shown_pictures(case, results).items()}
         return record, part
 
     def _result(self, records: Sequence[Record], totals: dict[str, TaskTotals]) -> RestorationResult:
@@ -229,8 +250,8 @@ class Restoration:
         )
         if not measured:
             raise V2LError(f"none of {len(skipped)} file(s) could be read; the first: {skipped[0][1]}")
-        predicted = self.settings.scenes.asking.n_predict
-        windows = {record["task"]: -(-record["told"] // predicted) for record in measured}
+        n_predict = self.settings.cases.prediction.n_predict
+        windows = {record["task"]: -(-record["told"] // n_predict) for record in measured}
         files = list(dict.fromkeys(record["file"] for record in measured))
         judge = self.judges.distance.name
         return RestorationResult(
@@ -238,27 +259,31 @@ class Restoration:
         )
 
 
-def right_tokens(restored: Restored) -> dict[str, float]:
-    """By row, the share of the told cells that hold the clean image's token."""
-    truth = restored.ids[CEILING].flatten()[restored.told]
-    rows = {row: ids.flatten()[restored.told] for row, ids in restored.ids.items() if row != CEILING}
+def right_tokens(results: CaseResults) -> dict[str, float]:
+    """Method ──► the share of the predicted cells that hold the clean image's token."""
+    truth = results.ids[CEILING].flatten()[results.predicted]
+    rows = {row: ids.flatten()[results.predicted] for row, ids in results.ids.items() if row != CEILING}
     return {row: (ids == truth).float().mean().item() for row, ids in rows.items()}
 
 
-def areas(scene: Scene) -> dict[str, tuple[int, int, int, int]]:
-    """The whole picture and, where it is a part, the region to be restored: (top, bottom, left, right) in pixels."""
-    height, width = scene.mask.shape
-    found = {"whole": (0, height, 0, width)}
-    if not scene.mask.all():
-        rows, columns = (scene.mask.any(dim=axis).nonzero().flatten() for axis in (1, 0))
-        found["region"] = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+def areas(case: RestorationCase) -> dict[str, tuple[slice, slice]]:
+    """The rows and columns of the whole picture and, where it is a part, of the region to restore."""
+    height, width = case.mask.shape
+    found = {"whole": (slice(0, height), slice(0, width))}
+    if not case.mask.all():
+        rows = case.mask.any(dim=1).nonzero().flatten()
+        columns = case.mask.any(dim=0).nonzero().flatten()
+        found["region"] = (
+            slice(int(rows[0]), int(rows[-1]) + 1),
+            slice(int(columns[0]), int(columns[-1]) + 1),
+        )
     return found
 
 
-def shown_pictures(scene: Scene, restored: Restored) -> dict[str, Tensor]:
-    """What the page of pictures shows of a scene: uint8 (3, S, S) by title."""
-    damaged = torch.where(scene.mask, 0.5, scene.damaged) if scene.hides else scene.damaged
+def shown_pictures(case: RestorationCase, results: CaseResults) -> dict[str, Tensor]:
+    """The pictures of a case for the page: title ──► uint8 (3, S, S)."""
+    corrupted = torch.where(case.mask, 0.5, case.corrupted) if case.is_masked else case.corrupted
     return {
         name: image.mul(255).round().byte()
-        for name, image in {CLEAN: scene.clean, DAMAGED: damaged, **restored.pictures}.items()
+        for name, image in {CLEAN: case.clean, CORRUPTED: corrupted, **results.pictures}.items()
     }

@@ -9,22 +9,24 @@ from typing import Any
 from torch import Tensor
 
 from v2l.evaluation.reconstruction_report import FD, FEW
-from v2l.evaluation.restoration import FIGURES, RestorationResult, TaskTotals
-from v2l.evaluation.restoration_cases import LLM, NOTHING
+from v2l.evaluation.restoration.cases import LLM, NOTHING
+from v2l.evaluation.restoration.run import FIGURES, RestorationResult, TaskTotals
 from v2l.evaluation.table import markdown_table
 from v2l.images import image_grid
 from v2l.metrics import Mean
 
 EVIDENCE = {
-    "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in them, as the vote shows",
+    "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in "
+    "them, as the vote shows",
     "official": "as the paper's, with noise, shift and the two-token input of the official code",
-    "blind": "nobody sees a hidden pixel or an undamaged one; examples come from the visible part and from other images",
+    "blind": "nobody sees a hidden pixel or an undamaged one; examples come from the visible part and from "
+    "other images",
 }
 
 
 def report(result: RestorationResult) -> dict[str, Any]:
-    """The object for programs: by task, the LLM's figures with 95 % intervals, and the baselines'."""
-    scenes = result.settings.scenes
+    """The object for programs: for each task, the figures of all methods, with 95 % intervals."""
+    cases = result.settings.cases
     return {
         "metrics": {task: _metrics(totals, LLM) for task, totals in result.totals.items()},
         "baselines": {
@@ -34,8 +36,8 @@ def report(result: RestorationResult) -> dict[str, Any]:
         "windows": result.windows,
         "n": len(result.files),
         "seed": result.settings.seed,
-        "protocol": scenes.protocol,
-        "evidence": EVIDENCE[scenes.protocol],
+        "protocol": cases.protocol,
+        "evidence": EVIDENCE[cases.protocol],
         "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
@@ -45,10 +47,11 @@ def report(result: RestorationResult) -> dict[str, Any]:
 
 def page(result: RestorationResult) -> str:
     """The figures for people: a table a task."""
-    protocol, asking = result.settings.scenes.protocol, result.settings.scenes.asking
+    protocol, prediction = result.settings.cases.protocol, result.settings.cases.prediction
     lines = [
         f"Protocol `{protocol}`: {EVIDENCE[protocol]}.",
-        f"{len(result.files):,} photographs, prompt {asking.prompt}, mean with its 95 % interval; {result.judge} and {FD}: less is better.",
+        f"{len(result.files):,} photographs, prompt {prediction.prompt}, mean with its 95 % interval; "
+        f"{result.judge} and {FD}: less is better.",
     ]
     for task, totals in result.totals.items():
         lines += [
@@ -63,7 +66,11 @@ def page(result: RestorationResult) -> str:
 
 
 def pictures(result: RestorationResult) -> Tensor | None:
-    """The first photographs as a page for people, one row for each of its tasks: (3, H, W) in [0, 1]; None when nothing was painted."""
+    """A page of the first photographs, one row for each of their tasks.
+
+    Returns:
+        (3, H, W) in [0, 1]; None when there are no pictures.
+    """
     shown = [(task, row) for task, totals in result.totals.items() for row in totals.pictures]
     if not shown:
         return None
@@ -72,38 +79,38 @@ def pictures(result: RestorationResult) -> Tensor | None:
 
 
 def _rows(totals: TaskTotals) -> Sequence[str]:
-    """The contestants: the LLM first, the others as they came."""
+    """The methods: the LLM first, the others in their order."""
     seen = dict.fromkeys([*totals.tokens, *(row for rows in totals.figures.values() for row in rows)])
     return sorted(seen, key=lambda row: row != LLM)
 
 
 def _metrics(totals: TaskTotals, row: str) -> dict[str, Any]:
-    """One contestant's figures."""
-    told: dict[str, Any] = {}
+    """The figures of one method."""
+    found: dict[str, Any] = {}
     if row in totals.tokens:
         mean = Mean.of(totals.tokens[row])
-        told["token_accuracy"] = {
+        found["token_accuracy"] = {
             "value": mean.value,
             "interval": list(_share_interval(mean)) if mean.n > 1 else None,
         }
     for area, rows in totals.figures.items():
         if row in rows:
-            told[area] = {name: Mean.of(samples).to_dict() for name, samples in rows[row].items()}
-            told[area]["fd_effnet"] = {"value": _frechet(totals, area, row), "interval": None}
-            told[area]["less_than_doing_nothing"] = _beside(rows, row)
-    return told
+            found[area] = {name: Mean.of(samples).to_dict() for name, samples in rows[row].items()}
+            found[area]["fd_effnet"] = {"value": _frechet(totals, area, row), "interval": None}
+            found[area]["less_than_doing_nothing"] = _beside(rows, row)
+    return found
 
 
 def _beside(rows: Mapping[str, Mapping[str, Sequence[float]]], row: str) -> dict[str, Any] | None:
-    """The perceptual distance less that of the damaged picture, scene by scene; below 0 is better than doing nothing."""
+    """The perceptual distance minus that of the corrupted picture, case by case; below 0 is better."""
     if NOTHING not in rows:
         return None
     pairs = zip(rows[row]["perceptual"], rows[NOTHING]["perceptual"], strict=True)
-    return Mean.of([mine - its for mine, its in pairs]).to_dict()
+    return Mean.of([own - nothing for own, nothing in pairs]).to_dict()
 
 
 def _frechet(totals: TaskTotals, area: str, row: str) -> float | None:
-    """None for a single scene: sets are compared."""
+    """The Fréchet distance; None for a single case, because it compares sets."""
     return totals.distances[area][row].value if len(totals.figures[area][row]["psnr"]) > 1 else None
 
 
@@ -138,7 +145,10 @@ def _share(samples: Sequence[float]) -> str:
 
 
 def _share_interval(mean: Mean) -> tuple[float, float]:
-    """The interval of a mean share; the scenes' shares count as the samples, since tokens of one scene go together."""
+    """The interval of a mean share, within [0, 1].
+
+    The samples are the shares of whole cases, because tokens of one case are not independent.
+    """
     low, high = mean.interval
     return max(0.0, low), min(1.0, high)
 

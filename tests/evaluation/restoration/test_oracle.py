@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from v2l.corruptions import all_cells, centre_cells
+from v2l.evaluation.restoration.oracle import CorruptedTokens, Denoised, chosen_windows, denoise
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.restoration.oracle import Damage, Denoised, chosen_windows, denoise
-from v2l.tasks.restoration.token_prediction import RestorationSettings
+from v2l.tasks.restoration.settings import RestorationSettings
 
 SETTINGS = RestorationSettings(n_context=4, n_before=3, n_examples=3, seed=5)
 
@@ -22,16 +22,16 @@ def clean(pipeline: Pipeline) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def hole(clean: torch.Tensor) -> Damage:
-    return Damage(clean, clean, centre_cells((8, 8)), sequential=True)
+def hole(clean: torch.Tensor) -> CorruptedTokens:
+    return CorruptedTokens(clean, clean, centre_cells((8, 8)), sequential=True)
 
 
 @pytest.fixture(scope="module")
-def damaged(clean: torch.Tensor) -> Damage:
-    return Damage(clean, clean.rot90(), all_cells((8, 8)), sequential=False)
+def damaged(clean: torch.Tensor) -> CorruptedTokens:
+    return CorruptedTokens(clean, clean.rot90(), all_cells((8, 8)), sequential=False)
 
 
-def test_what_is_hidden_builds_on_what_was_told(pipeline: Pipeline, hole: Damage) -> None:
+def test_what_is_hidden_builds_on_what_was_told(pipeline: Pipeline, hole: CorruptedTokens) -> None:
     done = denoise(pipeline, hole, SETTINGS)
     assert [
         cell for told in done.log for cell in told.cells
@@ -45,22 +45,28 @@ def test_what_is_hidden_builds_on_what_was_told(pipeline: Pipeline, hole: Damage
 
 
 def test_what_is_damaged_is_shown_damaged_with_what_stands_before(
-    pipeline: Pipeline, damaged: Damage
+    pipeline: Pipeline, damaged: CorruptedTokens
 ) -> None:
     done = denoise(pipeline, damaged, SETTINGS)
-    flat = damaged.damaged.flatten().tolist()
+    flat = damaged.corrupted.flatten().tolist()
     for told in done.log:
         assert told.given == tuple(flat[(told.cells[0] + step) % 64] for step in (-3, -2, -1, 0, 1))
     assert [cell for told in done.log for cell in told.cells] == list(range(64))
 
 
-def test_the_official_reading_shows_only_the_windows_own_tokens(pipeline: Pipeline, damaged: Damage) -> None:
+def test_the_official_reading_shows_only_the_windows_own_tokens(
+    pipeline: Pipeline, damaged: CorruptedTokens
+) -> None:
     done = denoise(pipeline, damaged, replace(SETTINGS, n_before=0), official=True)
-    assert all(told.given == tuple(damaged.damaged.flatten()[list(told.cells)].tolist()) for told in done.log)
+    assert all(
+        told.given == tuple(damaged.corrupted.flatten()[list(told.cells)].tolist()) for told in done.log
+    )
 
 
 @pytest.mark.parametrize("levers", [{}, {"draws": 2, "contrast": 0.5}, {"splits": 3}], ids=str)
-def test_batches_change_nothing(pipeline: Pipeline, hole: Damage, damaged: Damage, levers: dict) -> None:
+def test_batches_change_nothing(
+    pipeline: Pipeline, hole: CorruptedTokens, damaged: CorruptedTokens, levers: dict
+) -> None:
     for damage in (hole, damaged):
         found: list[Denoised] = [
             denoise(pipeline, damage, replace(SETTINGS, batch_tokens=size, **levers), limit=5)
@@ -69,34 +75,34 @@ def test_batches_change_nothing(pipeline: Pipeline, hole: Damage, damaged: Damag
         assert [told.ids for told in found[0].log] == [told.ids for told in found[1].log]
 
 
-def test_supports_are_drawn_from_the_seed(pipeline: Pipeline, hole: Damage) -> None:
+def test_supports_are_drawn_from_the_seed(pipeline: Pipeline, hole: CorruptedTokens) -> None:
     first, second, other = (
-        denoise(pipeline, hole, replace(SETTINGS, seed=seed), limit=1).supports for seed in (1, 1, 2)
+        denoise(pipeline, hole, replace(SETTINGS, seed=seed), limit=1).copies for seed in (1, 1, 2)
     )
     assert first == second != other
 
 
 @pytest.mark.parametrize("num_candidates", [0, 1])
 def test_a_palette_is_all_that_stands_in_the_copies_whatever_their_cells(
-    pipeline: Pipeline, damaged: Damage, num_candidates: int
+    pipeline: Pipeline, damaged: CorruptedTokens, num_candidates: int
 ) -> None:
     done = denoise(pipeline, damaged, replace(SETTINGS, num_candidates=num_candidates, draws=2))
-    assert len(done.supports) == 2 * SETTINGS.n_examples
-    shown = {token for copy in done.supports for token in copy.clean}
+    assert len(done.copies) == 2 * SETTINGS.n_examples
+    shown = {token for copy in done.copies for token in copy.clean}
     assert ({token for told in done.log for token in told.ids} <= shown) is (num_candidates > 0)
 
 
-def test_the_cleanest_copies_are_shown(pipeline: Pipeline, hole: Damage) -> None:
+def test_the_cleanest_copies_are_shown(pipeline: Pipeline, hole: CorruptedTokens) -> None:
     replaced = [
         sum(a != b for a, b in zip(copy.clean, hole.clean.flatten().tolist(), strict=True))
-        for copy in denoise(pipeline, hole, SETTINGS, 1).supports
+        for copy in denoise(pipeline, hole, SETTINGS, 1).copies
     ]
     assert max(replaced) <= int(0.29 * 64)
     assert replaced == sorted(replaced, reverse=True) or len(set(replaced)) < 3
 
 
 def test_a_limit_takes_the_first_windows_of_a_sequence_and_any_of_the_others(
-    hole: Damage, damaged: Damage
+    hole: CorruptedTokens, damaged: CorruptedTokens
 ) -> None:
     assert chosen_windows(hole, SETTINGS, 3) == chosen_windows(hole, SETTINGS, None)[:3]
     chosen = chosen_windows(damaged, SETTINGS, 3)
@@ -110,7 +116,7 @@ def test_a_limit_takes_the_first_windows_of_a_sequence_and_any_of_the_others(
 
 
 def test_words_that_are_told_are_words_of_the_codebook_and_progress_reaches_the_end(
-    pipeline: Pipeline, damaged: Damage
+    pipeline: Pipeline, damaged: CorruptedTokens
 ) -> None:
     steps: list[tuple[int, int]] = []
     done = denoise(pipeline, damaged, SETTINGS, limit=4, progress=lambda *step: steps.append(step))
