@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from v2l.cli.describe.options import (
+    MAX_TOKENS,
     Candidates,
     Examples,
+    MaxTokens,
     Model,
     Photographs,
     Shots,
@@ -33,6 +35,7 @@ def caption(
     endpoint: Url = None,
     endpoint_model: Model = None,
     endpoint_timeout: Timeout = 60.0,
+    endpoint_max_tokens: MaxTokens = MAX_TOKENS,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
@@ -42,7 +45,7 @@ def caption(
 
     given = options(ctx)
     with output(json) as out:
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
+        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
         settings = DescribeSettings(prompt, words, shots, examples, candidates, seed=given.seed)
         describer = Describer(load_pipeline(given, checkpoint, llm), "caption", settings, server)
         print_descriptions(out, describer, images, "", lambda said: {"caption": said.text})

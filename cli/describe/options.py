@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,9 +55,19 @@ Model = Annotated[
 Timeout = Annotated[
     float, typer.Option("--endpoint-timeout", help="Seconds that the server may take for an answer.")
 ]
+MaxTokens = Annotated[
+    int,
+    typer.Option(
+        "--endpoint-max-tokens",
+        help="Tokens of a thought and its answer together, for a reasoning model that cannot be stopped thinking.",
+    ),
+]
+MAX_TOKENS = 2048  # as in v2l.llm.endpoint, which is not imported for help
 
 
-def open_endpoint(url: str | None, model: str | None, timeout: float) -> Endpoint | None:
+def open_endpoint(
+    url: str | None, model: str | None, timeout: float, max_tokens: int = MAX_TOKENS
+) -> Endpoint | None:
     """The server that was asked for, if any.
 
     Raises:
@@ -68,7 +79,12 @@ def open_endpoint(url: str | None, model: str | None, timeout: float) -> Endpoin
         return None
     from v2l.llm.endpoint import Endpoint
 
-    return Endpoint(url, model, timeout)
+    return Endpoint(url, model, timeout, max_tokens=max_tokens, note=note)
+
+
+def note(text: str) -> None:
+    """A line on standard error while a server is waited for."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_descriptions(

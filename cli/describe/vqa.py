@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from v2l.cli.describe.options import (
+    MAX_TOKENS,
     Candidates,
     Examples,
+    MaxTokens,
     Model,
     Photographs,
     Shots,
@@ -38,6 +40,7 @@ def vqa(
     endpoint: Url = None,
     endpoint_model: Model = None,
     endpoint_timeout: Timeout = 60.0,
+    endpoint_max_tokens: MaxTokens = MAX_TOKENS,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
@@ -49,7 +52,7 @@ def vqa(
     given = options(ctx)
     with output(json) as out:
         asked = check_question(question)
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
+        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
         settings = DescribeSettings(prompt, words, shots, examples, candidates, seed=given.seed)
         describer = Describer(load_pipeline(given, checkpoint, llm), "vqa", settings, server)
         print_descriptions(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v2l.cli.describe.options import (
+    MAX_TOKENS,
     Candidates,
     Examples,
+    MaxTokens,
     Model,
     Shots,
     Timeout,
@@ -67,6 +69,7 @@ def evaluate_describe(
     endpoint: Url = None,
     endpoint_model: Model = None,
     endpoint_timeout: Timeout = 60.0,
+    endpoint_max_tokens: MaxTokens = MAX_TOKENS,
     checkpoint: Checkpoint = None,
     llm: Llm = None,
     json: Json = False,
@@ -84,7 +87,7 @@ def evaluate_describe(
         files, asked = found(places, questions, given.seed, limit)
         if files and asked and examples:
             raise V2LError("got --examples for captions and for answers together", "a run for each")
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
+        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
         settings = DescribeSettings(prompt, words, shots, examples, candidates, seed=given.seed)
         pipeline = load_pipeline(given, checkpoint, llm)
         captions = answers = None
