@@ -101,7 +101,12 @@ def root(
         bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")
     ] = False,
     config: Annotated[
-        str | None, typer.Option(help="Preset (small, paper, official) or YAML file.", metavar="NAME|FILE")
+        str | None,
+        typer.Option(
+            help="Preset (small, paper, official) or YAML file; small by default, "
+            "and in a file that names no other with extends.",
+            metavar="NAME|FILE",
+        ),
     ] = None,
     show_version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")

@@ -55,7 +55,7 @@ class Options:
         device: auto, cpu, cuda, cuda:0, mps.
         dtype: precision of the frozen LLM: auto, float32, bfloat16, float16.
         seed: of everything that is drawn.
-        config: a preset's name or a YAML file; None takes each verb's default.
+        config: a preset's name or a YAML file; None is the preset small.
     """
 
     device: str = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from v2l import config as config_module
 from v2l.config import SECTIONS, Config, config_from_dict, config_to_dict, load_config, preset_names
 from v2l.errors import V2LError
+from v2l.tokenizers.grid.model import SHIPPED
 
 FIELDS = [(section, item) for section, kind in SECTIONS.items() for item in dataclasses.fields(kind)]
 NUMBERS = [(section, item) for section, item in FIELDS if "low" in item.metadata]
@@ -36,8 +38,33 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def test_nothing_is_the_defaults() -> None:
-    assert load_config() == Config() == config_from_dict({})
+def test_no_values_are_the_fields_own_defaults() -> None:
+    assert config_from_dict({}) == Config()
+
+
+def test_no_config_is_the_preset_small() -> None:
+    assert load_config() == load_config("small") != Config()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_value_of_a_preset_is_what_it_was(name: str) -> None:
+    before = json.loads((Path(__file__).parent / "presets.json").read_text(encoding="utf-8"))[name]
+    now = config_to_dict(load_config(name))
+    assert {section: {key: now[section][key] for key in keys} for section, keys in before.items()} == before
+    assert config_from_dict(before) == load_config(name), "a checkpoint holds its config like this"
+
+
+def test_a_checkpoint_keeps_the_values_that_it_was_trained_with() -> None:
+    shipped = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))["config"]
+    loaded = config_from_dict(shipped)
+    assert config_to_dict(loaded) == shipped
+    assert loaded.training.learning_rate == 5e-4 != load_config("small").training.learning_rate
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_a_missing_section_of_a_checkpoint_has_the_fields_own_defaults(section: str) -> None:
+    values = {name: part for name, part in config_to_dict(load_config("small")).items() if name != section}
+    assert getattr(config_from_dict(values), section) == getattr(Config(), section)
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -67,7 +94,7 @@ def test_the_presets_are_the_three_that_are_described() -> None:
 def test_presets_are_read_from_an_installed_package_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.yaml").write_text("training: {steps: 7}", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("extends: none\ntraining: {steps: 7}", encoding="utf-8")
     monkeypatch.setattr(config_module, "PRESETS", tmp_path)
     assert preset_names() == ["mine"]
     assert load_config("mine").training.steps == 7
@@ -96,7 +123,7 @@ def test_a_number_of_another_type_is_refused(section: str, item: dataclasses.Fie
 
 
 @pytest.mark.parametrize(("section", "item"), CHOICES, ids=name_of)
-def test_a_word_that_is_no_choice_is_refused_with_the_choices(section: str, item: dataclasses.Field) -> None:
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(section: str, item: dataclasses.Field) -> None:
     with pytest.raises(V2LError, match=f"allowed: {', '.join(item.metadata['options'])}"):
         config_from_dict({section: {item.name: "another"}})
 
@@ -186,13 +213,31 @@ def test_a_template_has_one_place_for_the_word(template: str) -> None:
 
 
 def test_a_file_holds_only_what_differs(write: Any) -> None:
-    config = load_config(write("model:\n  global_tokens: 5\n"))
+    config, small = load_config(write("model:\n  global_tokens: 5\n")), load_config("small")
+    assert config == dataclasses.replace(small, model=dataclasses.replace(small.model, global_tokens=5))
+
+
+def test_a_file_that_extends_nothing_holds_what_differs_from_the_fields_defaults(write: Any) -> None:
+    config = load_config(write("extends: none\nmodel:\n  global_tokens: 5\n"))
     assert config == dataclasses.replace(Config(), model=dataclasses.replace(Config().model, global_tokens=5))
 
 
-@pytest.mark.parametrize("text", ["", "model:\n", "# nothing\n", "model: {}\n"])
-def test_a_file_that_says_nothing_is_the_defaults(text: str, write: Any) -> None:
-    assert load_config(write(text)) == Config()
+@pytest.mark.parametrize("base", ["paper", "official"])
+def test_a_file_that_means_the_papers_preset_names_it(base: str, write: Any) -> None:
+    assert load_config(write(f"extends: {base}\n")) == load_config(base) != load_config(write(""))
+
+
+def test_the_file_at_the_end_of_a_chain_extends_small(write: Any) -> None:
+    write("training: {steps: 1}\n", "first.yaml")
+    config = load_config(write("extends: first.yaml\n"))
+    assert (config.training.steps, config.model) == (1, load_config("small").model)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "model:\n", "# nothing\n", "model: {}\n", "extends:\n", "extends: small\n"]
+)
+def test_a_file_that_changes_nothing_is_what_runs_without_a_config(text: str, write: Any) -> None:
+    assert load_config(write(text)) == load_config()
 
 
 def test_a_file_extends_a_preset(write: Any) -> None:
@@ -213,7 +258,7 @@ def test_a_file_extends_a_file_beside_it_and_that_one_another(write: Any) -> Non
     ) == (1, 4, 3, 5)
 
 
-def test_a_bare_heading_keeps_what_the_base_says(write: Any) -> None:
+def test_a_bare_heading_keeps_the_values_of_the_base(write: Any) -> None:
     assert load_config(write("extends: small\nmodel:\n")) == load_config("small")
 
 

@@ -1,7 +1,10 @@
 """settings ⇄ YAML: frozen dataclasses with a text and a range beside every field.
 
-A YAML file holds only what differs from the defaults, and may extend another file or preset. An unknown key is refused with the
-nearest known one. Source of the paper's values: arXiv 2403.07874, section 4.1; of the official ones: its released code.
+A YAML file holds only what differs from the file or preset that its key `extends` names. A file without
+`extends` extends the preset `small`, which also runs when no config is given. `extends: none` starts from the
+defaults of the fields below, which are the paper's. An unknown key is refused with the nearest known one.
+
+Sources: arXiv 2403.07874, section 4.1, for the paper's values; its released code for the official ones.
 """
 
 from __future__ import annotations
@@ -62,7 +65,8 @@ class CodebookConfig:
     )
     words_only: bool = described(
         True,
-        "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; off: all that is text.",
+        "Whether candidates are words and phrases: no fragments, no punctuation, no end in of or that; "
+        "off: all text.",
     )
     votes: int = ranged(5, 1, 10**6, "Candidates that an image votes for, the nearest; the paper: 5.")
     min_count: int = ranged(1, 0, 10**9, "Images that must vote for a candidate; 0 keeps all.")
@@ -133,7 +137,8 @@ class ModelConfig:
     quantizer: str = choice(
         "words",
         ("words", "learned", "cosine", "averaged"),
-        "Codes: the LLM's words; or, as baselines, learned by gradient (VQGAN), by gradient at unit length, or as moving averages.",
+        "Codes: the LLM's words; or, as baselines, learned by gradient (VQGAN), by gradient at unit length, "
+        "or as moving averages.",
     )
     projection: str = choice(
         "linear",
@@ -150,12 +155,14 @@ class ModelConfig:
     resize: str = choice(
         "antialiased",
         ("antialiased", "two-step"),
-        "To the square of the local tokens: antialiased bicubic; or, as released, CLIP's square made smaller without antialias.",
+        "To the square of the local tokens: antialiased bicubic; or, as released, CLIP's square made smaller "
+        "without antialias.",
     )
     word_ranking: str = choice(
         "distinct",
         ("distinct", "euclidean"),
-        "Global words: by cosine, one of each family; or, as released, by distance to the rows as they are stored, doubles included.",
+        "Global words: by cosine, one of each family; or, as released, by distance to the rows as they are "
+        "stored, doubles included.",
     )
 
 
@@ -202,10 +209,10 @@ class TrainingConfig:
         0.1, 0, 1, "Share of the steps after which the discriminator is trained."
     )
     adversarial_start: float = ranged(
-        0.15, 0, 1, "Share of the steps after which the discriminator's verdict counts."
+        0.15, 0, 1, "Share of the steps after which the adversarial loss counts."
     )
     adversarial_ramp: float = ranged(
-        0.05, 0, 1, "Share of the steps in which the verdict's weight then rises to its full value."
+        0.05, 0, 1, "Share of the steps in which the adversarial loss's weight then rises to its full value."
     )
     quantizer_start: float = ranged(
         0.0, 0, 1, "Share of the steps without the quantizer; then the projection is fitted to the features."
@@ -241,7 +248,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. `base` names the preset or file that a YAML file extended."""
+    """All settings, one section for each subject."""
 
     models: ModelsConfig = field(default_factory=ModelsConfig)
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
@@ -262,6 +269,8 @@ class Config:
 
 
 SECTIONS = typing.get_type_hints(Config)
+DEFAULT = "small"  # the preset that runs without a config, and that a file without `extends` extends
+NOTHING = "none"  # `extends: none`: the fields' own defaults
 PRESETS = Path(__file__).resolve().parent / "configs"  # inside an installed package
 CHECKOUT_PRESETS = Path(__file__).resolve().parent.parent / "configs"  # beside v2l/ in a checkout
 
@@ -275,7 +284,7 @@ def load_config(source: str | Path | None = None) -> Config:
     """Read settings.
 
     Args:
-        source: a preset (`small`, `paper`, `official`), a YAML file, or None for the defaults.
+        source: a preset (`small`, `paper`, `official`), a YAML file, or None for the preset `small`.
 
     Raises:
         V2LError: no such file, no YAML, an unknown key, or a value of the wrong type or out of its range.
@@ -284,11 +293,19 @@ def load_config(source: str | Path | None = None) -> Config:
         >>> load_config("small").model.image_size
         128
     """
-    return config_from_dict(_read_yaml(source)) if source else Config()
+    return config_from_dict(_read_yaml(source or DEFAULT))
 
 
 def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
-    """Plain values ──► Config, every key and value checked."""
+    """Plain values ──► Config, every key and value checked; a missing key takes its field's own default.
+
+    Args:
+        values: sections of keys, as `config_to_dict` gives them.
+        where: what the values belong to, for errors.
+
+    Raises:
+        V2LError: an unknown key, or a value of the wrong type or out of its range.
+    """
     _check_keys(values, SECTIONS, where)
     sections = {
         name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()
@@ -324,13 +341,15 @@ def _read_yaml(source: str | Path, above: tuple[Path, ...] = ()) -> dict[str, An
         raise V2LError(f"{path} is no YAML: {error}", "a YAML file", "--config small") from error
     if not isinstance(values, dict):
         raise V2LError(f"{path} holds no keys", f"sections {', '.join(SECTIONS)}", "--config small")
-    if base := values.pop("extends", None):
-        named = str(base) in preset_names()
-        values = _merge(
-            _read_yaml(base if named else (path.parent / str(base)).resolve(), (*above, path.resolve())),
-            values,
-        )
-    return values
+    base = values.pop("extends", None) or DEFAULT
+    if base == NOTHING:
+        return values
+    return _merge(_read_yaml(_base(base, path), (*above, path.resolve())), values)
+
+
+def _base(name: Any, path: Path) -> str | Path:
+    """The preset or file that the file `path` extends; a file's name is relative to the folder of `path`."""
+    return str(name) if str(name) in preset_names() else (path.parent / str(name)).resolve()
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -364,7 +383,7 @@ def _check_keys(values: dict[str, Any], known: dict[str, Any], where: str) -> No
             )
 
 
-def _checked(value: Any, kind: Any, item: dataclasses.Field, where: str) -> Any:
+def _checked(value: Any, kind: Any, item: dataclasses.Field[Any], where: str) -> Any:
     """One value with its type and range checked; lists become tuples."""
     if typing.get_origin(kind) is tuple:
         of = typing.get_args(kind)[0]

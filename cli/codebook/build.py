@@ -80,7 +80,7 @@ def build_codebook(
     from v2l.zoo import cache_home
 
     given = options(ctx)
-    config = load_config(given.config or "small")
+    config = load_config(given.config)
     settings = filter_settings(config.codebook, min_count, keep)
     with output(json) as out:
         photographs = find_images(*images)

@@ -34,7 +34,7 @@ def codebook_from_words(
     from v2l.zoo import cache_home
 
     given = options(ctx)
-    config = load_config(given.config or "small")
+    config = load_config(given.config)
     with output(json) as out:
         refuse_existing(target)
         listed = read_words(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,14 @@ Model = Annotated[
 Timeout = Annotated[
     float, typer.Option("--endpoint-timeout", help="Seconds that the server may take for an answer.")
 ]
+MaxTokens = Annotated[
+    int,
+    typer.Option(
+        "--endpoint-max-tokens",
+        help="Tokens of a thought and its answer together, for a reasoning model that cannot be stopped thinking.",
+    ),
+]
+MAX_TOKENS = 2048  # as in v2l.llm.endpoint, which is not imported for help
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class DescribeOptions:
     endpoint: Url = None
     endpoint_model: Model = None
     endpoint_timeout: Timeout = 60.0
+    endpoint_max_tokens: MaxTokens = MAX_TOKENS
     checkpoint: Checkpoint = None
     llm: Llm = None
     json: Json = False
@@ -83,7 +93,9 @@ class DescribeOptions:
         """
         from v2l.tasks.description.describe import Describer, DescribeSettings
 
-        server = open_endpoint(self.endpoint, self.endpoint_model, self.endpoint_timeout)
+        server = open_endpoint(
+            self.endpoint, self.endpoint_model, self.endpoint_timeout, self.endpoint_max_tokens
+        )
         settings = DescribeSettings(
             self.prompt, self.words, self.shots, self.examples, self.candidates, seed=given.seed
         )
@@ -91,7 +103,9 @@ class DescribeOptions:
         return lambda task: Describer(pipeline, task, settings, server)
 
 
-def open_endpoint(url: str | None, model: str | None, timeout: float) -> Endpoint | None:
+def open_endpoint(
+    url: str | None, model: str | None, timeout: float, max_tokens: int = MAX_TOKENS
+) -> Endpoint | None:
     """The server at this address; None without an address.
 
     Raises:
@@ -103,7 +117,12 @@ def open_endpoint(url: str | None, model: str | None, timeout: float) -> Endpoin
         return None
     from v2l.llm.endpoint import Endpoint
 
-    return Endpoint(url, model, timeout)
+    return Endpoint(url, model, timeout, max_tokens=max_tokens, note=note)
+
+
+def note(text: str) -> None:
+    """A line on standard error while a server is waited for."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_descriptions(

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.describe.options import Examples, Model, Timeout, Url, open_endpoint
+from v2l.cli.describe.options import (
+    MAX_TOKENS,
+    Examples,
+    MaxTokens,
+    Model,
+    Timeout,
+    Url,
+    open_endpoint,
+)
 from v2l.cli.options import Checkpoint, Json, Photograph, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
@@ -86,6 +94,7 @@ def prompt(
     endpoint: Url = None,
     endpoint_model: Model = None,
     endpoint_timeout: Timeout = 60.0,
+    endpoint_max_tokens: MaxTokens = MAX_TOKENS,
     checkpoint: Checkpoint = None,
     json: Json = False,
 ) -> None:
@@ -97,7 +106,7 @@ def prompt(
     with output(json) as out:
         wanted = Wanted(image, task, question, support, k_shots)
         wanted.check()
-        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout)
+        server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
         pipeline = load_pipeline(given, checkpoint)
         if task == "classify":
             record = classify(

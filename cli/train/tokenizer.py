@@ -63,7 +63,7 @@ def train(
     from v2l.training.recipes.grid_run import RunSettings, plan_training
 
     given = options(ctx)
-    config = load_config(given.config or "small")
+    config = load_config(given.config)
     if steps is not None:
         config = replace(config, training=replace(config.training, steps=steps))
     settings = RunSettings(

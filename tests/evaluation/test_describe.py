@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_llm import tiny_model
 from tiny_pipeline import ColourEncoder, tiny_pipeline
+from tiny_server import JSON, TinyServer, chat, in_turn, refusal, tiny_server
 from torch.nn.functional import normalize
 
 from v2l.errors import V2LError
@@ -24,6 +25,7 @@ from v2l.evaluation.describe import (
     load_questions,
 )
 from v2l.evaluation.describe_report import page, report
+from v2l.evaluation.journal import Record
 from v2l.llm import FrozenLLM
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.pipeline import Pipeline
@@ -98,6 +100,32 @@ def test_the_report_has_intervals_baselines_and_skipped_files(
     text = page(json.loads(json.dumps(found)))
     assert all(str(path) in text for path in photographs if path.name != "bad.jpg")
     assert "a photo of {top word}" in text
+
+
+def test_a_server_that_gives_up_leaves_a_journal_and_the_same_call_goes_on(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    log, down = tmp_path / "log.jsonl", refusal(503, "out of memory")
+    answers = [(200, JSON, chat(f"hat {number}")) for number in range(8)]
+
+    def captions(server: TinyServer) -> list[Record]:
+        endpoint = Endpoint("http://127.0.0.1/v1", "mine", retries=1, note=print, sleep=lambda _: None)
+        endpoint.__dict__["client"] = Endpoint(server.url).client  # two servers, one address in the journal
+        return evaluate_captions(
+            Describer(Pipeline(tiny_pipeline().tokenizer, None), "caption", SETTINGS, endpoint),
+            photographs,
+            log,
+        )
+
+    with tiny_server(in_turn(*answers[:3], down)) as server, pytest.raises(V2LError, match="503"):
+        captions(server)
+    assert len(log.read_text().splitlines()) == 1 + 3, "the head of the journal and the answers so far"
+    with tiny_server(in_turn(*answers[3:])) as server:
+        records = captions(server)
+    assert len(server.requests) == 5
+    assert [record.get("text") for record in records if "skipped" not in record] == [
+        f"hat {number}" for number in range(8)
+    ]
 
 
 def test_a_stopped_run_continues_with_the_same_records(

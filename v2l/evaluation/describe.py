@@ -23,12 +23,12 @@ from v2l.errors import V2LError
 from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
 from v2l.images import Skipped
 from v2l.metrics import Mean, Proportion
-from v2l.pipeline.image_words import BATCH
+from v2l.pipeline.image_words import BATCH, ImageWords
 from v2l.progress import Progress
 from v2l.prompts.entries import Entry, read_entries
 from v2l.prompts.vqa import check_question
 from v2l.sources import ImageFile, image_size
-from v2l.tasks.description.describe import Describer
+from v2l.tasks.description.describe import Describer, Description
 
 TOP_WORD = "a photo of {}"
 CHUNK = 256  # captions in one product; limits the memory to 256 × n cosines
@@ -114,14 +114,30 @@ def caption_batch(describer: Describer, files: Sequence[ImageFile]) -> Iterator[
     """The records of some files, in their order."""
     skipped = Skipped()
     read = dict(describer.read(files, skipped))
-    described = dict(zip(read, describer.describe(list(read.values())), strict=True))
+    descriptions = each_description(
+        describer, list(read.values()), [""] * len(read)
+    )  # in the order of `files`
     reasons = dict(skipped.files)
     for file in files:
-        if file in described:
-            text, words = described[file].text, list(read[file].words)
+        if file in read:
+            text, words = next(descriptions).text, list(read[file].words)
             yield {"image": str(file), "words": words, "text": text, "vector": read[file].vector.tolist()}
         else:
             yield {"image": str(file), "skipped": reasons[file]}
+
+
+def each_description(
+    describer: Describer, images: Sequence[ImageWords], questions: Sequence[str]
+) -> Iterator[Description]:
+    """A description of each image: from the local LLM all at once, from a server one after the other.
+
+    A server may fail in the middle of a batch; then the journal keeps the answers before that.
+    """
+    if describer.endpoint is None:
+        yield from describer.describe(images, questions)
+    else:
+        for image, question in zip(images, questions, strict=True):
+            yield from describer.describe([image], [question])
 
 
 def evaluate_answers(
@@ -157,17 +173,16 @@ def answer_batch(describer: Describer, questions: Sequence[Question]) -> Iterato
     skipped = Skipped()
     read = dict(describer.read(list(dict.fromkeys(question.image for question in questions)), skipped))
     readable = [question for question in questions if question.image in read]
-    described = describer.describe(
-        [read[question.image] for question in readable], [question.question for question in readable]
-    )
-    answers = dict(zip(readable, described, strict=True))
+    images, texts = [read[item.image] for item in readable], [item.question for item in readable]
+    descriptions = each_description(describer, images, texts)  # in the order of `questions`
     reasons = dict(skipped.files)
     for question in questions:
         record = {"image": str(question.image), "question": question.question}
-        if question in answers:
-            text = answers[question].text
+        if question.image in read:
+            description = next(descriptions)
+            text = description.text
             answered = {
-                "words": list(answers[question].words),
+                "words": list(description.words),
                 "text": text,
                 "right": is_right(text, question.answer),
             }
