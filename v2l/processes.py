@@ -1,6 +1,7 @@
 """one program ──► one or many processes, on whatever devices they have (accelerate's door).
 
-Training, filtering and evaluation all start here; a program that was launched alone is a world of one process.
+Training, filtering and evaluation all start here; a program that was launched alone is a world of one
+process.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ ALONE = World()
 
 
 def join_world(device: str = "auto") -> World:
-    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is all of its world.
+    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is
+    all of its world.
 
     Args:
         device: as in `choose_device`; `cpu` keeps every process on the CPU.

@@ -1,7 +1,7 @@
 """a name ──► a model's files on this machine: embedded package, local path, or hub.
 
-This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when offline, and no
-embedded package is imported: only its files are read.
+This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when
+offline, and no embedded package is imported: only its files are read.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def is_offline() -> bool:
 
 
 def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model") -> Path:
-    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded unless offline).
+    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded
+    unless offline).
 
     Args:
         name: a folder, or `user/model` on the hub.
