@@ -137,7 +137,7 @@ def _parse(directory: Path, kind: str) -> dict[str, Any]:
             f"{directory} {found}", f"a directory of the kind {kind}, as v2l writes it", "v2l doctor"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise V2LError(f"{path} is truncated or no JSON ({error})", f"the manifest of a {kind}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None

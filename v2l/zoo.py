@@ -150,9 +150,9 @@ def upload_folder(folder: Path, name: str, private: bool = False) -> str:
         made = hub.create_repo(name, private=private, exist_ok=True)
         hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="V2L tokenizer")
     except Exception as error:  # the hub raises a dozen kinds; each means that the files are not there
-        told = (str(error).splitlines() or [""])[0]
+        reason = (str(error).splitlines() or [""])[0]
         raise V2LError(
-            f"the hub did not take {name} ({type(error).__name__}: {told})",
+            f"the hub did not take {name} ({type(error).__name__}: {reason})",
             "user/model of yours",
             "hf auth login",
         ) from error

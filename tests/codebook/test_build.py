@@ -80,7 +80,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_returned_is_what_was_written(built: tuple[Codebook, Codebook], tmp_path: Path) -> None:
     for name, codebook in zip(("local", "global"), built, strict=True):
         loaded = Codebook.load(tmp_path / "built" / name)
-        assert (loaded.entries, loaded.source, loaded.facts) == (
+        assert (loaded.entries, loaded.source, loaded.metadata) == (
             codebook.entries,
             codebook.source,
             codebook.metadata,
@@ -157,7 +157,7 @@ def test_the_longest_ngram_is_a_setting(
 
 
 def test_every_candidate_is_kept_or_counted(built: tuple[Codebook, Codebook], llm: FrozenLLM) -> None:
-    words, dropped = built[1], built[1].facts["dropped"]
+    words, dropped = built[1], built[1].metadata["dropped"]
     subwords = llm.vocabulary_size - sum(
         dropped[reason] for reason in ("control", "byte", "whitespace", "duplicate", "fragment")
     )
@@ -192,7 +192,9 @@ def test_words_that_nothing_follows_end_the_expansion(
 
 def test_counts_add_up_to_five_an_image(built: tuple[Codebook, Codebook], photographs: list[Path]) -> None:
     assert (
-        sum(entry.count for entry in built[1].entries) == 5 * len(photographs) == 5 * built[1].facts["images"]
+        sum(entry.count for entry in built[1].entries)
+        == 5 * len(photographs)
+        == 5 * built[1].metadata["images"]
     )
 
 

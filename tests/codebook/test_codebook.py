@@ -171,7 +171,7 @@ def test_what_was_saved_is_loaded(dtype: torch.dtype, tmp_path: Path) -> None:
     )
     codebook.save(tmp_path / "codebook")
     loaded = Codebook.load(tmp_path / "codebook")
-    assert (loaded.entries, loaded.source, loaded.facts) == (entries, SOURCE, codebook.metadata)
+    assert (loaded.entries, loaded.source, loaded.metadata) == (entries, SOURCE, codebook.metadata)
     assert loaded.embeddings.dtype == dtype
     assert torch.equal(loaded.embeddings, codebook.embeddings)
 
@@ -242,7 +242,7 @@ def test_a_selection_keeps_words_with_their_rows_in_the_order_asked() -> None:
     chosen = codebook.select(torch.tensor([9, 2]), b=2)
     assert chosen.words == ("word9", "word2")
     assert torch.equal(chosen.embeddings, codebook.embeddings[[9, 2]])
-    assert chosen.facts == {"a": 1, "b": 2}
+    assert chosen.metadata == {"a": 1, "b": 2}
     assert codebook.metadata == {"a": 1, "b": 1}
 
 
