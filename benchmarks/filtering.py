@@ -13,8 +13,9 @@ import torch
 from plain.clock import timed
 from plain.filtering import vote_plainly
 
-from v2l.codebook import filtering
+from v2l.codebook.filtering import count_votes
 from v2l.encoders import load_encoder
+from v2l.encoders.image_features import BATCH, encode_files
 from v2l.images import load_image
 from v2l.shards import Shards
 from v2l.sources import find_images
@@ -35,17 +36,17 @@ def main() -> None:
     paths = (found * (given.images // len(found) + 1))[: given.images]
 
     def forward() -> None:
-        for batch in prepared.split(filtering.BATCH):
+        for batch in prepared.split(BATCH):
             encoder.encode_images(batch)
 
     def ours() -> torch.Tensor:
         with tempfile.TemporaryDirectory() as folder:
-            return filtering.count_votes(
-                filtering.encode_files(encoder, paths, Shards(Path(folder), "images", size=256)), candidates
+            return count_votes(
+                encode_files(encoder, paths, Shards(Path(folder), "images", size=256)), candidates
             )
 
     prepared = torch.stack([encoder.prepare(load_image(path)) for path in paths])
-    encoder.encode_images(prepared[: filtering.BATCH])  # what only the first call pays
+    encoder.encode_images(prepared[:BATCH])  # what only the first call pays
     _, forward_seconds = timed(forward)
     our_counts, our_seconds = timed(ours)
     plain_counts, plain_seconds = timed(lambda: vote_plainly(encoder, paths, candidates))

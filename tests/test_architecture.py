@@ -1,4 +1,7 @@
-"""The house: imports go one way, every outside package has its doors, and the tables of docs/architecture.md say so."""
+"""The architecture: imports go down the layers, and each outside package has allowed importers.
+
+Both rules are tables of docs/architecture.md; these tests compare the code with them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "v2l"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OPEN_TO_ALL = {"torch", "torchvision", "numpy"}  # the language of the whole house
+OPEN_TO_ALL = {"torch", "torchvision", "numpy"}  # every file may import these
 
 
 def table(heading: str) -> list[list[str]]:
@@ -36,9 +39,12 @@ def layers() -> dict[str, int]:
     return {part: int(layer) for layer, parts, _ in table("Layers") for part in parts.split(", ")}
 
 
-def doors() -> dict[str, list[str]]:
+def allowed_importers() -> dict[str, list[str]]:
     """Outside package ──► files, or folders with a slash at the end."""
-    return {package: [] if where == "nobody" else where.split(", ") for package, where, _ in table("Doors")}
+    return {
+        package: [] if where == "nobody" else where.split(", ")
+        for package, where, _ in table("Allowed importers")
+    }
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -97,30 +103,31 @@ def test_prompts_are_plain_data() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_outside_packages_come_in_by_their_doors(path: Path) -> None:
+def test_outside_packages_are_imported_by_allowed_importers_only(path: Path) -> None:
     place = path.relative_to(ROOT).as_posix()
     for package in (
         {name.split(".")[0] for name in imports(path)} - {"v2l"} - OPEN_TO_ALL - sys.stdlib_module_names
     ):
-        allowed = doors().get(package)
-        assert allowed is not None, f"{package} has no row in the table of doors"
-        assert any(place == door or (door.endswith("/") and place.startswith(door)) for door in allowed), (
-            f"{place} imports {package}"
-        )
+        allowed = allowed_importers().get(package)
+        assert allowed is not None, f"{package} has no row in the table of allowed importers"
+        assert any(
+            place == importer or (importer.endswith("/") and place.startswith(importer))
+            for importer in allowed
+        ), f"{place} imports {package}"
 
 
-def test_doors_are_files_that_use_them() -> None:
-    for package, places in doors().items():
+def test_allowed_importers_import_the_package() -> None:
+    for package, places in allowed_importers().items():
         for place in places:
             files = sorted((ROOT / place).rglob("*.py")) if place.endswith("/") else [ROOT / place]
             assert files, f"{place} is no folder with modules"
             used = {name.split(".")[0] for file in files for name in imports(file)}
-            assert package in used, f"{place} is a door of {package} and does not use it"
+            assert package in used, f"{place} may import {package} and does not"
 
 
-def test_ruff_bans_what_the_doors_ban() -> None:
+def test_ruff_bans_the_packages_of_the_table() -> None:
     banned = PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
-    assert doors().keys() == banned.keys()
+    assert allowed_importers().keys() == banned.keys()
 
 
 def test_every_package_is_installed() -> None:

@@ -1,7 +1,8 @@
 """weights and settings ⇄ a directory that is complete, of a known kind, and unchanged since it was written.
 
-A directory holds safetensors (never pickle) and `manifest.json`: its kind, the schema version, whatever the writer adds, and the
-size and sha256 of every other file. It is written under a temporary name, flushed, and renamed; reading checks all of that.
+A directory holds safetensors (never pickle) and `manifest.json`: its kind, the schema version, whatever the
+writer adds, and the size and sha256 of every other file. It is written under a temporary name, flushed, and
+renamed; reading checks all of that.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def write_directory(target: str | Path) -> Iterator[Path]:
-    """A temporary directory to fill: it becomes `target` when the block ends well; otherwise an older `target` stays as it was.
+    """A temporary directory to fill: it becomes `target` when the block ends well; otherwise an older
+    `target` stays as it was.
 
     Raises:
         V2LError: the disk is full or cannot be written, or `target` holds something that v2l did not write.
@@ -86,7 +88,9 @@ def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
 
 
 def write_manifest(directory: str | Path, manifest: Mapping[str, Any]) -> None:
-    """Describe a filled directory: `manifest` (with its `kind` and `schema`) and the size and sha256 of every file in it."""
+    """Describe a filled directory: `manifest` (with its `kind` and `schema`) and the size and sha256 of every
+    file in it.
+    """
     if not {"kind", "schema"} <= manifest.keys() or "files" in manifest:
         raise ValueError("a manifest names its kind and its schema, and leaves its files to write_manifest")
     directory = Path(directory)
@@ -146,7 +150,7 @@ def _parse(directory: Path, kind: str) -> dict[str, Any]:
             f"{directory} {found}", f"a directory of the kind {kind}, as v2l writes it", "v2l doctor"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise V2LError(f"{path} is truncated or no JSON ({error})", f"the manifest of a {kind}") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None

@@ -34,7 +34,8 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
-    """The dtype of the frozen LLM: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on the CPU.
+    """The dtype of the frozen LLM: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on
+    the CPU.
 
     A CPU without bfloat16 units runs bfloat16 several times slower than float32, hence never by default.
 

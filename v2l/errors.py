@@ -1,7 +1,7 @@
-"""what the user can repair ──► one clear line.
+"""a failure that the user can repair ──► one clear line.
 
-Every failure that a user can mend (a file, a setting, a missing model) is raised as `V2LError`; the command line prints it
-without a traceback and exits with 1. Anything else is a bug and keeps its traceback.
+Every failure that a user can repair (a file, a setting, a missing model) is raised as `V2LError`; the command
+line prints it without a traceback and exits with 1. Anything else is a bug and keeps its traceback.
 """
 
 

@@ -1,4 +1,4 @@
-"""parts ──► one tensor that lies on the disk: what is too many for memory, as if it were in it."""
+"""tensors that together exceed the memory ──► one memory-mapped tensor on the disk."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from v2l.files import report_disk
 
 
 def on_disk(parts: Iterable[Tensor], folder: Path, dtype: torch.dtype) -> Tensor:
-    """Join parts into one memory-mapped tensor, with one of them in memory at a time.
+    """Concatenate tensors along their first dimension into one memory-mapped tensor.
 
-    Its file has no name: it is gone with the tensor, or with the process.
+    Only one of the parts is in memory at a time. The file has no name: the system frees it together with the
+    tensor, or when the process ends.
 
     Args:
-        parts: tensors that differ in their first dimension only.
+        parts: tensors (n_i, …) of equal shape except for n_i.
         folder: on a disk with room for all of them.
-        dtype: of the result.
+        dtype: dtype of the result.
+
+    Returns:
+        (Σ n_i, …) of dtype `dtype`.
 
     Raises:
         V2LError: the disk is full.
@@ -32,9 +36,11 @@ def on_disk(parts: Iterable[Tensor], folder: Path, dtype: torch.dtype) -> Tensor
     with report_disk(folder), tempfile.TemporaryFile(dir=folder) as file:
         for part in parts:
             shape = part.shape[1:]
-            file.write(part.to(dtype).contiguous().view(torch.uint8).numpy())
+            # As bytes, because NumPy has no bfloat16.
+            file.write(part.to(dtype).contiguous().view(torch.uint8).numpy().data)
         file.flush()
         if not file.tell():
             return torch.empty(0, *shape, dtype=dtype)
+        # ACCESS_COPY: writing to the tensor changes memory only, never the file.
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return torch.frombuffer(memory, dtype=dtype).view(-1, *shape)

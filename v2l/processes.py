@@ -1,6 +1,7 @@
-"""one program ──► one or many processes, on whatever devices they have (accelerate's door).
+"""one program ──► one or many processes, each on its device.
 
-Training, filtering and evaluation all start here; a program that was launched alone is a world of one process.
+Training, filtering and evaluation all start here; a program that was launched alone is a world of one
+process.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from v2l.device import choose_device
 
 __all__ = ["ALONE", "Accelerator", "World", "join_world", "start_processes"]
 
-PATIENCE = timedelta(
-    days=7
-)  # that a process waits for the others: their shares of long work end at different times
+# How long a process waits for the others, because their shares of long work end at different times.
+WAITING_TIME = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes files and prints."""
         return self.index == 0
 
     def wait(self) -> None:
@@ -49,20 +49,22 @@ class World:
         """The sum of every process's tensor, the same in all of them."""
         if self.count == 1:
             return tensor
-        return reduce(tensor.to(self.device), "sum").to(tensor.device)
+        total: Tensor = reduce(tensor.to(self.device), "sum")
+        return total.to(tensor.device)
 
 
 ALONE = World()
 
 
 def join_world(device: str = "auto") -> World:
-    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is all of its world.
+    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is
+    all of its world.
 
     Args:
         device: as in `choose_device`; `cpu` keeps every process on the CPU.
     """
     chosen = choose_device(device)
-    state = PartialState(cpu=chosen.type == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=chosen.type == "cpu", timeout=WAITING_TIME)
     return World(
         state.process_index, state.num_processes, str(state.device if state.num_processes > 1 else chosen)
     )

@@ -1,15 +1,18 @@
-"""long work ──► finished parts on disk, so that a build that was stopped goes on behind the last of them.
+"""items of a long computation ──► tensors in finished files (shards), so that a stopped run continues after
+the last of them.
 
-A part's name is a hash of all that its content depends on: a changed setting finds no old part, and an equal one always does. Of
-several processes each makes its share of the parts. A part that was damaged on the disk is made again.
+The name of a shard is a hash of everything that its content depends on. A changed setting therefore never
+finds an old shard, and an equal setting always does. Several processes share the shards among themselves. A
+shard that was damaged on the disk is computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,27 +20,24 @@ from torch import Tensor
 from v2l.checkpoint import load_tensors, save_tensors
 from v2l.errors import V2LError
 from v2l.processes import ALONE, World
+from v2l.progress import Progress, silent
 
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, how many items are done, and how many there are."""
-Compute = Callable[[list], Tensor]
-"""A part of the items ──► one tensor with a row an item."""
+__all__ = ["Compute", "Progress", "Shards", "checksum", "is_whole", "silent"]
 
-
-def silent(step: str, done: int, total: int) -> None:
-    """No progress shown."""
+Compute = Callable[[list[Any]], Tensor]
+"""The items of one shard ──► one tensor with one row per item."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Parts of one step of a build.
+    """The shards of one step of a long computation.
 
     Attributes:
-        folder: where the parts are kept; all processes see it.
-        step: the step's name, for people.
-        progress: told after every part.
-        size: items a part.
-        world: the processes that make the parts.
+        folder: where the shards are kept; all processes see it.
+        step: the step's name, for people; a part of every file name.
+        progress: called after every shard.
+        size: number of items in one shard.
+        world: the processes that compute the shards.
     """
 
     folder: Path
@@ -46,20 +46,22 @@ class Shards:
     size: int = 4096
     world: World = ALONE
 
-    def run(self, items: list, facts: Iterable[str], compute: Compute) -> list[Tensor]:
-        """As `each`, all parts at once."""
-        return list(self.each(items, facts, compute))
+    def run(self, items: Sequence[Any], metadata: Iterable[str], compute: Compute) -> list[Tensor]:
+        """As `each`, with all shards in one list."""
+        return list(self.each(items, metadata, compute))
 
-    def each(self, items: list, facts: Iterable[str], compute: Compute) -> Iterator[Tensor]:
-        """Compute a tensor for each part of `items`, unless an earlier build finished it; then give the parts in order, memory-mapped.
+    def each(self, items: Sequence[Any], metadata: Iterable[str], compute: Compute) -> Iterator[Tensor]:
+        """Compute the shards that no earlier run finished, then yield all of them in order, memory-mapped.
 
         Args:
-            items: the whole work, in order; `str` of an item says all that matters of it.
-            facts: what else the result depends on (fingerprints, templates).
-            compute: a part of the items ──► one tensor with a row an item.
+            items: all the work, in order; `str(item)` must contain everything about an item that changes its
+                row.
+            metadata: what else the result depends on (fingerprints of models, templates).
+            compute: the items of one shard ──► one tensor with one row per item.
         """
-        parts = [items[start : start + self.size] for start in range(0, len(items), self.size)]
-        paths = self._paths(parts, facts)
+        parts = [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
+        paths = self._paths(parts, metadata)
+        # Process i of n computes shards i, i + n, i + 2n, …
         for number in range(self.world.index, len(parts), self.world.count):
             if not is_whole(paths[number]):
                 rows = compute(parts[number])
@@ -69,9 +71,9 @@ class Shards:
         for path in paths:
             yield load_tensors(path)["rows"]
 
-    def _paths(self, parts: list[list], facts: Iterable[str]) -> list[Path]:
-        """Where each part is kept: a name that says all that its content depends on."""
-        head = hashlib.sha256("\n".join([self.step, *facts]).encode())
+    def _paths(self, parts: list[list[Any]], metadata: Iterable[str]) -> list[Path]:
+        """The file of each shard; its name is a hash of the step, the metadata and the shard's items."""
+        head = hashlib.sha256("\n".join([self.step, *metadata]).encode())
         paths = []
         for part in parts:
             digest = head.copy()
@@ -81,7 +83,7 @@ class Shards:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a part is on the disk as it was written."""
+    """Whether a shard is on the disk exactly as it was written."""
     try:
         tensors = load_tensors(path) if path.exists() else {}
     except V2LError:  # truncated
@@ -90,6 +92,6 @@ def is_whole(path: Path) -> bool:
 
 
 def checksum(rows: Tensor) -> Tensor:
-    """(32,) uint8: the sha256 of a tensor's bytes."""
+    """The sha256 of a tensor's bytes, as a (32,) uint8 tensor."""
     data = rows.detach().cpu().contiguous().view(torch.uint8).numpy()
-    return torch.tensor(list(hashlib.sha256(data).digest()), dtype=torch.uint8)
+    return torch.tensor(list(hashlib.sha256(data.data).digest()), dtype=torch.uint8)

@@ -1,7 +1,7 @@
 """a name ──► a model's files on this machine: embedded package, local path, or hub.
 
-This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when offline, and no
-embedded package is imported: only its files are read.
+This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when
+offline, and no embedded package is imported: only its files are read.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def is_offline() -> bool:
 
 
 def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model") -> Path:
-    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded unless offline).
+    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded
+    unless offline).
 
     Args:
         name: a folder, or `user/model` on the hub.
@@ -149,9 +150,9 @@ def upload_folder(folder: Path, name: str, private: bool = False) -> str:
         made = hub.create_repo(name, private=private, exist_ok=True)
         hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="V2L tokenizer")
     except Exception as error:  # the hub raises a dozen kinds; each means that the files are not there
-        told = (str(error).splitlines() or [""])[0]
+        reason = (str(error).splitlines() or [""])[0]
         raise V2LError(
-            f"the hub did not take {name} ({type(error).__name__}: {told})",
+            f"the hub did not take {name} ({type(error).__name__}: {reason})",
             "user/model of yours",
             "hf auth login",
         ) from error

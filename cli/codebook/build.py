@@ -120,5 +120,5 @@ def summary(codebook: Codebook) -> dict[str, Any]:
     return {
         "codebook_size": len(codebook),
         "codebook_dim": codebook.embeddings.shape[1],
-        "facts": codebook.facts,
+        "facts": codebook.metadata,
     }

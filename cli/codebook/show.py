@@ -88,13 +88,13 @@ def describe(book: Codebook) -> dict[str, Any]:
         "codebook_dim": book.embeddings.shape[1],
         "by_order": {str(order): orders[order] for order in sorted(orders)},
         "aliases": sum(len(entry.aliases) for entry in book.entries),
-        "facts": book.facts,
+        "facts": book.metadata,
     }
 
 
 def described(name: str, book: Codebook) -> list[str]:
     """The same for people."""
-    told, facts = describe(book), book.facts
+    told, facts = describe(book), book.metadata
     by_order = ", ".join(
         f"{number:,} of {order if order != '0' else 'unknown'} token(s)"
         for order, number in told["by_order"].items()
@@ -143,8 +143,8 @@ def draw(
     ctx: typer.Context, book: Codebook, places: list[str], page: Path, count: int, limit: int
 ) -> list[dict[str, Any]]:
     """Write the page; what is on it, for programs."""
-    from v2l.codebook.filtering import image_features
     from v2l.codebook.page import words_by_order, words_page
+    from v2l.encoders.image_features import image_features
     from v2l.images import load_image, save_image
     from v2l.shards import Shards
     from v2l.sources import find_images

@@ -214,7 +214,7 @@ def test_another_encoder_by_the_same_name_is_refused(built: Built, samples: Path
         own.entries,
         own.embeddings,
         type(own.source)(own.source.llm, own.source.llm_fingerprint, name, "0" * 16),
-        own.facts,
+        own.metadata,
     )
     moved.save(tmp_path / "moved")
     line = refused("codebook", "show", tmp_path / "moved", "--images", samples, "-o", tmp_path / "page.png")

@@ -79,7 +79,7 @@ def test_the_local_codebook_holds_words_and_no_bytes(checkpoint: Path, home: Pat
     assert ids
     assert ids <= set(range(259, VOCABULARY))
     assert all(llm.surface(entry.ids[0]).strip() == entry.word for entry in local.entries)
-    assert local.facts["dropped"]["byte"] == 256
+    assert local.metadata["dropped"]["byte"] == 256
 
 
 def test_global_words_keep_the_space_between_their_pieces(checkpoint: Path, home: Path) -> None:

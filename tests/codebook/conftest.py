@@ -13,7 +13,7 @@ from v2l.codebook.build import CodebookBuilder
 from v2l.config import CodebookConfig
 from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM
-from v2l.shards import silent
+from v2l.progress import silent
 from v2l.sources import find_images
 
 TEMPLATES = ("a photo of a {}", "the {}")

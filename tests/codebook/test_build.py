@@ -80,10 +80,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_returned_is_what_was_written(built: tuple[Codebook, Codebook], tmp_path: Path) -> None:
     for name, codebook in zip(("local", "global"), built, strict=True):
         loaded = Codebook.load(tmp_path / "built" / name)
-        assert (loaded.entries, loaded.source, loaded.facts) == (
+        assert (loaded.entries, loaded.source, loaded.metadata) == (
             codebook.entries,
             codebook.source,
-            codebook.facts,
+            codebook.metadata,
         )
         assert torch.equal(loaded.embeddings, codebook.embeddings)
 
@@ -110,7 +110,9 @@ def test_the_local_codebook_is_the_vocabulary(
     assert tuple(entry.aliases for entry in local.entries) == vocabulary.aliases
     assert local.words == tuple(surface.strip() for surface in vocabulary.surfaces)
     assert (
-        len(local) + sum(local.facts["dropped"].values()) == local.facts["vocabulary"] == llm.vocabulary_size
+        len(local) + sum(local.metadata["dropped"].values())
+        == local.metadata["vocabulary"]
+        == llm.vocabulary_size
     )
 
 
@@ -128,7 +130,7 @@ def test_embeddings_are_those_of_the_words_over_the_templates(
     for codebook in built:
         mean = sum(
             encoder.encode_texts([template.format(word) for word in codebook.words])
-            for template in codebook.facts["templates"]
+            for template in codebook.metadata["templates"]
         )
         expected = mean / mean.norm(dim=-1, keepdim=True)
         torch.testing.assert_close(
@@ -155,7 +157,7 @@ def test_the_longest_ngram_is_a_setting(
 
 
 def test_every_candidate_is_kept_or_counted(built: tuple[Codebook, Codebook], llm: FrozenLLM) -> None:
-    words, dropped = built[1], built[1].facts["dropped"]
+    words, dropped = built[1], built[1].metadata["dropped"]
     subwords = llm.vocabulary_size - sum(
         dropped[reason] for reason in ("control", "byte", "whitespace", "duplicate", "fragment")
     )
@@ -164,7 +166,7 @@ def test_every_candidate_is_kept_or_counted(built: tuple[Codebook, Codebook], ll
     without_meaning = (
         dropped["unfinished word"] + dropped["n-gram that dangles"] + dropped["duplicate n-gram"]
     )
-    assert subwords + bigrams + trigrams - without_meaning == len(words) == words.facts["candidates"]
+    assert subwords + bigrams + trigrams - without_meaning == len(words) == words.metadata["candidates"]
 
 
 def test_an_ngram_that_reads_like_a_word_is_a_duplicate(encoder: JointEncoder, builder: Make) -> None:
@@ -184,13 +186,15 @@ def test_words_that_nothing_follows_end_the_expansion(
     scripted = ScriptedLLM((" hat", " shoe", "."), {"": "."})
     _, words = replace(builder(min_count=0), llm=scripted).build(photographs, tmp_path / "built")
     assert words.words == ("hat", "shoe", ".")
-    assert words.facts["dropped"]["no 2-gram (the continuation is no word)"] == 3
-    assert words.facts["dropped"]["no 3-gram (the continuation is no word)"] == 0
+    assert words.metadata["dropped"]["no 2-gram (the continuation is no word)"] == 3
+    assert words.metadata["dropped"]["no 3-gram (the continuation is no word)"] == 0
 
 
 def test_counts_add_up_to_five_an_image(built: tuple[Codebook, Codebook], photographs: list[Path]) -> None:
     assert (
-        sum(entry.count for entry in built[1].entries) == 5 * len(photographs) == 5 * built[1].facts["images"]
+        sum(entry.count for entry in built[1].entries)
+        == 5 * len(photographs)
+        == 5 * built[1].metadata["images"]
     )
 
 
@@ -228,7 +232,7 @@ def test_bad_images_are_listed_and_change_nothing_else(
     _, clean = make.build(photographs, tmp_path / "clean")
     _, words = make.build([tmp_path / "note.jpg", *photographs], tmp_path / "built")
     assert words.entries == clean.entries
-    assert (words.facts["unreadable_images"], words.facts["images"]) == (["note.jpg"], len(photographs))
+    assert (words.metadata["unreadable_images"], words.metadata["images"]) == (["note.jpg"], len(photographs))
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["new place", "older build"])

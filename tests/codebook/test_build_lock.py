@@ -83,13 +83,13 @@ def test_a_build_that_was_stopped_goes_on_with_its_own_settings_only(
         builder(progress=stop).build(photographs, target)
     with pytest.raises(
         V2LError,
-        match=r"a build to .*built was begun with templates = \['a photo of a \{\}', 'the \{\}'\], and now it is",
+        match=r"a build to .*built was started with templates = \['a photo of a \{\}', 'the \{\}'\], and now it is",
     ):
         builder(templates=("one {}",)).build(photographs, target)
     assert not target.exists()
     builder(templates=("one {}",)).build(photographs, tmp_path / "elsewhere")
     builder().build(photographs, target)
-    assert not list((tmp_path / "work").glob("begun-*")), "what is finished is no longer begun"
+    assert not list((tmp_path / "work").glob("begun-*")), "a finished build leaves no note"
 
 
 def test_a_build_that_failed_may_be_tried_with_other_settings(

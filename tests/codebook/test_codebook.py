@@ -171,7 +171,7 @@ def test_what_was_saved_is_loaded(dtype: torch.dtype, tmp_path: Path) -> None:
     )
     codebook.save(tmp_path / "codebook")
     loaded = Codebook.load(tmp_path / "codebook")
-    assert (loaded.entries, loaded.source, loaded.facts) == (entries, SOURCE, codebook.facts)
+    assert (loaded.entries, loaded.source, loaded.metadata) == (entries, SOURCE, codebook.metadata)
     assert loaded.embeddings.dtype == dtype
     assert torch.equal(loaded.embeddings, codebook.embeddings)
 
@@ -238,12 +238,12 @@ def test_a_codebook_without_words_is_refused() -> None:
 
 
 def test_a_selection_keeps_words_with_their_rows_in_the_order_asked() -> None:
-    codebook = replace(tiny_codebook(), facts={"a": 1, "b": 1})
+    codebook = replace(tiny_codebook(), metadata={"a": 1, "b": 1})
     chosen = codebook.select(torch.tensor([9, 2]), b=2)
     assert chosen.words == ("word9", "word2")
     assert torch.equal(chosen.embeddings, codebook.embeddings[[9, 2]])
-    assert chosen.facts == {"a": 1, "b": 2}
-    assert codebook.facts == {"a": 1, "b": 1}
+    assert chosen.metadata == {"a": 1, "b": 2}
+    assert codebook.metadata == {"a": 1, "b": 1}
 
 
 def test_token_ids_are_the_single_ids_of_the_rows() -> None:
@@ -307,7 +307,7 @@ def test_merged_codebooks_keep_the_first_of_equal_ids() -> None:
     merged = one.merge(changed)
     assert merged.words == ("word0", "word1", "word2", "word5")
     assert torch.equal(merged.embeddings, tiny_codebook(6).embeddings[[0, 1, 2, 5]])
-    assert (merged.facts["sizes"], merged.facts["duplicate"]) == ([3, 3], 2)
+    assert (merged.metadata["sizes"], merged.metadata["duplicate"]) == ([3, 3], 2)
 
 
 @pytest.mark.parametrize("kind", ["llm", "encoder"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_llm import tiny_llm
 
-from v2l.codebook.expansion import Gram, dangles, expand, is_word_like, opening_prompt
+from v2l.codebook.expansion import Gram, ends_in_function_word, expand, is_word_like, opening_prompt
 from v2l.codebook.vocabulary import read_vocabulary
 from v2l.encoders import JointEncoder
 from v2l.llm import FrozenLLM
@@ -128,4 +128,4 @@ def test_the_prompt_reads_the_opening_and_the_gram(
 def test_an_ngram_dangles_when_it_ends_in_a_word_that_asks_for_another(
     surface: str, ids: tuple[int, ...], expected: bool
 ) -> None:
-    assert dangles(Gram(ids, surface)) is expected
+    assert ends_in_function_word(Gram(ids, surface)) is expected

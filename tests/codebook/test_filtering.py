@@ -1,8 +1,7 @@
-"""Every readable image votes for five candidates, once, and files that are no images are listed."""
+"""Every readable image votes for its five nearest candidates, once."""
 
 from __future__ import annotations
 
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,20 +13,13 @@ from torch.nn import functional
 
 from v2l.codebook import filtering
 from v2l.codebook.codebook import Codebook, Entry, Source
-from v2l.codebook.filtering import (
-    Rule,
-    count_top_candidates,
-    count_votes,
-    encode_files,
-    filter_candidates,
-    image_features,
-)
+from v2l.codebook.filtering import Rule, count_top_candidates, count_votes, filter_candidates
 from v2l.encoders import JointEncoder
+from v2l.encoders.image_features import encode_files, image_features
 from v2l.errors import V2LError
-from v2l.images import load_image, save_image
+from v2l.images import save_image
 from v2l.processes import World
 from v2l.shards import Shards
-from v2l.sources import find_images
 
 
 def unit(rows: int, dim: int, seed: int) -> torch.Tensor:
@@ -70,78 +62,6 @@ def test_counts_do_not_depend_on_how_many_images_are_counted_at_once(
 
 def test_no_images_give_no_votes() -> None:
     assert count_top_candidates(torch.empty(0, 8), unit(6, 8, 0)).tolist() == [0] * 6
-
-
-def test_features_are_those_of_the_images_and_the_rest_is_listed(folder: Path, encoder: JointEncoder) -> None:
-    paths = sorted(folder.glob("*.png"))
-    features, unreadable = image_features(encoder, paths, Shards(folder / "work", "images", size=2))
-    assert [path.name for path in unreadable] == ["b.png", "d.png"]
-    expected = torch.cat([encoder.encode_images(load_image(folder / f"{name}.png")[None]) for name in "ace"])
-    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("batch", [1, 2, 100])
-def test_features_do_not_depend_on_the_batch(
-    batch: int, folder: Path, encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = sorted(folder.glob("*.png"))
-    expected, _ = image_features(encoder, paths, Shards(folder / "whole", "images"))
-    monkeypatch.setattr(filtering, "BATCH", batch)
-    features, _ = image_features(encoder, paths, Shards(folder / "work", "images"))
-    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
-
-
-def test_a_file_that_is_replaced_is_read_again(folder: Path, encoder: JointEncoder) -> None:
-    paths, shards = sorted(folder.glob("*.png")), Shards(folder / "work", "images")
-    image_features(encoder, paths, shards)
-    save_image(torch.rand(3, 20, 20), folder / "b.png")
-    features, unreadable = image_features(encoder, paths, shards)
-    assert len(features) == 4
-    assert [path.name for path in unreadable] == ["d.png"]
-
-
-def test_a_file_that_is_gone_is_listed(folder: Path, encoder: JointEncoder) -> None:
-    features, unreadable = image_features(
-        encoder, [folder / "a.png", folder / "gone.png"], Shards(folder / "work", "images")
-    )
-    assert len(features) == 1
-    assert unreadable == [folder / "gone.png"]
-
-
-@pytest.mark.parametrize("names", [[], ["b.png"], ["b.png", "d.png", "gone.png"]])
-def test_not_one_readable_image_is_refused(names: list[str], folder: Path, encoder: JointEncoder) -> None:
-    with pytest.raises(
-        V2LError,
-        match=f"^none of {len(names)} files is a readable image(; the first: .*b.png is no image.*)?; allowed: ",
-    ):
-        image_features(encoder, [folder / name for name in names], Shards(folder / "work", "images"))
-
-
-def test_an_encoder_without_numbers_is_refused_and_leaves_no_part(
-    folder: Path, encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        encoder, "encode_images", lambda images: torch.full((len(images), encoder.dim), torch.nan)
-    )
-    with pytest.raises(
-        V2LError,
-        match=r"gives NaN or infinity for .*a\.png or one of the 2 images after it; allowed: finite numbers",
-    ):
-        image_features(encoder, sorted(folder.glob("*.png")), Shards(folder / "work", "images"))
-    assert not (folder / "work").exists()
-
-
-def test_images_in_a_shard_have_the_features_of_the_files(folder: Path, encoder: JointEncoder) -> None:
-    paths = sorted(folder.glob("*.png"))
-    with tarfile.open(folder / "shard.tar", "w") as tar:
-        for path in paths:
-            tar.add(path, arcname=path.name)
-    members = find_images(folder / "shard.tar")
-    plain, packed = (
-        image_features(encoder, files, Shards(folder / "work", "images")) for files in (paths, members)
-    )
-    assert torch.equal(plain[0], packed[0])
-    assert [file.name for file in plain[1]] == [file.name for file in packed[1]]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
@@ -195,6 +115,10 @@ def test_a_new_threshold_needs_the_counts_alone() -> None:
     candidates = Codebook(entries, unit(5, 8, 0), Source("l", "l", "e", "e"), {"images": 70})
     kept = filter_candidates(candidates, Rule(2, keep_share=0.6))
     assert kept.words == ("word1", "word3", "word4")
-    assert kept.facts["seen_by_at_least"] == {"1": 4, "2": 3, "5": 2, "10": 1, "20": 1, "50": 1}
-    assert (kept.facts["candidates"], kept.facts["min_count"], kept.facts["keep_share"]) == (5, 2, 0.6)
+    assert kept.metadata["seen_by_at_least"] == {"1": 4, "2": 3, "5": 2, "10": 1, "20": 1, "50": 1}
+    assert (kept.metadata["candidates"], kept.metadata["min_count"], kept.metadata["keep_share"]) == (
+        5,
+        2,
+        0.6,
+    )
     assert filter_candidates(candidates, Rule(0)).entries == entries

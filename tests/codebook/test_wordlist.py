@@ -76,7 +76,7 @@ def test_own_words_have_the_ids_that_they_have_in_a_text(
         assert llm.decode([*before, *entry.ids]) == f"a {entry.word}"
         assert entry.order == len(entry.ids)
     torch.testing.assert_close(words.embeddings.float(), embedder.embed(words.words), atol=1e-3, rtol=0)
-    assert words.facts["dropped"] == {"read alike, or not at all, by the encoder": 1}
+    assert words.metadata["dropped"] == {"read alike, or not at all, by the encoder": 1}
     assert (words.source.llm_fingerprint, words.source.encoder_fingerprint) == (
         llm.fingerprint,
         encoder.fingerprint,

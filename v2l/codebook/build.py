@@ -1,6 +1,7 @@
 """LLM + joint encoder + images ──► the local and the global codebook, step by step.
 
-Source: V2L Tokenizer, arXiv 2403.07874, section 3.1. Every step keeps its finished parts, so a stopped build goes on.
+Source: V2L Tokenizer, arXiv 2403.07874, section 3.1. Every step keeps its results on the disk in shards, so
+that a stopped build can continue.
 """
 
 from __future__ import annotations
@@ -15,45 +16,49 @@ from typing import Any, Protocol
 import torch
 
 from v2l.checkpoint import write_directory, write_manifest
-from v2l.codebook.build_lock import begun
+from v2l.codebook.build_lock import locked_settings
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
-from v2l.codebook.expansion import Gram, dangles, expand, opening_prompt
-from v2l.codebook.filtering import Rule, count_votes, encode_files, filter_candidates, unreadable_files
+from v2l.codebook.expansion import Gram, ends_in_function_word, expand, opening_prompt
+from v2l.codebook.filtering import Rule, count_votes, filter_candidates
 from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
+from v2l.encoders.image_features import encode_files, unreadable_files
 from v2l.processes import ALONE, World
+from v2l.progress import Progress, silent
 from v2l.prompts.prompt import Prompt
-from v2l.shards import Progress, Shards, silent
+from v2l.shards import Shards
 from v2l.sources import ImageFile
 
 KIND, SCHEMA = "codebooks", 1
 
 
 class ExpandingLLM(LanguageTokens, Protocol):
-    """What a build asks of the frozen LLM; it comes in as a value."""
+    """The interface of the frozen LLM that a build needs. The LLM is an argument, because `codebook` does not
+    import `llm`.
+    """
 
     name: str
     fingerprint: str
     weights_fingerprint: str
 
     def next_tokens(self, prompts: Sequence[Prompt], count: int) -> list[tuple[int, ...]]:
-        """The `count` likeliest next token ids of each prompt, likeliest first."""
+        """The `count` most probable next token ids of each prompt, most probable first."""
         ...
 
 
 @dataclass(frozen=True)
 class CodebookBuilder:
-    """The steps of a build, which share their models and their settings.
+    """The steps of a build; they share the models and the settings.
 
     Attributes:
         encoder: embeds words and images.
-        llm: gives the vocabulary, and continues its words.
-        config: settings, all recorded in the result.
-        work: folder for finished parts.
-        progress: told after every part.
-        image_work: folder for the images' vectors, which other work may share; by default `work`.
+        llm: provides the vocabulary, and continues its words to n-grams.
+        config: settings; all of them are recorded in the result.
+        work: folder for the shards.
+        progress: called after every shard.
+        image_work: folder for the image vectors, which training and evaluation use, too; by default `work`.
         world: the processes that build together.
     """
 
@@ -80,16 +85,18 @@ class CodebookBuilder:
         """Build both codebooks and write them to `target`/local and `target`/global.
 
         Args:
-            images: the photographs that filter the global codebook.
-            target: a new directory, or an older build with the same settings to replace.
-            keep_candidates: write `target`/candidates too: the global codebook before the filter, with all counts.
-            replace_other: replace whatever v2l wrote there, also with other settings.
+            images: the photographs whose votes filter the global codebook.
+            target: a new directory, or an older build with the same settings, which is replaced.
+            keep_candidates: also write `target`/candidates: the global codebook before the filter, with all
+                votes.
+            replace_other: replace an older build even if its settings differ.
 
         Returns:
             The local and the global codebook.
 
         Raises:
-            V2LError: no image is readable, no word is left, the target was begun or built with other settings, or it cannot be written.
+            V2LError: no image is readable, no word is left, the target was started or built with other
+                settings, or it cannot be written.
         """
         manifest = {
             "kind": KIND,
@@ -97,25 +104,25 @@ class CodebookBuilder:
             "source": vars(self.source),
             "config": asdict(self.config),
         }
-        with self._writing(
-            target, manifest, replace_other
-        ) as folder:  # refuses a place that cannot be written before the long work
+        # The target is opened first, so that a place that cannot be written is refused before the long
+        # computation.
+        with self._writing(target, manifest, replace_other) as folder:
             local, candidates = self.embedded(images)
             filtered = filter_candidates(
                 candidates, Rule(self.config.min_count, self.config.keep, self.config.keep_share)
             )
             if folder is not None:
-                books = {"local": local, "global": filtered} | (
-                    {"candidates": candidates} if keep_candidates else {}
-                )
-                for name, codebook in books.items():
+                codebooks = {"local": local, "global": filtered}
+                if keep_candidates:
+                    codebooks["candidates"] = candidates
+                for name, codebook in codebooks.items():
                     codebook.save(folder / name)
                 write_manifest(folder, manifest)
         self.world.wait()
         return local, filtered
 
     def embedded(self, images: Sequence[ImageFile]) -> tuple[Codebook, Codebook]:
-        """The local codebook, and all candidates of the global one with their counts.
+        """The local codebook, and all candidates of the global codebook with their votes.
 
         Raises:
             V2LError: no image is readable.
@@ -125,9 +132,9 @@ class CodebookBuilder:
         unreadable = unreadable_files(images, vectors)
         vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
         grams, lost = self.candidates(vocabulary)
-        embeddings = self._embed(
-            [*vocabulary.surfaces, *(gram.surface for gram in grams)]
-        )  # most local words are candidates too
+        # Most local words are candidates, too, and equal words are embedded once: so both lists are embedded
+        # together.
+        embeddings = self._embed([*vocabulary.surfaces, *(gram.surface for gram in grams)])  # (V_l + V_g, D)
         local = self._local(vocabulary, embeddings[: len(vocabulary)])
         candidates = self._global(grams, embeddings[len(vocabulary) :], lost)
         counts = count_votes(vectors, candidates.embeddings.float(), self.world, self.config.votes).tolist()
@@ -135,24 +142,30 @@ class CodebookBuilder:
             Entry(e.word, e.ids, e.order, count, e.aliases)
             for e, count in zip(candidates.entries, counts, strict=True)
         ]
-        facts = {
+        metadata = {
             "images": len(images) - len(unreadable),
             "votes": self.config.votes,
             "unreadable_images": [file.name for file in unreadable],
         }
-        return local, replace(candidates, entries=tuple(counted), facts=candidates.facts | facts)
+        return local, replace(candidates, entries=tuple(counted), metadata=candidates.metadata | metadata)
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """The sentences that words are put into: the configured ones, else the encoder's own."""
+        """The prompt templates, as "a photo of a {}": the configured ones, otherwise the encoder's own."""
         return self.config.templates or self.encoder.templates
 
     def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
-        """Subwords, then bigrams, then trigrams, one for each distinct reading; and how many went, by reason.
+        """Subwords, then bigrams, then trigrams, one for each distinct tokenization by the encoder; and how
+        many were removed, by reason.
 
-        Three kinds mean nothing by themselves, so they are no candidates: in the joint space such entries lie near everything and would
-        stand among the words of every image. A fragment begins no word ("issance"), an unfinished word is only the beginning of one
-        ("promulg"), and an n-gram dangles when it ends in "of" or "that". Without `words_only` all stay.
+        The expansion is greedy: each n-gram is lengthened by the LLM's most probable next tokens, without
+        beam search.
+
+        With `words_only`, three kinds of n-grams are removed, because they have no meaning alone. In the
+        joint space their embeddings are near to every image, so they would be among the words of every image:
+        - a fragment occurs only inside words ("issance");
+        - an unfinished word is only the beginning of a word ("promulg");
+        - an n-gram that ends in a function word ("clothing that") says no more than without it.
         """
         words_only = self.config.words_only
         fragments = vocabulary.fragments if words_only else frozenset()
@@ -163,35 +176,41 @@ class CodebookBuilder:
         for order in range(2, self.config.max_order + 1):
             continuations = self._continuations(longest, f"expanding to {order}-grams")
             unfinished += self._unfinished(longest, continuations) if words_only else []
+            # Only the longest n-grams are expanded further: bigrams from subwords, trigrams from bigrams.
             longest, without = expand(longest, self.llm, continuations, words_only)
             lost[f"no {order}-gram (the continuation is no word)"] = without
             grams = grams + longest
         left_out = {
             "unfinished word": set(unfinished),
-            "n-gram that dangles": set(filter(dangles, grams)) if words_only else set(),
+            "n-gram that dangles": set(filter(ends_in_function_word, grams)) if words_only else set(),
         }
-        for reason, going in left_out.items():
-            staying = [gram for gram in grams if gram not in going]
-            lost[reason], grams = len(grams) - len(staying), staying
+        for reason, removed in left_out.items():
+            kept = [gram for gram in grams if gram not in removed]
+            lost[reason], grams = len(grams) - len(kept), kept
+        # Texts with equal token ids have equal embeddings; the first n-gram of each kind is kept.
+        readings = self.encoder.tokenize_texts([gram.surface.strip() for gram in grams])
         distinct: dict[tuple[int, ...], Gram] = {}
-        for gram, reading in zip(
-            grams, self.encoder.tokenize_texts([gram.surface.strip() for gram in grams]), strict=True
-        ):
+        for gram, reading in zip(grams, readings, strict=True):
             distinct.setdefault(reading, gram)
         lost["duplicate n-gram"] = len(grams) - len(distinct)
         return list(distinct.values()), lost
 
     def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
-        """The grams whose last word the LLM goes on with and the encoder knows in pieces only: "promulg", but not "sun" before "flower"."""
-        going_on = [
+        """The n-grams whose last word is only the beginning of a word: "promulg", but not "sun" before
+        "flower".
+
+        Two signs together: the LLM's most probable next token begins with a letter, so it continues the same
+        word; and the encoder's tokenizer has no single token for the last word.
+        """
+        continued = [
             gram
             for gram, ids in zip(grams, continuations, strict=True)
             if ids and self.llm.surface(ids[0])[:1].isalpha()
         ]
-        plain, *readings = self.encoder.tokenize_texts(
-            ["a", *(gram.surface.split()[-1] for gram in going_on)]
-        )
-        return [gram for gram, reading in zip(going_on, readings, strict=True) if len(reading) > len(plain)]
+        last_words = [gram.surface.split()[-1] for gram in continued]
+        # The length of "a" is that of one token plus the encoder's start and end tokens, if it adds them.
+        single, *readings = self.encoder.tokenize_texts(["a", *last_words])
+        return [gram for gram, reading in zip(continued, readings, strict=True) if len(reading) > len(single)]
 
     def _local(self, vocabulary: Vocabulary, embeddings: torch.Tensor) -> Codebook:
         entries = tuple(
@@ -200,12 +219,12 @@ class CodebookBuilder:
                 vocabulary.ids, vocabulary.surfaces, vocabulary.aliases, strict=True
             )
         )
-        facts = {
+        metadata = {
             "vocabulary": self.llm.vocabulary_size,
             "dropped": vocabulary.dropped,
             "templates": list(self.templates),
         }
-        return Codebook(entries, embeddings.half(), self.source, facts)
+        return Codebook(entries, embeddings.half(), self.source, metadata)
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
         entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
@@ -224,15 +243,19 @@ class CodebookBuilder:
         )
 
     def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
-        """The LLM's likeliest next token ids after every opening with each gram, each id once."""
+        """Per n-gram, the LLM's most probable next token ids after each of the configured openings ("a photo
+        of {}"), each id once.
+        """
         count, found = self.config.continuations, []
         for opening in self.config.openings:
             prompts = [opening_prompt(gram, opening) for gram in grams]
-            facts = [self.llm.fingerprint, self.llm.weights_fingerprint, str(count)]
+            metadata = [self.llm.fingerprint, self.llm.weights_fingerprint, str(count)]
             parts = self._shards(step, 1024).run(
-                prompts, facts, lambda part: torch.tensor(self.llm.next_tokens(part, count))
-            )
+                prompts, metadata, lambda part: torch.tensor(self.llm.next_tokens(part, count))
+            )  # of (n, count)
             found.append([tuple(ids) for part in parts for ids in part.tolist()])
+        # found[o][g] are the ids after opening o with n-gram g; zip turns that around, dict.fromkeys removes
+        # doubles in order.
         return [tuple(dict.fromkeys(chain(*ids))) for ids in zip(*found, strict=True)]
 
     def _shards(self, step: str, size: int = 4096) -> Shards:
@@ -242,9 +265,10 @@ class CodebookBuilder:
     def _writing(
         self, target: str | Path, manifest: dict[str, Any], replace_other: bool
     ) -> Iterator[Path | None]:
-        """The directory to fill; None in the processes that do not lead."""
+        """The directory to fill; None in all processes but the first, because only that one writes."""
         if not self.world.leads:
             yield None
             return
-        with begun(target, self.work, manifest, replace_other), write_directory(target) as folder:
+        lock = locked_settings(target, self.work, manifest, replace_other)
+        with lock, write_directory(target) as folder:
             yield folder

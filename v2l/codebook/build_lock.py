@@ -1,7 +1,9 @@
-"""target + settings ──► whether a build may go on there: refused when it was begun, or finished, with other settings.
+"""target directory + settings of a build ──► permission to start or continue there, or an error that names
+the setting that differs.
 
-Finished parts are never mixed, whatever the settings: their names are hashes of all that they depend on. What is guarded here is the
-user's time and the target: a build that would quietly start from nothing, or replace another one.
+The shards of two builds are never mixed, because their names are hashes of everything that they depend on.
+What this file protects is the user's time and the target: without it, a build with other settings would
+silently start from the beginning, or replace an older build.
 """
 
 from __future__ import annotations
@@ -17,24 +19,27 @@ from v2l.checkpoint import MANIFEST
 from v2l.errors import V2LError
 from v2l.files import write_file
 
-GUARDED = ("source", "config")  # what must be the same when a build goes on
-NAMES = ("llm", "encoder")  # a model may be moved: its fingerprint tells whether it is the same
+LOCKED_SECTIONS = ("source", "config")  # sections of the manifest that must be equal when a build continues
+NAMES = ("llm", "encoder")  # not compared: a model may be moved, its fingerprint shows whether it is the same
 
 
 @contextmanager
-def begun(target: str | Path, work: Path, manifest: Mapping[str, Any], replace_other: bool) -> Iterator[None]:
-    """Keep a note, while a build runs and after it was stopped, of the settings that it was begun with.
+def locked_settings(
+    target: str | Path, work: Path, manifest: Mapping[str, Any], replace_other: bool
+) -> Iterator[None]:
+    """Keep the settings of a build in a file while it runs and after it was stopped, and refuse to continue
+    with other settings.
 
     Args:
-        target: the directory to be written when all is done.
-        work: where the note is kept until then.
-        manifest: what the target's own manifest will say: kind, source, config.
-        replace_other: go on whatever the settings were.
+        target: the directory that is written when the build is complete.
+        work: the folder that keeps the settings until then.
+        manifest: what the manifest of the target will contain: kind, source, config.
+        replace_other: continue even if the settings differ.
 
     Raises:
-        V2LError: the target holds something else, or was begun or finished with other settings.
+        V2LError: the target is of another kind, or was started or finished with other settings.
     """
-    manifest = json.loads(json.dumps(manifest))  # tuples become lists, as on disk
+    manifest = json.loads(json.dumps(manifest))  # tuples become lists, as in the files to compare with
     note = work / f"begun-{hashlib.sha256(bytes(Path(target).resolve())).hexdigest()[:24]}.json"
     finished = _read(Path(target) / MANIFEST)
     if finished and finished.get("kind") != manifest["kind"]:
@@ -44,32 +49,33 @@ def begun(target: str | Path, work: Path, manifest: Mapping[str, Any], replace_o
             "another -o",
         )
     if not replace_other:
-        _refuse_others(f"{target} was built", finished, manifest)
-        _refuse_others(f"a build to {target} was begun", _read(note), manifest)
+        _refuse_differences(f"{target} was built", finished, manifest)
+        _refuse_differences(f"a build to {target} was started", _read(note), manifest)
     with write_file(note) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     try:
         yield
-    except Exception:  # it failed and was not stopped: there is nothing to go on with
+    except Exception:  # the build failed; only a build that was stopped (Ctrl-C, kill) can be continued
         note.unlink()
         raise
     note.unlink()
 
 
-def _refuse_others(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for section in GUARDED:
+def _refuse_differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Compare two manifests key by key; a key that the old one lacks is not compared."""
+    for section in LOCKED_SECTIONS:
         for key, value in new[section].items():
             before = old.get(section, {}).get(key, value)
             if before != value and key not in NAMES:
                 raise V2LError(
                     f"{what} with {key} = {before!r}, and now it is {value!r}",
-                    "the same settings when a build goes on",
+                    "the same settings when a build continues",
                     "--replace, or another -o",
                 )
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A manifest or a note; empty when there is none that can be read."""
+    """A JSON object from a file; empty when there is no readable one."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """words with their token ids and embeddings ⇄ a directory; features ──► nearest words.
 
-A codebook never needs the LLM: it carries the fingerprint of the LLM whose ids it holds. Source: V2L Tokenizer,
-arXiv 2403.07874, section 3.1.
+A codebook does not need the LLM, because it carries the fingerprint of the LLM whose ids it holds. Source:
+V2L Tokenizer, arXiv 2403.07874, section 3.1.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from v2l.encoders.base import JointEncoder
 
 KIND, SCHEMA = "codebook", 1
-CHUNK_BYTES = 64 * 2**20  # of scores and their order held at once by `nearest`
-BYTES_A_SCORE = 16  # float32 twice, and the int64 of its place
-ROWS = 16384  # rows in single precision at once
+CHUNK_BYTES = 64 * 2**20  # bytes of scores and their order that `nearest` holds at once
+BYTES_A_SCORE = 16  # two float32 and one int64
+ROWS = 16384  # rows that are converted to float32 at once
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a codebook comes from; two codebooks or models fit only if these agree.
+    """The models that a codebook was built with; two codebooks fit together only if the fingerprints are
+    equal.
 
     Attributes:
         llm: name of the LLM whose vocabulary it is.
@@ -52,11 +53,11 @@ class Entry:
     """One codebook entry.
 
     Attributes:
-        word: the surface form without outer spaces.
+        word: the surface form without surrounding spaces.
         ids: its token ids in the LLM's vocabulary.
         order: 1 subword, 2 bigram, 3 trigram; 0 when unknown.
-        count: images that voted for it when it was filtered; 0 when unknown.
-        aliases: other single token ids that the encoder reads just the same.
+        count: number of images that voted for it in the filter; 0 when unknown.
+        aliases: other single token ids whose text the encoder tokenizes identically.
     """
 
     word: str
@@ -74,13 +75,14 @@ class Codebook:
         entries: the words, in row order.
         embeddings: (V, D) float16 or float32, unit length unless `codebook.renormalize` is off.
         source: the LLM and the encoder it belongs to.
-        facts: counts and settings of its making, for people and reports.
+        metadata: counts and settings of its construction, for people and reports; the key `facts` of its
+            manifest.
     """
 
     entries: tuple[Entry, ...]
     embeddings: Tensor
     source: Source
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.entries) != len(self.embeddings):
@@ -93,7 +95,8 @@ class Codebook:
             raise V2LError(
                 "the codebook has no words", "at least one word", "v2l build-codebook --min-count 1"
             )
-        if not self.embeddings.sum(dtype=torch.float32).isfinite():  # one NaN or infinity makes the sum one
+        # A sum with one NaN or infinity is not finite; this needs no (V, D) mask.
+        if not self.embeddings.sum(dtype=torch.float32).isfinite():
             raise V2LError(
                 "the codebook's embeddings hold NaN or infinity", "finite numbers", "v2l build-codebook"
             )
@@ -111,7 +114,7 @@ class Codebook:
         """(V,) int64: the single token id of each row; for local codebooks.
 
         Raises:
-            V2LError: an entry is made of several tokens.
+            V2LError: an entry consists of several tokens.
         """
         if any(len(entry.ids) != 1 for entry in self.entries):
             raise V2LError(
@@ -129,25 +132,27 @@ class Codebook:
 
     @cached_property
     def families(self) -> tuple[str, ...]:
-        """Per row, the word without case and plural: "Dogs" and "dog" are one family."""
+        """Per row, the family of its word: without case and plural, so "Dogs" and "dog" are one family."""
         return tuple(family(entry.word) for entry in self.entries)
 
     def nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest words of each feature by inner product, which is the cosine for rows of unit length, in bounded memory.
+        """The nearest words of each feature by inner product, which is the cosine for rows of unit length, in
+        bounded memory.
 
         Args:
-            features: (N, D), unit length, D as the codebook's.
-            count: how many, at most V.
+            features: (N, D), unit length, D as in the codebook.
+            count: number of words per feature, at most V.
 
         Returns:
             scores (N, count) float32 and rows (N, count) int64, nearest first; ties go to the lower row.
         """
-        parts = features.split(max(1, CHUNK_BYTES // (BYTES_A_SCORE * min(len(self), ROWS))))
-        found = [self._nearest(part.float(), count) for part in parts]
+        chunk = max(1, CHUNK_BYTES // (BYTES_A_SCORE * min(len(self), ROWS)))
+        found = [self._nearest(part.float(), count) for part in torch.split(features, chunk)]
         return torch.cat([scores for scores, _ in found]), torch.cat([rows for _, rows in found])
 
     def nearest_distinct(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `nearest`, with one word of each family: case and plural doubles would crowd out the rest.
+        """As `nearest`, with at most one word of each family, because "dog", "Dog" and "dogs" would displace
+        other words.
 
         Raises:
             V2LError: the codebook has fewer than `count` families.
@@ -158,19 +163,21 @@ class Codebook:
                 "fewer words",
                 "a larger codebook",
             )
-        wanted = min(len(self), 4 * count)
-        scores, rows = self.nearest(features, wanted)
+        # Four times as many words usually contain enough families; only otherwise all V words are sorted.
+        scores, rows = self.nearest(features, min(len(self), 4 * count))
         picks = [self._first_of_families(order, count) for order in rows.tolist()]
         if any(len(pick) < count for pick in picks):
             scores, rows = self.nearest(features, len(self))
             picks = [self._first_of_families(order, count) for order in rows.tolist()]
-        places = torch.tensor(picks, device=rows.device).view(
-            len(features), count
-        )  # (N, count) places in the sorted order
+        # (N, count) positions in the sorted order; view, because torch.tensor([]) would have the wrong shape
+        # for N = 0.
+        places = torch.tensor(picks, device=rows.device).view(len(features), count)
         return scores.gather(1, places), rows.gather(1, places)
 
     def nearest_by_distance(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `nearest`, ranked by Euclidean distance to the rows as they are stored: of rows that have no unit length the longer ones win.
+        """As `nearest`, ranked by Euclidean distance to the rows as they are stored.
+
+        The rows need not have unit length. The official code ranks this way.
 
         Returns:
             cosines (N, count) float32 and rows (N, count) int64, nearest first; ties go to the lower row.
@@ -185,71 +192,78 @@ class Codebook:
         rows = self.embeddings.to(features.device, torch.float32)
         squares = rows.square().sum(dim=-1)
         chunk = max(1, CHUNK_BYTES // (4 * len(rows)))
-        # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g| is the same for every row
-        nearness = (part.float() @ rows.T - 0.5 * squares for part in features.split(chunk))
+        # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g|² is the same for every row e: so a larger g·e - |e|²/2
+        # is nearer.
+        nearness = (part.float() @ rows.T - 0.5 * squares for part in torch.split(features, chunk))  # (n, V)
         found = torch.cat(
             [near.sort(dim=-1, descending=True, stable=True).indices[:, :count] for near in nearness]
         )  # (N, count)
         cosines = (features.float()[:, None] * rows[found]).sum(dim=-1) / squares[found].sqrt()
         return cosines, found
 
-    def select(self, rows: Sequence[int] | Tensor, **facts: Any) -> Codebook:
-        """The codebook of some of its rows, in the given order; `facts` are added to its own."""
+    def select(self, rows: Sequence[int] | Tensor, **metadata: Any) -> Codebook:
+        """The codebook of some of the rows, in the given order; `metadata` are added to the codebook's own."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         entries = tuple(self.entries[row] for row in index.tolist())
-        return replace(self, entries=entries, embeddings=self.embeddings[index], facts=self.facts | facts)
+        return replace(
+            self, entries=entries, embeddings=self.embeddings[index], metadata=self.metadata | metadata
+        )
 
     def require_source(self, source: Source) -> None:
-        """Refuse what comes of another LLM or another encoder.
+        """Check that something was built with the same LLM and the same encoder.
 
         Raises:
             V2LError: they differ, with both values.
         """
         for kind in ("llm", "encoder"):
-            (ours, mark), (theirs, other) = (
-                (getattr(s, kind), getattr(s, f"{kind}_fingerprint")) for s in (self.source, source)
-            )
-            if mark != other:
-                got = f"one codebook is of the {kind} {ours} ({mark[:12]}…), the other of {theirs} ({other[:12]}…)"
+            ours, own_hash = getattr(self.source, kind), getattr(self.source, f"{kind}_fingerprint")
+            theirs, their_hash = getattr(source, kind), getattr(source, f"{kind}_fingerprint")
+            if own_hash != their_hash:
+                got = (
+                    f"one codebook is of the {kind} {ours} ({own_hash[:12]}…), "
+                    f"the other of {theirs} ({their_hash[:12]}…)"
+                )
                 raise V2LError(got, "codebooks of one LLM and one encoder", "v2l build-codebook")
 
     def require_encoder(self, encoder: JointEncoder) -> None:
-        """Refuse another encoder than the one that embedded the words.
+        """Check that an encoder is the one that embedded the words.
 
         Raises:
-            V2LError: it is another one, with both fingerprints.
+            V2LError: it is another encoder; the message has both fingerprints.
         """
         if encoder.fingerprint != self.source.encoder_fingerprint:
             raise V2LError(
                 f"the encoder {encoder.name} has fingerprint {encoder.fingerprint}",
-                f"{self.source.encoder} with fingerprint {self.source.encoder_fingerprint}, which embedded the codebooks",
+                f"{self.source.encoder} with fingerprint {self.source.encoder_fingerprint}, "
+                "which embedded the codebooks",
                 "v2l build-codebook with this encoder",
             )
 
     def merge(self, other: Codebook) -> Codebook:
-        """This codebook's words, then the other's; of entries with the same token ids this codebook's stays.
+        """This codebook's words, then the other's. Of entries with equal token ids, this codebook's is kept.
 
         Raises:
-            V2LError: they are of another LLM or another encoder.
+            V2LError: the codebooks were built with different LLMs or encoders.
         """
         self.require_source(other.source)
         known = {entry.ids for entry in self.entries}
         new = [row for row, entry in enumerate(other.entries) if entry.ids not in known]
-        facts = {
-            "merged": [self.facts, other.facts],
+        metadata = {
+            "merged": [self.metadata, other.metadata],
             "sizes": [len(self), len(other)],
             "duplicate": len(other) - len(new),
         }
         embeddings = torch.cat([self.embeddings, other.embeddings[new].to(self.embeddings.dtype)])
         return Codebook(
-            self.entries + tuple(other.entries[row] for row in new), embeddings, self.source, facts
+            self.entries + tuple(other.entries[row] for row in new), embeddings, self.source, metadata
         )
 
     def save(self, target: str | Path) -> None:
-        """Write it as a directory: manifest.json, entries.jsonl (one word a line, readable), embeddings.safetensors.
+        """Write it as a directory: manifest.json, entries.jsonl (one word a line, readable),
+        embeddings.safetensors.
 
         Raises:
-            V2LError: the place cannot be written; an older codebook there stays as it was.
+            V2LError: the target cannot be written; an older codebook there is not changed.
         """
         with write_directory(target) as folder:
             lines = (json.dumps(vars(entry), ensure_ascii=False) for entry in self.entries)
@@ -258,7 +272,13 @@ class Codebook:
             shape = {"codebook_size": len(self), "codebook_dim": self.embeddings.shape[1]}
             write_manifest(
                 folder,
-                {"kind": KIND, "schema": SCHEMA, **shape, "source": vars(self.source), "facts": self.facts},
+                {
+                    "kind": KIND,
+                    "schema": SCHEMA,
+                    **shape,
+                    "source": vars(self.source),
+                    "facts": self.metadata,
+                },
             )
 
     @classmethod
@@ -266,7 +286,7 @@ class Codebook:
         """Read what `save` wrote.
 
         Raises:
-            V2LError: the directory is no codebook, incomplete, damaged, or its parts disagree.
+            V2LError: the directory is not a codebook, is incomplete or damaged, or its files disagree.
         """
         folder = Path(directory)
         manifest = read_manifest(folder, KIND, SCHEMA)
@@ -277,12 +297,12 @@ class Codebook:
         return cls(entries, embeddings, Source(**manifest["source"]), manifest["facts"])
 
     def _nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """`nearest` of a few features, with a few rows in single precision at a time."""
+        """`nearest` for few features: the best of each block of `ROWS` rows are merged with the best so far."""
         scores = features.new_empty(len(features), 0)
         rows = torch.empty(len(features), 0, dtype=torch.int64, device=features.device)
         for first in range(0, len(self), ROWS):
             near = features @ self.embeddings[first : first + ROWS].to(features).T  # (N, ROWS)
-            top = _stable_top(near, count)
+            top = _stable_top(near, count)  # (N, count) columns of `near`
             merged = torch.cat([rows, top + first], dim=1)
             scores, order = torch.cat([scores, near.gather(1, top)], dim=1).sort(
                 dim=-1, descending=True, stable=True
@@ -291,7 +311,7 @@ class Codebook:
         return scores, rows
 
     def _first_of_families(self, order: list[int], count: int) -> list[int]:
-        """Places in `order` of the first word of each family, until there are `count`."""
+        """The positions in `order` of the first word of each family, at most `count` of them."""
         seen: set[str] = set()
         places: list[int] = []
         for place, row in enumerate(order):
@@ -305,7 +325,7 @@ class Codebook:
 
 
 def family(word: str) -> str:
-    """A word without case, joining marks, and a plural ending: words of one family mean the same to a reader."""
+    """A word without case, punctuation and plural ending; words of one family mean the same to a reader."""
     plain = "".join(character for character in word.casefold() if character.isalnum()) or word
     for ending, stem in (("ies", "y"), ("sses", "ss"), ("ss", "ss"), ("s", "")):
         if plain.endswith(ending) and len(plain) > len(ending) + 2:
@@ -315,7 +335,10 @@ def family(word: str) -> str:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keep Python from searching for garbage while very many small objects are made, which would take longer than to make them."""
+    """Switch garbage collection off while very many small objects are created.
+
+    Otherwise the collector would search all of them again and again, which takes longer than their creation.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -326,13 +349,21 @@ def _without_collection() -> Iterator[None]:
 
 
 def _stable_top(scores: Tensor, count: int) -> Tensor:
-    """(N, V) ──► the columns of the `count` highest scores, ascending where scores are equal: (N, count), highest first, or all V."""
+    """The columns of the `count` highest scores of each row, equal to a stable sort, but faster.
+
+    Args:
+        scores: (N, V).
+        count: columns per row; at most V are returned.
+
+    Returns:
+        (N, min(count, V)) int64, highest score first; columns with equal scores in ascending order.
+    """
     count = min(count, scores.shape[1])
     top = scores.topk(count, dim=-1)
-    if (
-        (scores >= top.values[:, -1:]).sum(dim=-1) > count
-    ).any():  # at the border scores are equal: topk would take any of them
+    # If the lowest score of the top also occurs outside it, topk chose among equals arbitrarily.
+    if ((scores >= top.values[:, -1:]).sum(dim=-1) > count).any():
         return scores.sort(dim=-1, descending=True, stable=True).indices[:, :count]
+    # Otherwise the set of columns is right: put it in ascending order, then sort stably by score.
     columns = top.indices.sort(dim=-1).values
     return columns.gather(1, scores.gather(1, columns).sort(dim=-1, descending=True, stable=True).indices)
 

@@ -1,6 +1,9 @@
-"""words ──► (V, D) embeddings by the joint encoder's text half: the mean over templates.
+"""words ──► (V, D) embeddings of the joint encoder's text half: the mean over prompt templates.
 
-Frozen: the encoder. Source: V2L Tokenizer, arXiv 2403.07874, section 3.1; templates as in CLIP, arXiv 2103.00020, section 3.1.4.
+    e(w) = normalize( 1/T · Σ_t E_text(template_t with w) ),    with E_text of unit length
+
+A prompt template is a sentence with a place for the word, as "a photo of a {}". Frozen: the encoder. Source:
+V2L Tokenizer, arXiv 2403.07874, section 3.1; templates as in CLIP, arXiv 2103.00020, section 3.1.4.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from v2l.shards import Shards
 
 @dataclass(frozen=True)
 class WordEmbedder:
-    """Words ──► the means of their unit vectors over templates.
+    """Words ──► the means of their unit vectors over prompt templates.
 
     Attributes:
         encoder: the frozen joint encoder.
-        templates: sentences with one `{}` each.
-        renormalize: whether the means get unit length. The official code leaves them as they are, shorter than one; nearest by cosine is
-            then not nearest by distance.
+        templates: T sentences with one `{}` each.
+        renormalize: whether the means are scaled to unit length. The official code does not do it, so its
+            rows are shorter than one, and the nearest row by cosine is not always the nearest by Euclidean
+            distance.
     """
 
     encoder: JointEncoder
@@ -35,8 +39,8 @@ class WordEmbedder:
     renormalize: bool = True
 
     @property
-    def facts(self) -> list[str]:
-        """All that the vectors depend on beside the words."""
+    def metadata(self) -> list[str]:
+        """Everything that the vectors depend on, except the words."""
         return [
             self.encoder.fingerprint,
             *self.templates,
@@ -44,10 +48,10 @@ class WordEmbedder:
         ]
 
     def embed(self, words: Sequence[str]) -> Tensor:
-        """V words without outer spaces ──► (V, D) float32, summed in float32.
+        """V words without surrounding spaces ──► (V, D) float32.
 
         Raises:
-            V2LError: the encoder gives no number for a word.
+            V2LError: the encoder's vector of a word contains NaN or infinity.
         """
         total = torch.zeros(len(words), self.encoder.dim)
         for encode in self._sentences:
@@ -57,14 +61,17 @@ class WordEmbedder:
 
     @cached_property
     def _sentences(self) -> list[Callable[[Sequence[str]], Tensor]]:
-        """A template's own encoder each, so that what a sentence begins with is run once for all words."""
+        """One function per template, because each keeps the prefix cache of its template: the keys and values
+        of "a photo of a".
+        """
         return [self.encoder.in_template(template) for template in self.templates]
 
     def _check(self, total: Tensor, words: Sequence[str]) -> None:
         bad = (~total.isfinite().all(dim=-1)).nonzero().flatten().tolist()
         if bad:
             raise V2LError(
-                f"the encoder {self.encoder.name!r} gives NaN or infinity for {len(bad)} of {len(words)} words, as {words[bad[0]]!r}",
+                f"the encoder {self.encoder.name!r} gives NaN or infinity "
+                f"for {len(bad)} of {len(words)} words, as {words[bad[0]]!r}",
                 "an encoder with finite weights, in float32 where half precision overflows",
                 "another --encoder",
             )
@@ -73,20 +80,20 @@ class WordEmbedder:
 def embed_words(
     embedder: WordEmbedder, words: Sequence[str], shards: Shards, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Embed words part by part; equal words are embedded once.
+    """Embed words, one shard after another; equal words are embedded once.
 
     Args:
         embedder: words ──► vectors.
-        words: V surface forms without outer spaces.
-        shards: where finished parts are kept.
-        dtype: what the result is rounded to; parts are kept in float32.
+        words: V surface forms without surrounding spaces.
+        shards: where the shards are kept, in float32.
+        dtype: dtype of the result.
 
     Returns:
-        (V, D), memory-mapped: it lies on the disk and takes memory only where it is read.
+        (V, D), memory-mapped: it is on the disk, and only the rows that are read take memory.
     """
     row = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    distinct = on_disk(shards.each(list(row), embedder.facts, embedder.embed), shards.folder, dtype)
+    distinct = on_disk(shards.each(list(row), embedder.metadata, embedder.embed), shards.folder, dtype)
     if len(row) == len(words):
         return distinct
-    index = torch.tensor([row[word] for word in words])
-    return on_disk((distinct[part] for part in index.split(shards.size)), shards.folder, dtype)
+    index = torch.tensor([row[word] for word in words])  # (V,) rows of `distinct`
+    return on_disk((distinct[part] for part in torch.split(index, shards.size)), shards.folder, dtype)

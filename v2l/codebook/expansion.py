@@ -1,6 +1,8 @@
-"""subwords ──► bigrams and trigrams, by the frozen LLM's own likeliest continuations of "a photo of {…}".
+"""subwords ──► bigrams and trigrams: the frozen LLM greedily continues "a photo of {subword}".
 
-The LLM comes in as a value. Source: V2L Tokenizer, arXiv 2403.07874, section 3.1.
+Greedy continuation: the prompt "a photo of " + subword t1 is continued by the LLM's most probable next token
+t2, which gives the bigram (t1, t2). The same step with the bigram gives the trigram (t1, t2, t3). Source: V2L
+Tokenizer, arXiv 2403.07874, section 3.1. The LLM is an argument, because `codebook` does not import `llm`.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from dataclasses import dataclass
 from v2l.codebook.vocabulary import LanguageTokens, reason_to_drop
 from v2l.prompts.prompt import Prompt
 
-# Words that ask for another one: an n-gram that ends in one of them ("clothing that") says no more than without it.
-DANGLING = frozenset(
+# An n-gram that ends in one of these words ("clothing that") is incomplete: it says no more than without the
+# word.
+FUNCTION_WORDS = frozenset(
     {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "into", "is", "its", "of", "on"}
     | {"or", "that", "the", "their", "to", "was", "were", "which", "with"}
 )
@@ -20,11 +23,11 @@ DANGLING = frozenset(
 
 @dataclass(frozen=True)
 class Gram:
-    """A candidate of the global codebook: one, two or three tokens.
+    """An n-gram, which is a candidate of the global codebook: one, two or three tokens of the LLM.
 
     Attributes:
         ids: its token ids.
-        surface: their texts joined, the space in front kept.
+        surface: its text: the texts of its tokens, concatenated; a leading space is kept.
     """
 
     ids: tuple[int, ...]
@@ -32,19 +35,20 @@ class Gram:
 
     @property
     def order(self) -> int:
-        """1 subword, 2 bigram, 3 trigram."""
+        """n: 1 for a subword, 2 for a bigram, 3 for a trigram."""
         return len(self.ids)
 
 
 def opening_prompt(gram: Gram, opening: str) -> Prompt:
-    """The prompt whose continuation is asked for: "a photo of {}" with the gram.
+    """The prompt that the LLM continues: "a photo of {}" with the n-gram in place of the braces.
 
-    A token that begins with its own space follows as an id; one that does not is written out after a space, since in
-    byte-level vocabularies a space belongs to the piece behind it.
+    In byte-level vocabularies a space belongs to the token behind it. An n-gram whose text begins with a
+    space is therefore appended as token ids, directly behind "a photo of". Any other n-gram is inserted as
+    text, after the opening's own space.
 
     Args:
-        gram: what is continued.
-        opening: "{}", or words before " {}".
+        gram: the n-gram to continue.
+        opening: a prompt template: "{}", or words before " {}".
     """
     before = opening.removesuffix("{}").rstrip()
     if gram.surface.startswith(" "):
@@ -58,16 +62,18 @@ def expand(
     continuations: Sequence[Sequence[int]],
     words_only: bool = True,
 ) -> tuple[list[Gram], int]:
-    """Lengthen each gram by its continuations.
+    """Lengthen each n-gram by its continuations.
 
     Args:
-        grams: what was continued.
+        grams: G n-grams.
         tokens: the LLM's tokenizer.
-        continuations: next token ids of each gram, all different.
-        words_only: whether punctuation ends a gram; otherwise all that is text follows it.
+        continuations: G sequences of distinct next token ids.
+        words_only: accept only continuations that are letters and digits; otherwise every token with text,
+            punctuation included.
 
     Returns:
-        The longer grams, and how many continuations made none (end of text, newline, punctuation).
+        The longer n-grams, and the number of continuations that were not accepted (end of text, newline,
+        punctuation).
     """
     longer: list[Gram] = []
     for gram, token_ids in zip(grams, continuations, strict=True):
@@ -78,13 +84,15 @@ def expand(
     return longer, sum(map(len, continuations)) - len(longer)
 
 
-def dangles(gram: Gram) -> bool:
-    """Whether a bigram or trigram ends in a word that asks for another one."""
-    return gram.order > 1 and gram.surface.split()[-1].casefold() in DANGLING
+def ends_in_function_word(gram: Gram) -> bool:
+    """Whether a bigram or trigram ends in a word like "of" or "that", which needs another word behind it."""
+    return gram.order > 1 and gram.surface.split()[-1].casefold() in FUNCTION_WORDS
 
 
 def is_word_like(continuation: str) -> bool:
-    """Whether a continuation makes a longer word or phrase: only letters, digits, and the marks inside words."""
+    """Whether a continuation makes a longer word or phrase: it has only letters, digits, hyphens and
+    apostrophes.
+    """
     if "\n" in continuation or not any(map(str.isalnum, continuation)):
         return False
     return all(character.isalnum() or character in "-'’" for character in continuation.strip())

@@ -1,8 +1,14 @@
-"""image vectors ──► words that make each of them up together: matching pursuit.
+"""image vectors ──► words that together reconstruct each vector: matching pursuit with the codebook as
+dictionary.
 
-The nearest words of an image say one thing many times, or are near to every image ("shown", "undertaken"). Here every word takes a
-share out of the vector, and the next one is the nearest to what is left. No word of a family comes twice.
-Source: Mallat & Zhang 1993, Matching pursuits with time-frequency dictionaries; the step below 1 is our choice.
+The nearest words of an image often repeat one thing ("dog", "puppy", "hound"), or are words that are near to
+every image ("shown", "undertaken"). Matching pursuit avoids both. It selects the word with the largest inner
+product, subtracts a part of that word from the vector, and selects the next word for the residual:
+
+    w_t = argmax_w <r_t, w>,    r_{t+1} = r_t - step · <r_t, w_t> · w_t,    r_0 = the image's vector
+
+At most one word of each family ("dog", "Dogs") is selected. Source: Mallat & Zhang 1993, "Matching pursuits
+with time-frequency dictionaries", which has step = 1; a step below 1 is our choice.
 """
 
 from __future__ import annotations
@@ -14,20 +20,20 @@ from torch.nn.functional import normalize
 from v2l.codebook.codebook import CHUNK_BYTES, Codebook
 from v2l.errors import V2LError
 
-STEP = 0.3  # of what a word explains is taken out: 0 would give the nearest words, 1 leaves nothing of a word's direction
+STEP = 0.3  # share of each projection that is subtracted; 0 gives the nearest words, 1 is the matching pursuit of the paper
 
 
 def words_together(codebook: Codebook, features: Tensor, count: int, step: float = STEP) -> Tensor:
-    """Rows of the words that together come nearest to each feature.
+    """Select words for each feature by matching pursuit.
 
     Args:
         codebook: V words in the joint space.
-        features: (N, D), unit length, D as the codebook's.
-        count: words of each feature.
-        step: in [0, 1].
+        features: (N, D), unit length, D as in the codebook.
+        count: number of words per feature.
+        step: share of each projection that is subtracted, in [0, 1].
 
     Returns:
-        (N, count) int64, in the order in which they were taken; the first is the nearest word.
+        (N, count) int64 rows of the codebook, in the order of selection; the first is the nearest word.
 
     Raises:
         V2LError: the codebook has fewer than `count` families of words.
@@ -41,20 +47,23 @@ def words_together(codebook: Codebook, features: Tensor, count: int, step: float
         )
     number = {name: place for place, name in enumerate(names)}
     families = torch.tensor([number[name] for name in codebook.families], device=features.device)  # (V,)
-    rows = normalize(codebook.embeddings.to(features.device, torch.float32), dim=-1)
-    chunk = max(1, CHUNK_BYTES // (4 * len(codebook)))
-    found = [_pursue(part.float(), rows, families, count, step) for part in features.split(chunk)]
+    rows = normalize(codebook.embeddings.to(features.device, torch.float32), dim=-1)  # (V, D)
+    chunk = max(1, CHUNK_BYTES // (4 * len(codebook)))  # 4 bytes per score, V scores per feature
+    parts = torch.split(features, chunk)
+    found = [_pursue(part.float(), rows, families, count, step) for part in parts]
     return torch.cat(found) if found else torch.empty(0, count, dtype=torch.int64)
 
 
-def _pursue(left: Tensor, rows: Tensor, families: Tensor, count: int, step: float) -> Tensor:
-    """(N, D) features, (V, D) words and their families (V,) ──► (N, count) rows."""
-    taken = torch.zeros(len(left), int(families.max()) + 1, dtype=torch.bool, device=left.device)
+def _pursue(residual: Tensor, rows: Tensor, families: Tensor, count: int, step: float) -> Tensor:
+    """(N, D) features, (V, D) words and the number of each word's family (V,) ──► (N, count) rows."""
+    taken = torch.zeros(len(residual), int(families.max()) + 1, dtype=torch.bool, device=residual.device)
     order = []
     for _ in range(count):
-        scores = (left @ rows.T).masked_fill(taken[:, families], -torch.inf)  # (N, V)
-        best, row = scores.max(dim=-1)
-        left = left - step * best[:, None] * rows[row]
-        taken[torch.arange(len(left)), families[row]] = True
+        # taken[:, families] spreads (N, families) to (N, V): every word of a family that was selected is
+        # excluded.
+        scores = (residual @ rows.T).masked_fill(taken[:, families], -torch.inf)  # (N, V)
+        best, row = scores.max(dim=-1)  # (N,) projections <r, w> and their rows
+        residual = residual - step * best[:, None] * rows[row]
+        taken[torch.arange(len(residual)), families[row]] = True
         order.append(row)
     return torch.stack(order, dim=1)

@@ -21,7 +21,8 @@ WordsByOrder = dict[str, tuple[Word, ...]]
 
 
 def words_by_order(codebook: Codebook, features: Tensor, count: int) -> list[WordsByOrder]:
-    """The nearest words of each image, one of each family, among the subwords, the bigrams and the trigrams apart.
+    """The nearest words of each image, one of each family, among the subwords, the bigrams and the trigrams
+    apart.
 
     Args:
         codebook: any; lengths that it lacks are left out.

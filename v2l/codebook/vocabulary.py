@@ -1,7 +1,8 @@
-"""LLM vocabulary ──► which token ids are words, their surfaces, and why the others are not.
+"""LLM vocabulary ──► the token ids that are words, their surfaces, and the reasons for dropping the others.
 
-Nothing is dropped in silence: every id is either selectable or counted under one reason. Source: V2L Tokenizer,
-arXiv 2403.07874, section 3.1; the duplicates are why a codebook keeps one id per distinct reading of the encoder.
+No id is dropped silently: every id is either selectable or counted under one reason. Source: V2L
+Tokenizer, arXiv 2403.07874, section 3.1; the duplicates are why a codebook keeps one id per distinct reading
+of the encoder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ UNUSED = re.compile(
 
 
 class LanguageTokens(Protocol):
-    """What a codebook asks of an LLM's tokenizer."""
+    """The interface of an LLM's tokenizer that a codebook needs."""
 
     vocabulary_size: int
     special_ids: frozenset[int]
@@ -76,9 +77,11 @@ def reason_no_text(surface: str) -> str | None:
 
 
 def is_fragment(surface: str) -> bool:
-    """Whether a token only ever stands inside a word ("issance"): no space in front, and a letter of a script with upper and lower case.
+    """Whether a token only ever stands inside a word ("issance"): no space in front, and a letter of a script
+    with upper and lower case.
 
-    Such scripts put spaces between words; where words have none (Chinese, Thai), a token without one may well be a word.
+    Such scripts put spaces between words; where words have none (Chinese, Thai), a token without one may well
+    be a word.
     """
     return not surface.startswith(" ") and surface[:1].lower() != surface[:1].upper()
 
@@ -90,7 +93,8 @@ def read_vocabulary(
 
     Args:
         tokens: the LLM's tokenizer.
-        read_by_encoder: the joint encoder's `tokenize_texts`; ids whose surfaces it reads alike are aliases of the lowest.
+        read_by_encoder: the joint encoder's `tokenize_texts`; ids whose surfaces it reads alike are aliases
+            of the lowest.
     """
     reasons = [reason_to_drop(tokens, token_id) for token_id in range(tokens.vocabulary_size)]
     candidates = [token_id for token_id, reason in enumerate(reasons) if reason is None]

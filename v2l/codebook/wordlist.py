@@ -1,6 +1,6 @@
-"""word list (a word a line, or a CSV table) ⇄ codebook: what people read, and what they write themselves.
+"""word list (a word a line, or a CSV table) ⇄ codebook: what people read and edit.
 
-The LLM's tokenizer comes in as a value.
+The LLM's tokenizer is an argument, because `codebook` does not import `llm`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from v2l.files import write_file
 from v2l.shards import Shards
 
 COLUMNS = ("word", "ids", "order", "count", "aliases")
-NAMED = 5  # complaints that an error names
+NAMED = 5  # number of problems that an error message lists
 
 
 class WritingLLM(Protocol):
-    """What a word list asks of an LLM's tokenizer."""
+    """The interface of an LLM's tokenizer that a word list needs."""
 
     name: str
     fingerprint: str
     special_ids: frozenset[int]
 
     def encode_pieces(self, prompt: str) -> list[int]:
-        """The ids of a text, nothing put before it."""
+        """The ids of a text, without a start token."""
         ...
 
     def surface(self, token_id: int) -> str:
@@ -42,7 +42,8 @@ def read_words(source: str | Path) -> list[str]:
     """The words of a text file, one a line, without outer spaces.
 
     Raises:
-        V2LError: no such file or no text in UTF-8, or lines that are empty, repeat an earlier one, or hold control characters, by number.
+        V2LError: no such file or no text in UTF-8, or lines that are empty, repeat an earlier one, or hold
+            control characters, by number.
     """
     source = Path(source)
     try:
@@ -62,14 +63,15 @@ def read_words(source: str | Path) -> list[str]:
     if not words:
         bad = ["it is empty"]
     if bad:
-        raise V2LError(f"{source}: {_listed(bad)}", "one word a line, each once", f"mend {source}")
+        raise V2LError(f"{source}: {_listed(bad)}", "one word a line, each once", f"correct {source}")
     return words
 
 
 def codebook_of_words(
     words: Sequence[str], llm: WritingLLM, embedder: WordEmbedder, shards: Shards
 ) -> Codebook:
-    """A codebook of a user's own words, in their order; of words that the encoder reads just the same the first stays.
+    """A codebook of a user's own words, in their order; of words that the encoder reads just the same the
+    first stays.
 
     Args:
         words: without outer spaces, each once.
@@ -89,12 +91,12 @@ def codebook_of_words(
         Entry(word, ids, len(ids)) for word, ids in ((word, token_ids(word, llm)) for word in kept)
     )
     source = Source(llm.name, llm.fingerprint, embedder.encoder.name, embedder.encoder.fingerprint)
-    facts = {
+    metadata = {
         "words": len(words),
         "dropped": {"read alike, or not at all, by the encoder": len(words) - len(kept)},
     }
     vectors = embed_words(embedder, kept, shards, torch.float16)
-    return Codebook(entries, vectors, source, facts | {"templates": list(embedder.templates)})
+    return Codebook(entries, vectors, source, metadata | {"templates": list(embedder.templates)})
 
 
 def token_ids(word: str, llm: WritingLLM) -> tuple[int, ...]:
@@ -129,14 +131,16 @@ def export_csv(codebook: Codebook, target: str | Path) -> None:
 
 
 def import_csv(source: str | Path, origin: Codebook) -> Codebook:
-    """The codebook of a table's lines, in their order: lines that people took out of an exported table are gone.
+    """The codebook of a table's lines, in their order: lines that people took out of an exported table are
+    gone.
 
     Args:
         source: a table with the columns `word` and `ids`; the others are for people.
         origin: the codebook that was exported, or a larger one: it has the embeddings.
 
     Raises:
-        V2LError: no such table, or lines that are not in `origin`, say another word, or come twice, by number.
+        V2LError: no such table, or lines that are not in `origin`, say another word, or come twice, by
+            number.
     """
     row_of = {entry.ids: row for row, entry in enumerate(origin.entries)}
     rows: dict[int, int] = {}

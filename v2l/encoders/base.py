@@ -1,6 +1,7 @@
 """images, image patches and texts ──► unit vectors in one space.
 
-Frozen: every weight. Source: CLIP, arXiv 2103.00020, section 2.3; V2L Tokenizer, arXiv 2403.07874, section 3.1.
+Frozen: every weight. Source: CLIP, arXiv 2103.00020, section 2.3; V2L Tokenizer, arXiv 2403.07874, section
+3.1.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class JointEncoder(nn.Module, ABC):
     fingerprint: str
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode whatever a parent asks: a frozen model has no training mode."""
+        """Stay in evaluation mode even if a parent module is trained, because a frozen model has no training
+        mode.
+        """
         return super().train(False)
 
     @property
@@ -50,7 +53,9 @@ class JointEncoder(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, image: Tensor) -> Tensor:
-        """Resize and crop one image as the image half expects: (3, H, W) in [0, 1] ──► (3, S, S) in [0, 1], S = image_size."""
+        """Resize and crop one image as the image half expects: (3, H, W) in [0, 1] ──► (3, S, S) in [0, 1], S
+        = image_size.
+        """
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
@@ -69,9 +74,11 @@ class JointEncoder(nn.Module, ABC):
         """N texts ──► the token ids that the text half reads; equal ids mean equal vectors."""
 
     def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
-        """What puts words into a sentence with one `{}` and encodes them: N words ──► (N, D) float32, unit length.
+        """What puts words into a sentence with one `{}` and encodes them: N words ──► (N, D) float32, unit
+        length.
 
-        Sentences that read alike are encoded once. An encoder that can run the beginning of the sentence once for all words does so.
+        Sentences that read alike are encoded once. An encoder that can run the beginning of the sentence once
+        for all words does so.
         """
 
         def encode(words: Sequence[str]) -> Tensor:
@@ -113,10 +120,11 @@ def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[
 
 
 def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:
-    """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0, 1]."""
-    longest = LONGEST_SHAPE * min(
-        image.shape[-2:]
-    )  # of a sliver only the middle is looked at: the rest would fill the memory
+    """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0,
+    1].
+    """
+    # Of an extremely long image only the middle is used, because its resized copy would fill the memory.
+    longest = LONGEST_SHAPE * min(image.shape[-2:])
     image = centre_crop(image, (longest, longest))
     return transforms.resize(image, [size], interpolation=interpolation, antialias=True).clamp(0, 1)
 

@@ -1,14 +1,17 @@
 """token ids ──► unit vectors by a causal text tower, running only the positions that matter.
 
-No position of a causal tower sees a later one, and the vector is read at the end of the text. So what stands behind the end is never run,
-and what many texts begin with is run once: its keys and values are kept, and each text goes on at its own absolute positions. The vectors
-are those of the padded rows, up to rounding. Frozen: the tower. Source: CLIP, arXiv 2103.00020, section 2.4.
+Under a causal mask no position attends to a later one, and the vector is read at the last token of the text.
+Two consequences save work. The padding behind the last token is never run. A prefix that many texts share ("a
+photo of a") is run once: its keys and values are stored (prefix cache), and each text continues at its own
+absolute positions. The vectors equal those of padded texts, up to rounding. Frozen: the tower. Source: CLIP,
+arXiv 2103.00020, section 2.4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +19,17 @@ from torch.nn import functional
 
 Row = tuple[int, ...]
 KeysValues = tuple[Tensor, Tensor]
-POSITIONS = 8192  # of a batch, padding included: bounds memory
-CPU_POSITIONS = 512  # on a CPU more are slower: they leave its cache
+POSITIONS = 8192  # positions per batch, padding included: bounds memory
+CPU_POSITIONS = 512  # the same on a CPU, where larger batches leave the cache and are slower
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What many texts begin with, and what the tower remembers of it.
+    """The prefix cache: a prefix of many texts, and its keys and values in every block.
 
     Attributes:
         ids: P token ids, 0 or more.
-        kept: keys and values of each block, (1, heads, P, width of a head).
+        kept: keys and values of each block, (1, heads, P, C / heads).
     """
 
     ids: Row
@@ -42,11 +45,12 @@ class CausalTower:
     """A text tower of pre-norm blocks under a causal mask, read at the end of the text.
 
     Attributes:
-        text: has token_embedding, positional_embedding, transformer.resblocks, ln_final and text_projection, as open_clip calls them.
+        text: has token_embedding, positional_embedding, transformer.resblocks, ln_final and text_projection,
+            as open_clip calls them.
         end_id: the id that ends a text; None where it is the highest of them all.
     """
 
-    text: nn.Module
+    text: Any  # an nn.Module of open_clip, whose attributes have no types
     end_id: int | None = None
 
     def cut(self, rows: Tensor) -> list[Row]:
@@ -56,8 +60,9 @@ class CausalTower:
 
     @torch.inference_mode()
     def begin(self, ids: Row) -> Beginning:
-        """Run what many texts begin with, once."""
+        """Run a prefix that many texts share, and keep its keys and values."""
         attentions = [block.attn for block in self.text.transformer.resblocks]
+        # Keys and values of zero positions: (1, heads, 0, C / heads).
         none = tuple(
             (attention.in_proj_weight.new_zeros(1, attention.num_heads, 0, attention.head_dim),) * 2
             for attention in attentions
@@ -70,12 +75,13 @@ class CausalTower:
 
         Args:
             rows: N texts as token ids, each cut behind the position that its vector is read at.
-            beginning: what most of them begin with; a row that does not is run from its first token.
+            beginning: the prefix cache; a row that does not begin with the prefix is run from its first
+                token.
 
         Returns:
             (N, D) float32, unit length.
         """
-        device = self.text.positional_embedding.device
+        device: torch.device = self.text.positional_embedding.device
         limit = CPU_POSITIONS if device.type == "cpu" else POSITIONS
         vectors, order = [], []
         for start, begins in ((beginning, True), (self.begin(()), False)):
@@ -87,6 +93,7 @@ class CausalTower:
             for places in batches(rests, limit):
                 vectors.append(self._pool([rests[place] for place in places], start))
                 order += places
+        # `order` holds the original place of each computed row; its argsort restores the order of `rows`.
         return torch.cat(vectors)[torch.tensor(order, device=device).argsort()]
 
     def _pool(self, rows: Sequence[Row], beginning: Beginning) -> Tensor:
@@ -100,16 +107,22 @@ class CausalTower:
         return functional.normalize(pooled.float(), dim=-1)
 
     def _run(self, rows: Sequence[Row], beginning: Beginning) -> tuple[Tensor, tuple[KeysValues, ...]]:
-        """Hidden states (B, L, C) of B rows that follow a beginning, padded on the right, where no real position looks; keys and values."""
+        """Hidden states (B, L, C) of B rows behind a prefix of P tokens, and the keys and values of all P + L
+        positions.
+
+        The rows are padded on the right. No token of a text attends to the padding, because the mask is
+        causal.
+        """
         before, longest = len(beginning.ids), max(map(len, rows))
         places = self.text.positional_embedding[before : before + longest]
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=places.device)
         hidden = self.text.token_embedding(ids) + places
+        # Row i is position P + i: it attends to positions 0 … P + i, so the triangle is shifted by P.
         seen = torch.ones(longest, before + longest, dtype=torch.bool, device=places.device).tril(before)
         kept = []
         for block, past in zip(self.text.transformer.resblocks, beginning.kept, strict=True):
-            told, now = attend(block.attn, block.ln_1(hidden), past, seen)
-            hidden = hidden + block.ls_1(told)
+            attended, now = attend(block.attn, block.ln_1(hidden), past, seen)
+            hidden = hidden + block.ls_1(attended)
             hidden = hidden + block.ls_2(block.mlp(block.ln_2(hidden)))
             kept.append(now)
         return hidden, tuple(kept)
@@ -118,27 +131,26 @@ class CausalTower:
 def attend(
     attention: nn.MultiheadAttention, hidden: Tensor, past: KeysValues, seen: Tensor
 ) -> tuple[Tensor, KeysValues]:
-    """Self-attention that also looks at what stood before.
+    """Self-attention that also attends to cached earlier positions: softmax(Q Kᵀ / √d) V.
 
     Args:
         attention: the block's own, batch first.
         hidden: (B, L, C).
         past: keys and values of P earlier positions, the same for all rows, (1, heads, P, C / heads).
-        seen: (L, P + L) bool, what each position may look at.
+        seen: (L, P + L) bool, True where a position may attend.
 
     Returns:
         (B, L, C), and the keys and values of all P + L positions.
     """
     projected = functional.linear(hidden, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 C)
-    query, key, value = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim)).permute(
-        2, 0, 3, 1, 4
-    )  # 3 × (B, heads, L, d)
-    keys, values = (
-        torch.cat([old.expand(len(hidden), -1, -1, -1), new], dim=2)
-        for old, new in zip(past, (key, value), strict=True)
-    )
-    told = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
-    return attention.out_proj(told.transpose(1, 2).flatten(2)), (keys, values)
+    heads = projected.view(*projected.shape[:2], 3, attention.num_heads, attention.head_dim)
+    query, key, value = heads.permute(2, 0, 3, 1, 4)  # (B, L, 3, heads, d) ──► 3 × (B, heads, L, d)
+    batch = len(hidden)
+    keys = torch.cat([past[0].expand(batch, -1, -1, -1), key], dim=2)  # (B, heads, P + L, d)
+    values = torch.cat([past[1].expand(batch, -1, -1, -1), value], dim=2)
+    attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
+    merged = attended.transpose(1, 2).flatten(2)  # (B, heads, L, d) ──► (B, L, C)
+    return attention.out_proj(merged), (keys, values)
 
 
 def batches(rows: Mapping[int, Row], limit: int) -> Iterator[list[int]]:

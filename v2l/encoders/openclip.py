@@ -1,7 +1,8 @@
-"""images, image patches and texts ──► unit vectors of any open_clip model (open_clip's door).
+"""images, image patches and texts ──► unit vectors of any open_clip model.
 
-Preprocessing and activation come from the model itself: QuickGELU and GELU variants of one architecture are different encoders and
-have different fingerprints. Frozen: every weight. Source: OpenCLIP, arXiv 2212.07143; CLIP, arXiv 2103.00020.
+Preprocessing and activation come from the model itself: QuickGELU and GELU variants of one architecture are
+different encoders and have different fingerprints. Frozen: every weight. Source: OpenCLIP, arXiv 2212.07143;
+CLIP, arXiv 2103.00020.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from open_clip.transformer import ResidualAttentionBlock
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
@@ -30,8 +32,8 @@ from v2l.zoo import is_offline
 
 logger = logging.getLogger(__name__)
 
-TOKENIZED = 4096  # texts at a time: open_clip pads each to its full context
-CHECKED = 64  # random prompts that a short way must read as the long way does
+TOKENIZED = 4096  # texts tokenized at once, because open_clip pads each to its full context
+CHECKED = 64  # random prompts on which the prefix cache must equal padded texts
 TOLERANCE = {
     torch.float32: 1e-5,
     torch.float16: 1e-2,
@@ -51,7 +53,10 @@ class OpenCLIP(JointEncoder):
         name: the name that loads it again.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: open_clip.tokenizer.SimpleTokenizer, name: str) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Any, tokenizer: open_clip.tokenizer.SimpleTokenizer, name: str) -> None:
         super().__init__()
         self.name, self.templates = name, IMAGENET_TEMPLATES
         self.model, self.tokenizer = model, tokenizer
@@ -130,9 +135,11 @@ class OpenCLIP(JointEncoder):
 
     @cached_property
     def causal_tower(self) -> CausalTower | None:
-        """The text half where texts may be cut at their end and share their beginnings; None where each is run as it is.
+        """The text half where texts may be cut at their end and share their beginnings; None where each is
+        run as it is.
 
-        The short way is tried on random prompts before it is used: unit vectors must agree with the long way's to `TOLERANCE`.
+        The short way is tried on random prompts before it is used: unit vectors must agree with the long
+        way's to `TOLERANCE`.
         """
         tower = causal_tower(self.model)
         if tower is None:
@@ -171,8 +178,10 @@ class OpenCLIP(JointEncoder):
         return ((self.prepare_batch(images) - self.mean) / self.std).to(dtype)
 
 
-def causal_tower(model: nn.Module) -> CausalTower | None:
-    """The text half of a model whose texts may be cut at their end: CLIP's, not SigLIP's (sees all) or CoCa's (an own token at the end)."""
+def causal_tower(model: Any) -> CausalTower | None:
+    """The text half of a model whose texts may be cut at their end: CLIP's, not SigLIP's (sees all) or CoCa's
+    (an own token at the end).
+    """
     text = getattr(model, "text", model)  # some models keep the text half apart
     pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
     blocks = getattr(getattr(text, "transformer", None), "resblocks", ())
@@ -246,7 +255,9 @@ def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.fl
 
 @contextmanager
 def quiet_openclip() -> Iterator[None]:
-    """No log lines inside (what failed is in the exception), and no warning of the mismatch that `force_quick_gelu` mends."""
+    """No log lines inside (what failed is in the exception), and no warning of the mismatch that
+    `force_quick_gelu` mends.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -258,7 +269,9 @@ def quiet_openclip() -> Iterator[None]:
 
 
 def _quick_gelu_of_tag(model_name: str, tag: str) -> bool:
-    """Whether the weights of this tag were trained with QuickGELU; open_clip builds the architecture's default otherwise."""
+    """Whether the weights of this tag were trained with QuickGELU; open_clip builds the architecture's
+    default otherwise.
+    """
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     if tag not in tags:
         known = f"one of {', '.join(tags)}" if tags else f"one of {', '.join(open_clip.list_models()[:8])}, …"

@@ -1,7 +1,7 @@
 """official files + the LLM's tokenizer + the joint encoder ──► a report, and a tokenizer directory of ours.
 
-Every row of both codebooks stays selectable, doubles included, as the release has it. Source: V2L Tokenizer, arXiv 2403.07874,
-section 3.
+Every row of both codebooks stays selectable, doubles included, as the release has it. Source: V2L Tokenizer,
+arXiv 2403.07874, section 3.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HALF_FLOOR = 2**-14  # the same near zero
 
 
 class TokenStrings(Protocol):
-    """What a conversion asks of an LLM: its tokenizer, not its weights."""
+    """The interface of an LLM that a conversion needs: its tokenizer, not its weights."""
 
     name: str
     fingerprint: str
@@ -58,11 +58,11 @@ class TokenStrings(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """What the files are, and what keeps them from being converted.
+    """What the files are, and what prevents their conversion.
 
     Attributes:
         files: what was read.
-        config: the sizes that the shapes tell, over the official settings.
+        config: the official settings with the sizes that follow from the shapes.
         parts: the checkpoint, prefix by prefix.
         codebooks: rows, width, distinct rows and precision of both.
         disagreements: of words, rows, vocabulary and joint encoder; one line each.
@@ -101,7 +101,8 @@ def examine(files: OfficialFiles, tokens: TokenStrings, encoder: JointEncoder | 
     Args:
         files: what was read.
         tokens: the LLM whose ids the local rows are.
-        encoder: the joint encoder that made the rows; None leaves that comparison out, and the report says so.
+        encoder: the joint encoder that made the rows; None leaves that comparison out, and the report says
+            so.
 
     Raises:
         V2LError: the widths belong to no network of this kind.
@@ -134,7 +135,7 @@ def convert(report: Report, tokens: TokenStrings, encoder: JointEncoder, target:
         target: a new directory, or an older one of ours to replace.
 
     Raises:
-        V2LError: the report tells of a problem, or the place cannot be written; nothing is written then.
+        V2LError: the report contains a problem, or the place cannot be written; nothing is written then.
     """
     if report.problems:
         more = f"; {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
@@ -144,26 +145,33 @@ def convert(report: Report, tokens: TokenStrings, encoder: JointEncoder, target:
             "the same with --check",
         )
     files = report.files
+    own_local, own_global = local_rows(files), global_rows(files)
+    if own_local is None or own_global is None:
+        raise V2LError(
+            "the official files have no rows for one codebook",
+            "files of one release",
+            "the same with --check",
+        )
     source = Source(tokens.name, tokens.fingerprint, encoder.name, encoder.fingerprint)
     local = tuple(
         Entry(tokens.surface(token_id).strip(), (token_id,)) for token_id in range(tokens.vocabulary_size)
     )
     words = tuple(Entry(word, tuple(tokens.encode_pieces(word)), order=0) for word in files.vocabulary)
-    facts = {"made by": "the official release", "rows_unit_norm": False}
+    metadata = {"made by": "the official release", "rows_unit_norm": False}
     model = V2LTokenizer(
         replace(report.config, models=ModelsConfig(encoder.name, tokens.name)),
-        Codebook(local, smallest(local_rows(files)), source, facts | report.codebooks["local"]),
-        Codebook(words, smallest(global_rows(files)), source, facts | report.codebooks["global"]),
+        Codebook(local, smallest(own_local), source, metadata | report.codebooks["local"]),
+        Codebook(words, smallest(own_global), source, metadata | report.codebooks["global"]),
     )
     groups = by_prefix(files.weights)
     network = {our_name(name): tensor for prefix in NETWORK for name, tensor in groups[prefix].items()}
     load_strictly(model, network, files.checkpoint)
     model.facts = {"converted from": dict(files.hashes), "layout": files.layout}
-    judge = {
+    discriminator = {
         name.removeprefix(f"{DISCRIMINATOR}."): tensor
         for name, tensor in groups.get(DISCRIMINATOR, {}).items()
     }
-    model.save_pretrained(target, beside={DISCRIMINATOR: judge} if judge else {})
+    model.save_pretrained(target, beside={DISCRIMINATOR: discriminator} if discriminator else {})
     return model.eval()
 
 
@@ -209,7 +217,9 @@ def table_problems(
 
 
 def precision_problems(parts: Sequence[Part]) -> Iterator[str]:
-    """Whether the trained networks were stored in one precision; CLIP's image half and the rows have their own."""
+    """Whether the trained networks were stored in one precision; CLIP's image half and the rows have their
+    own.
+    """
     trained = [part for part in parts if part.prefix in (*NETWORK, DISCRIMINATOR) and part.found]
     halved = [part for part in trained if part.half]
     if halved and any(part.half < part.found for part in trained):
@@ -265,7 +275,7 @@ def notes(files: OfficialFiles, parts: tuple[Part, ...], encoder: JointEncoder |
 
 
 def codebook_dim(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """D: the width of the codebooks' rows, wherever the file tells it; 768 when it does not."""
+    """D: the width of the codebooks' rows, from whichever tensor has it; 768 when none does."""
     names = (f"{LOCAL}.weight", "codebook_projection.weight", "decoder.mid.cross_attn_1.to_k.weight")
     return next((shapes[name][1] for name in names if len(shapes.get(name, ())) == 2), 768)
 

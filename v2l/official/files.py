@@ -1,7 +1,7 @@
 """pickled files of the official release ──► tensors and strings; nothing in a file is ever run.
 
-A checkpoint may hold an `argparse.Namespace` beside its weights; every other class or function that a pickle asks for is refused by
-name. Format: read in the official code, see docs/reproducing.md.
+A checkpoint may hold an `argparse.Namespace` beside its weights; every other class or function that a pickle
+names is refused, and the error contains its name. Format: read in the official code, see docs/reproducing.md.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def read_pickle(path: Path) -> Any:
     """What torch saved, with tensors on the CPU.
 
     Raises:
-        V2LError: the file is missing or truncated, or asks for anything but tensors, plain values and a Namespace.
+        V2LError: the file is missing or truncated, or asks for anything but tensors, plain values and a
+            Namespace.
     """
     if not path.is_file():
         raise V2LError(f"there is no file {path}", "a file of the official release")
@@ -148,8 +149,8 @@ def read_pickle(path: Path) -> Any:
         with torch.serialization.safe_globals([Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if asked := re.search(r"GLOBAL (\S+)", str(error)):
-            raise refusal(path, asked[1]) from error
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise refusal(path, found[1]) from error
         raise damage(path, error) from error
     except (
         RuntimeError,
@@ -227,10 +228,10 @@ class ArrayUnpickler(pickle.Unpickler):
         return ARRAY_PARTS[module, name]
 
 
-def refusal(path: Path, asked: str) -> V2LError:
+def refusal(path: Path, name: str) -> V2LError:
     """The line for a pickle that wants more than data."""
     return V2LError(
-        f"{path} asks to run {asked}, and nothing in it was run",
+        f"{path} asks to run {name}, and nothing in it was run",
         "tensors, plain values and argparse.Namespace",
         "another copy",
     )
@@ -238,9 +239,9 @@ def refusal(path: Path, asked: str) -> V2LError:
 
 def damage(path: Path, error: Exception) -> V2LError:
     """The line for a file that cannot be read to its end."""
-    told = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
     return V2LError(
-        f"{path} is truncated or of another kind ({told})",
+        f"{path} is truncated or of another kind ({reason})",
         "a file of the official release, whole",
         "another copy of it",
     )

@@ -1,7 +1,8 @@
-"""official names and shapes ──► sizes of the network, and what is missing, unexpected or misshapen, prefix by prefix.
+"""official names and shapes ──► sizes of the network, and what is missing, unexpected or misshapen, prefix by
+prefix.
 
-What shapes cannot tell (heads, ranges, normalisations) is pinned in `configs/official.yaml`. Sources: V2L Tokenizer,
-arXiv 2403.07874, section 3.2; names as in the released checkpoints.
+What does not follow from shapes (heads, ranges, normalisations) is pinned in `configs/official.yaml`.
+Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; names as in the released checkpoints.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def shortened(names: tuple[str, ...]) -> str:
 
 
 def infer_config(shapes: Shapes) -> Config:
-    """The official settings with the sizes that shapes tell; what the file lacks keeps its official size.
+    """The official settings with the sizes that follow from the shapes; what the file lacks keeps its
+    official size.
 
     Raises:
         V2LError: the widths belong to no network of this kind.
@@ -112,7 +114,9 @@ def infer_config(shapes: Shapes) -> Config:
 
 
 def expected_shapes(config: Config, codebook_dim: int) -> dict[str, tuple[int, ...]]:
-    """The official name and shape of every tensor of the network and of the discriminator, without making one of them."""
+    """The official name and shape of every tensor of the network and of the discriminator, without making one
+    of them.
+    """
     network = config.model
     with torch.device("meta"):
         parts = nn.ModuleDict(
@@ -129,7 +133,8 @@ def expected_shapes(config: Config, codebook_dim: int) -> dict[str, tuple[int, .
 
 
 def compare(weights: Mapping[str, Tensor], wanted: Shapes) -> list[Part]:
-    """Hold weights beside the names and shapes that belong there, in the order of `wanted`; optional parts may be absent whole.
+    """Hold weights beside the names and shapes that belong there, in the order of `wanted`; optional parts
+    may be absent whole.
 
     Args:
         weights: by the official names.
