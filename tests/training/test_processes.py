@@ -1,4 +1,4 @@
-"""Two gloo processes, as many GPUs would: they stop together, and end with the weights that one process gets."""
+"""Two gloo processes stand for many GPUs: they stop together and end with the weights of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""prompts with the costs of their answers ──► the loss of a LoRA adapter; the LLM's own weights do not change.
+"""prompts with the costs of their answers ──► the loss of a LoRA adapter; the LLM itself does not change.
 
 Sources: LoRA, arXiv 2106.09685; minimum risk training, arXiv 1512.02433; V2L Tokenizer, arXiv 2403.07874,
     section 4.3, which tunes
@@ -83,7 +83,7 @@ class TrainableAdapter:
         """
         if len(example.prompt) > self.llm.context:
             raise V2LError(
-                f"got an example of {len(example.prompt)} tokens, which the LLM {self.llm.name!r} cannot hold",
+                f"got an example of {len(example.prompt)} tokens, too long for {self.llm.name!r}",
                 f"{self.llm.context} tokens",
                 "a checkpoint with fewer tokens for each image",
             )

@@ -1,4 +1,4 @@
-"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built from typing import cast
+"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built on taming).
 
 from taming's network).
 

@@ -55,7 +55,7 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if min(self.steps, self.save_every, self.keep_states, self.log_every) < 1:
             raise V2LError(
-                f"got {self.steps} steps, saved every {self.save_every} steps, logged every {self.log_every}, "
+                f"got {self.steps} steps, saved every {self.save_every}, logged every {self.log_every}, "
                 f"{self.keep_states} states kept",
                 "1 and more of each",
             )

@@ -1,4 +1,4 @@
-"""a recipe ──► what its run will take: examples a second, memory, hours; a few real steps are measured, and nothing is written."""
+"""a recipe ──► what its run will take: examples a second, memory, hours; a few real steps are measured."""
 
 from __future__ import annotations
 

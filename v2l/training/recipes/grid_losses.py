@@ -127,8 +127,8 @@ class GridObjective(Objective[Batch]):
             ratio = self._ratio if self._ratio is not None else self._ratio_of(balance.at_layer)
             terms |= {"adversarial": adversarial, "ratio": ratio}
             total = value + weight * ratio * adversarial
-            # Both terms are differentiated down to the images already. The gradient of <images, g> is g, so one
-            # backward pass from there carries their weighted sum.
+            # Both terms are differentiated down to the images already. The gradient of <images, g> is g:
+            # one backward pass from there carries their weighted sum.
             gradient = balance.at_images[0] + weight * ratio * balance.at_images[1]
             value = (output.images * gradient).sum()
         if output.quantized is not None:

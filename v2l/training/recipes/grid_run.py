@@ -1,4 +1,4 @@
-"""settings + images + codebooks ──► a finished training run of the grid tokenizer, from the state in which it was left."""
+"""settings + images + codebooks ──► a finished run of the grid tokenizer, from its last state."""
 
 from __future__ import annotations
 

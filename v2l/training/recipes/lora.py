@@ -1,4 +1,4 @@
-"""photographs + tokenizer + LLM ──► a LoRA adapter that picks the right token among the candidates for each masked or corrupted cell.
+"""photographs + tokenizer + LLM ──► a LoRA adapter that picks the right token for each masked cell.
 
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.3, masked restoration.
 """
@@ -155,7 +155,7 @@ class LoraRecipe(LoraObjective, Recipe[AdapterExample]):
     def save_result(self, folder: Path, step: int) -> None:
         settings = self.settings
         schedule = {"rate": settings.rate, "steps": settings.steps, "warmup": settings.warmup}
-        # The names in the manifest (kinds, lessons) are older than those in the code: adapters keep their format.
+        # Adapters keep their format: the names kinds and lessons in the manifest are older than the code's.
         trained = {
             "llm": self.adapter.llm.name,
             "steps": step,

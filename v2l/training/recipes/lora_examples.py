@@ -1,4 +1,4 @@
-"""photographs + tokenizer + LLM ──► training examples of restoration: a prompt, candidate tokens, and the cost of each.
+"""photographs + tokenizer + LLM ──► examples of restoration: a prompt, candidate tokens, their costs.
 
 An example is made as restoration is done: pixels are masked or corrupted before the tokenizer sees them, and
 the candidates are those that the LLM would get (the blind protocol). The cost of a candidate is the squared
