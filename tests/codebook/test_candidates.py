@@ -54,7 +54,7 @@ def test_without_words_only_all_text_is_a_candidate(
     words, lost = builder().candidates(vocabulary)
     texts, lost_texts = builder(words_only=False).candidates(vocabulary)
     assert lost["fragment"] == len(vocabulary.fragments) > 0 == lost_texts["fragment"]
-    assert lost_texts["n-gram that ends_in_function_word"] == 0
+    assert lost_texts["n-gram that dangles"] == 0
     assert of_order(texts, 1) == {(token_id,) for token_id in vocabulary.ids}
     assert of_order(words, 2) < of_order(texts, 2)
     assert lost_texts["unfinished word"] == 0
