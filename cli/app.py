@@ -22,6 +22,7 @@ from v2l.cli.doctor import doctor
 from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
 from v2l.cli.options import Options, globals_first, prepare_environment
+from v2l.cli.output import show_left_out
 from v2l.cli.reconstruct import reconstruct
 from v2l.cli.restore.deblur import deblur
 from v2l.cli.restore.inpaint import inpaint
@@ -108,6 +109,12 @@ def root(
             metavar="NAME|FILE",
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="What is left out (unreadable files, other members of archives) is an error."
+        ),
+    ] = False,
     show_version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -115,4 +122,5 @@ def root(
     """Images as words of a frozen large language model."""
     prepare_environment(offline)
     warnings.simplefilter("ignore")  # of packages; ours are errors or notes
+    show_left_out(strict)
     ctx.obj = Options(device, dtype, seed, config)

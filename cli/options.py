@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 WITH_VALUE = ("--device", "--dtype", "--seed", "--config")
-FLAGS = ("--offline",)
+FLAGS = ("--offline", "--strict")
 
 Json = Annotated[
     bool,

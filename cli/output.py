@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -41,3 +42,14 @@ def output(as_json: bool) -> Iterator[Output]:
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         yield Output(as_json, stdout)
+
+
+def show_left_out(strict: bool) -> None:
+    """Print what is left out of archives as a line on standard error; with `strict` it is an error."""
+    from v2l.sources import LeftOutWarning
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"v2l: {message}", file=sys.stderr, flush=True)
+
+    warnings.filterwarnings("error" if strict else "always", category=LeftOutWarning)
+    warnings.showwarning = show

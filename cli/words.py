@@ -56,10 +56,10 @@ def words(
 ) -> None:
     """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each."""
     from v2l.images import Skipped, load_images
-    from v2l.sources import find_images
+    from v2l.sources import find_images, is_container
     from v2l.tokenizers.word_tagger import check_selection
 
-    paths = [path for place in images for path in (find_images(place) if place.is_dir() else [place])]
+    paths = [path for place in images for path in (find_images(place) if is_container(place) else [place])]
     skipped = Skipped()
     with output(json) as out:
         check_selection(selection)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import pickle
 import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from v2l import sources
 from v2l.datasets import CropSettings, ImageDataset
 from v2l.errors import V2LError
 from v2l.images import Skipped, load_image, load_images, save_image
-from v2l.sources import TarMember, find_images, image_bytes, image_size, image_version, split_by_hash
+from v2l.sources import (
+    LeftOutWarning,
+    TarMember,
+    find_images,
+    image_bytes,
+    image_size,
+    image_version,
+    split_by_hash,
+)
 
 
 def picture(path: Path, shade: int = 0) -> Path:
@@ -147,8 +160,10 @@ def test_a_file_never_changes_sides(tmp_path: Path) -> None:
             "file,label\na.png,x\n",
             r"labels\.csv has the columns file, label; allowed: a first line with a column named path",
         ),
-        ("text.tar", "no archive" * 100, r"text\.tar is damaged, or no plain tar archive"),
-        ("empty.tar", "", r"empty\.tar is damaged, or no plain tar archive"),
+        ("text.tar", "no archive" * 100, r"text\.tar is damaged, or no tar archive"),
+        ("empty.tar", "", r"empty\.tar is damaged, or no tar archive"),
+        ("text.zip", "no archive", r"text\.zip is damaged, or no zip archive"),
+        ("a.7z", "x", r"a\.7z is an archive of a kind that v2l does not read; .*; try: unpack it"),
     ],
 )
 def test_a_place_without_images_is_refused_in_one_line(
@@ -164,7 +179,7 @@ def test_a_place_without_images_is_refused_in_one_line(
 @pytest.mark.parametrize("place", ["none", "none@train", "none.tar"])
 def test_a_place_that_is_not_there_is_refused(place: str, tmp_path: Path) -> None:
     with pytest.raises(
-        V2LError, match=r"there is no folder or file .*; allowed: a folder, an image, a list .* or a shard"
+        V2LError, match=r"there is no folder or file .*; allowed: a folder, an image, a list .* or an archive"
     ):
         find_images(tmp_path / place)
 
@@ -176,7 +191,9 @@ def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
         find_images(f"{tmp_path / 'one'}@eval")
 
 
-@pytest.mark.parametrize("damage", ["cut in a picture", "cut in a header", "no header", "compressed"])
+@pytest.mark.parametrize(
+    "damage", ["cut in a picture", "cut in a header", "no header", "cut when compressed"]
+)
 def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path: Path) -> None:
     archive = shard(tmp_path / "a.tar", *pictures[:3])
     content, last = archive.read_bytes(), find_images(archive)[2].offset
@@ -184,14 +201,10 @@ def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path:
         "cut in a picture": content[: last + 10],
         "cut in a header": content[: last - 400],
         "no header": content[: last - 512] + b"x" * 512 + content[last:],
-        "compressed": None,
+        "cut when compressed": gzip.compress(content)[:-30],
     }[damage]
-    if damaged is None:
-        with tarfile.open(archive, "w:gz") as tar:
-            tar.add(pictures[0], arcname="0.png")
-    else:
-        archive.write_bytes(damaged)
-    with pytest.raises(V2LError, match=r"a\.tar is damaged, or no plain tar archive"):
+    archive.write_bytes(damaged)
+    with pytest.raises(V2LError, match=r"a\.tar is damaged, or no tar archive"):
         find_images(archive)
 
 
@@ -228,3 +241,135 @@ def test_training_reads_shards_as_it_reads_folders(pictures: list[Path], tmp_pat
     assert all(torch.equal(plain[index], packed[index]) for index in range(4))
     assert pickle.loads(pickle.dumps(members)) == members, "workers get their own copy"
     assert all(isinstance(member, TarMember) for member in members)
+
+
+def archive_of(path: Path, files: list[Path]) -> Path:
+    """An archive of the kind that its name says, with the files under their names."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in files:
+                packed.write(file, file.name)
+        return path
+    mode = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[path.suffix]
+    with tarfile.open(path, mode) as tar:
+        for file in files:
+            tar.add(file, arcname=file.name)
+    return path
+
+
+KINDS = ["a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz", "a.zip"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_archive_is_read_as_a_folder_is(
+    name: str, pictures: list[Path], tmp_path: Path
+) -> None:
+    members = find_images(archive_of(tmp_path / name, pictures))
+    assert [member.name for member in members] == [path.name for path in pictures]
+    for member, path in zip(reversed(members), reversed(pictures), strict=True):
+        assert image_bytes(member) == path.read_bytes()
+        assert image_size(member) == path.stat().st_size
+    assert pickle.loads(pickle.dumps(members)) == members == find_images(tmp_path / name)
+    found = find_images(f"{tmp_path / name}@eval")
+    assert [file.name for file in found] == [file.name for file in split_by_hash(pictures, "eval")]
+
+
+def test_stored_zip_members_are_read(pictures: list[Path], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_STORED) as packed:
+        packed.write(pictures[3], "cat/é.png")
+    (member,) = find_images(tmp_path / "a.zip")
+    assert image_bytes(member) == pictures[3].read_bytes()
+
+
+def test_a_compressed_tar_under_the_name_of_a_plain_one_is_read(pictures: list[Path], tmp_path: Path) -> None:
+    archive_of(tmp_path / "a.tgz", pictures[:2]).rename(tmp_path / "a.tar")
+    assert names(tmp_path / "a.tar") == ["00.png", "01.png"]
+
+
+@pytest.mark.skipif(sources.HAS_ZSTD, reason="this Python reads zstd")
+@pytest.mark.parametrize("name", ["a.tar.zst", "a.TZST"])
+def test_an_archive_that_is_not_read_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")
+    with pytest.raises(
+        V2LError, match=r"does not read; allowed: \.tar, .*\.zip; try: zstd -d .* -o images\.tar"
+    ):
+        find_images(tmp_path / name)
+
+
+def test_a_compressed_tar_is_decompressed_once(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    original = gzip.open
+    monkeypatch.setattr(gzip, "open", lambda path: opened.append(path) or original(path))
+    archive = archive_of(tmp_path / "a.tar.gz", pictures)
+    for _ in range(2):
+        assert all(load_image(member).shape == (3, 6, 6) for member in find_images(archive))
+    assert opened == [archive.resolve()], "not once for each image"
+
+
+def hostile(path: Path, content: bytes) -> Path:
+    """An archive with one good image among members that must not be read."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            for name in ("good.png", "../out.png", "/tmp/out.png", "C:\\out.png", "notes.md", "._a.png"):
+                packed.writestr(name, content)
+            link = zipfile.ZipInfo("link.png")
+            link.external_attr = 0o120777 << 16
+            packed.writestr(link, "good.png")
+        return path
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+        for name in ("good.png", "../out.png", "/tmp/out.png", "C:\\out.png", "notes.md", "._a.png"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        for name, kind in (
+            ("link.png", tarfile.SYMTYPE),
+            ("hard.png", tarfile.LNKTYPE),
+            ("null.png", tarfile.CHRTYPE),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "good.png"
+            tar.addfile(entry)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip"])
+def test_what_is_left_out_is_counted_and_named_and_nothing_is_written(
+    name: str, pictures: list[Path], tmp_path: Path
+) -> None:
+    archive = hostile(tmp_path / name, pictures[0].read_bytes())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.warns(LeftOutWarning) as said:
+        (good,) = find_images(archive)
+    assert (good.name, image_bytes(good)) == ("good.png", pictures[0].read_bytes())
+    (line,) = [str(warning.message) for warning in said]
+    assert "3 with a name that leads outside the archive (" in line
+    assert f"{name}/../out.png" in line
+    assert f"1 no picture ({name}/notes.md)" in line
+    assert "link(s)" in line
+    assert ("1 device(s)" in line) == (name != "a.zip")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/out.png").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LeftOutWarning)
+        with pytest.raises(V2LError, match="left out"):
+            find_images(archive)
+
+
+def test_many_left_out_members_are_counted_and_the_first_are_named(
+    pictures: list[Path], tmp_path: Path
+) -> None:
+    with pytest.warns(LeftOutWarning, match=r"30 no picture \(a\.tar/00\.cls, .*a\.tar/02\.cls, …\)$"):
+        find_images(shard(tmp_path / "a.tar", *pictures))
+
+
+def test_a_damaged_zip_member_is_skipped(pictures: list[Path], tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "a.zip", pictures[:2])
+    first, second = find_images(archive)
+    content = bytearray(archive.read_bytes())
+    content[second.offset + 5] ^= 0xFF
+    archive.write_bytes(content)
+    skipped = Skipped()
+    assert [file for file, _ in load_images([first, second], skipped)] == [first]
+    assert "is damaged" in skipped.report()

@@ -50,6 +50,9 @@ class ClassFolder:
             V2LError: there is no such folder, no class folder with an image in it, or two whose names read the same.
         """
         root = Path(folder)
+        if root.is_file():
+            got, allowed = f"{root} is a file", "a folder with one folder of images for each class"
+            raise V2LError(got, allowed, "unpack an archive first: tar -xf, unzip")
         if not root.is_dir():
             raise V2LError(f"there is no folder {root}", "a folder with one folder of images for each class")
         classes: dict[str, list[Path]] = {}

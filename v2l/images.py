@@ -24,8 +24,16 @@ from torchvision.transforms import functional as transforms
 
 from v2l.errors import V2LError
 from v2l.files import write_file
-from v2l.sources import ImageFile, image_bytes, image_size
+from v2l.sources import ImageFile, LeftOutWarning, image_bytes, image_size
 from v2l.tokens import Outline
+
+
+class UnreadableWarning(LeftOutWarning):
+    """A file that is skipped because it cannot be read; `Skipped` lists it too."""
+
+
+# `Skipped` reports such files; as warnings they are for those who want an error instead.
+warnings.filterwarnings("ignore", category=UnreadableWarning, append=True)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SAVE_OPTIONS: dict[str, dict[str, object]] = {
@@ -56,7 +64,7 @@ LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost me
 
 
 def load_image(file: str | ImageFile) -> Tensor:
-    """Read an image file of any common kind, or an image inside a tar archive: (3, H, W) float32 RGB in [0, 1].
+    """Read an image file of any common kind, or an image inside an archive: (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         V2LError: the file is missing, empty, truncated, too large, or no image.
@@ -234,6 +242,7 @@ class Skipped:
     def add(self, path: ImageFile, error: V2LError) -> None:
         """Note one file and what was wrong with it."""
         self.files.append((path, str(error)))
+        warnings.warn(UnreadableWarning(error.got, error.allowed, error.run), stacklevel=2)
 
     def __len__(self) -> int:
         return len(self.files)

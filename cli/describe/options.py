@@ -145,9 +145,9 @@ def print_descriptions(
         V2LError: not one image can be read, or the LLM cannot answer.
     """
     from v2l.images import Skipped
-    from v2l.sources import find_images
+    from v2l.sources import find_images, is_container
 
-    files = [file for place in places for file in (find_images(place) if place.is_dir() else [place])]
+    files = [file for place in places for file in (find_images(place) if is_container(place) else [place])]
     skipped = Skipped()
     if remark := describer.remark():
         out.note(remark)

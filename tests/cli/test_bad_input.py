@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,12 @@ def test_corners_are_four_numbers() -> None:
     assert corners("1,2,3,4") == (1, 2, 3, 4)
     with pytest.raises(V2LError, match="four whole numbers"):
         corners("1,2,3,x")
+
+
+@pytest.mark.parametrize("name", ["notes.md", "bad.png"])
+def test_strict_makes_an_error_of_what_is_left_out(name: str, samples: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.write(samples / "hat" / "straw.jpg", "straw.jpg")
+        packed.writestr(name, "text")
+    line = refused("words", tmp_path / "a.zip", "--strict")
+    assert name in line
