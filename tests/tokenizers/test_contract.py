@@ -77,7 +77,7 @@ def test_every_registered_class_has_its_registered_name() -> None:
         if name.startswith("colours"):  # the page's tokenizer, whose folder is gone
             continue
         member = member_named(name)
-        assert member.load_class().NAME == name
+        assert name == member.load_class().NAME
         assert set(member.gives) <= NEEDS.keys()
 
 

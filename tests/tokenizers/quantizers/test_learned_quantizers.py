@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from v2l.config import ModelConfig, TrainingConfig
 from v2l.tokenizers.quantizers.base import Quantizer
-from v2l.tokenizers.quantizers.ema_vq import DECAY, AveragedQuantizer
 from v2l.tokenizers.quantizers.build import build_quantizer
+from v2l.tokenizers.quantizers.ema_vq import DECAY, AveragedQuantizer
 from v2l.tokenizers.quantizers.vq import LearnedQuantizer
 
 V, D, WIDTH = 20, 16, 4
