@@ -1,4 +1,6 @@
-"""v2l demo: a folder of photographs ──► words, a few-shot classification, inpainted photographs, and where the pictures are."""
+"""v2l demo: a folder of photographs ──► words, a few-shot classification, inpainted photographs, and where
+the pictures are.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class Shown:
     Attributes:
         path: its file.
         words: its global words, nearest first.
-        pictures: the photograph, its reconstruction, the photograph with its hole, and the painted one; each (3, H, W).
+        pictures: the photograph, its reconstruction, the photograph with its hole, and the painted one; each
+            (3, H, W).
         predicted: number of local words that the LLM predicted.
     """
 
@@ -58,7 +61,9 @@ def demo(
     llm: Llm = None,
     json: Json = False,
 ) -> None:
-    """Run the pipeline on a folder of photographs: words, a few-shot classification, inpainting; and write the pictures."""
+    """Run the pipeline on a folder of photographs: words, a few-shot classification, inpainting; and write
+    the pictures.
+    """
     from v2l.sources import find_images
 
     given = options(ctx)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from v2l.codebook.codebook import Codebook
     from v2l.pipeline.pipeline import Pipeline
+    from v2l.sources import ImageFile
     from v2l.tokens import Word
 
 Photographs = Annotated[
@@ -35,12 +36,15 @@ Selected = Annotated[
     typer.Option(
         "--selection",
         metavar="nearest|together",
-        help="nearest: the words nearest to the image. together: words that sum up to it, as fewshot-classify and caption use.",
+        help="nearest: the words nearest to the image. "
+        "together: words that sum up to it, as fewshot-classify and caption use.",
     ),
 ]
 LISTS = {
-    "nearest": "nearest words, each by itself; fewshot-classify, caption and vqa read other words: --selection together",
-    "together": "words that sum up to the image, as fewshot-classify, caption and vqa read them; the nearest: --selection nearest",
+    "nearest": "nearest words, each by itself; "
+    "fewshot-classify, caption and vqa read other words: --selection together",
+    "together": "words that sum up to the image, as fewshot-classify, caption and vqa read them; "
+    "the nearest: --selection nearest",
 }
 OWN_LIST = "words of the tokenizer's own tokens, highest score first; fewshot-classify, caption and vqa read the same"
 
@@ -64,9 +68,12 @@ def words(
     with output(json) as out:
         check_selection(selection)
         pipeline = load_pipeline(options(ctx), tokenizer)
-        out.note(OWN_LIST if pipeline.tokenizer.tagger is None else LISTS[selection])
+        note: str | None = OWN_LIST if pipeline.tokenizer.tagger is None else LISTS[selection]
         for path, image in load_images(paths, skipped):
             found = pipeline.tokenizer.image_words(image[None], count, selection).words[0]
+            if note is not None:  # once, before the first result
+                out.note(note)
+                note = None
             write(out, pipeline, (path, found, selection), image if local else None)
         if len(skipped) == len(paths):
             raise V2LError(f"none of {len(paths)} file(s) could be read; the first: {skipped.files[0][1]}")
@@ -75,7 +82,7 @@ def words(
 
 
 def write(
-    out: Output, pipeline: Pipeline, found: tuple[Path, Sequence[Word], str], image: Tensor | None
+    out: Output, pipeline: Pipeline, found: tuple[ImageFile, Sequence[Word], str], image: Tensor | None
 ) -> None:
     """Print one image's file, words and selection; with an image (3, H, W) also its grid of local words."""
     path, chosen, selection = found
@@ -93,7 +100,7 @@ def write(
     out.result(record, text)
 
 
-def line(path: Path, found: Sequence[Word]) -> str:
+def line(path: ImageFile, found: Sequence[Word]) -> str:
     """One image for people: its name, then its words with their cosines."""
     return f"{path}: " + ", ".join(f"{word.word} {word.score:.2f}" for word in found)
 

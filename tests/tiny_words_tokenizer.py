@@ -1,4 +1,6 @@
-"""a seed ──► a words tokenizer that is nothing like the V2L grid: bright quarters with boxes, no decoder, no joint space."""
+"""a seed ──► a words tokenizer that is nothing like the V2L grid: bright quarters with boxes, no decoder, no
+joint space.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""image ──► tokens ──► prompt ──► frozen LLM ──► tokens ──► image: images as words of a frozen large language model.
+"""image ──► tokens ──► prompt ──► frozen LLM ──► tokens ──► image: images as words of a frozen LLM.
 
 One alphabet, everywhere:
-    B images · H, W pixels · h, w token grid · C channels · D codebook width · V codebook entries · G global tokens · T prompt length
-(K shots and N ways in few-shot tasks). Images are float32 RGB in [0, 1] at every public boundary. The public names below are loaded
-when they are first used, so that `import v2l` answers at once.
+    B images · H, W pixels · h, w token grid · C channels · D codebook width · V codebook entries · G global
+    tokens · T prompt length
+(K shots and N ways in few-shot tasks). Images are float32 RGB in [0, 1] at every public boundary. The public
+names below are loaded when they are first used, so that `import v2l` answers at once.
 
-Source: "Beyond Text: Frozen Large Language Models in Visual Signal Comprehension", CVPR 2024, arXiv 2403.07874.
+Source: "Beyond Text: Frozen Large Language Models in Visual Signal Comprehension", CVPR 2024, arXiv
+2403.07874.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""image, or its file ──► words, a reconstruction, an inpainted image: the commands as functions; models are loaded once."""
+"""image, or its file ──► words, a reconstruction, an inpainted image: the commands as functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Image = Tensor | str | Path
 def load(
     checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto"
 ) -> Pipeline:
-    """The tokenizer (a name or a folder) and the frozen LLM, loaded once for equal arguments; see `Pipeline.load`.
+    """The tokenizer (a name or a folder) and the frozen LLM, loaded once for equal arguments; see
+    `Pipeline.load`.
 
     Raises:
         V2LError: the tokenizer is unknown, or its checkpoint is missing or damaged.
@@ -42,8 +43,8 @@ def words(
         image: a file, or (3, H, W) float32 in [0, 1].
         count: at most so many.
         pipeline: what `load` gave; None is `load()`.
-        selection: "nearest", those nearest to the image; "together", those that sum up to it, which few-shot classification and
-            captions give to the LLM by default.
+        selection: "nearest", those nearest to the image; "together", those that sum up to it, which few-shot
+            classification and captions give to the LLM by default.
 
     Raises:
         V2LError: the file is no readable image, the tokenizer gives no words, or its codebook has fewer.
@@ -61,7 +62,7 @@ def reconstruct(image: Image, pipeline: Pipeline | None = None, square: bool = F
     """An image through its tokens and back: (3, H, W) float32 in [0, 1], at the image's own size.
 
     Args:
-        image: a file, or (3, H, W) float32 in [0, 1]; large ones are read at 768 pixels along the longer side.
+        image: a file, or (3, H, W) float32 in [0, 1]; its longer side is read at 768 pixels at most.
         pipeline: what `load` gave; None is `load()`.
         square: only the centre square, at the checkpoint's size S: (3, S, S).
 
@@ -140,7 +141,8 @@ def vqa(
         pipeline: what `load` gave; None is `load()`.
 
     Raises:
-        V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot be read.
+        V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot
+        be read.
 
     Example:
         >>> import v2l

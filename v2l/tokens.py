@@ -1,8 +1,8 @@
 """image ⇄ visual tokens: what a tokenizer makes of a batch of images, whatever its kind.
 
-Plain data. Tokens are ids or embeddings, with a mask where images have different numbers of them, and a layout that says
-which part of the image each token covers. Sources: V2L Tokenizer, arXiv 2403.07874, section 3; SeTok, arXiv 2406.05127;
-TiTok, arXiv 2406.07550; Groma, arXiv 2404.13013.
+Plain data. Tokens are ids or embeddings, with a mask where images have different numbers of them, and a
+layout that says which part of the image each token covers. Sources: V2L Tokenizer, arXiv 2403.07874, section
+3; SeTok, arXiv 2406.05127; TiTok, arXiv 2406.07550; Groma, arXiv 2404.13013.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # prompts read these types without waiting for torch
     from torch import Tensor
 
 Kind = Literal["words", "codes", "embeddings"]
-"""What the LLM gets: words that mean something, codes that a decoder reads, or vectors of its input-embedding space."""
+"""What the LLM gets: words that mean something, codes that a decoder reads, or vectors of its input-embedding
+space.
+"""
 
 KINDS: tuple[Kind, ...] = ("words", "codes", "embeddings")
 Segment = tuple[float, float, float, float]
@@ -29,7 +31,8 @@ class Word:
     """One word of one image, for people and for prompts.
 
     Attributes:
-        word: the surface form, without the space in front of it ("fire truck"); empty for a token without a word.
+        word: the surface form, without the space in front of it ("fire truck"); empty for a token without a
+            word.
         ids: its token ids in the LLM's vocabulary, one per piece.
         score: similarity of the image's (or the token's) and the word's embeddings, in [-1, 1].
     """
@@ -65,7 +68,8 @@ class Outline:
 
 @dataclass(frozen=True)
 class CellGrid:
-    """Token n covers one cell of a regular grid over the image, in raster order: row n // columns, column n % columns.
+    """Token n covers one cell of a regular grid over the image, in raster order: row n // columns, column n %
+    columns.
 
     Attributes:
         rows: h, cells from top to bottom.
@@ -91,7 +95,8 @@ class CellGrid:
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Each cell of a grid over the image belongs to one token, or to none: clusters (SeTok) and kept patches (LaVIT).
+    """Each cell of a grid over the image belongs to one token, or to none: clusters (SeTok) and kept patches
+    (LaVIT).
 
     Attributes:
         tokens: (B, h, w) int64, the number of the cell's token in [0, N), or -1 for a cell without a token.
@@ -104,7 +109,9 @@ class ClusterMap:
         return ClusterMap(self.tokens[images])
 
     def outlines(self, image: int) -> list[Outline]:
-        """The border of each token's cells, as many as the highest number says; a token without cells has no segments."""
+        """The border of each token's cells, as many as the highest number says; a token without cells has no
+        segments.
+        """
         cells: list[list[int]] = self.tokens[image].tolist()
         members: dict[int, list[tuple[int, int]]] = {}
         for y, row in enumerate(cells):
@@ -118,7 +125,8 @@ class Boxes:
     """Each token covers a rectangle; rectangles may overlap: regions (Groma) and slices.
 
     Attributes:
-        corners: (B, N, 4) float32, left, top, right and bottom in shares of the image's width and height, in [0, 1].
+        corners: (B, N, 4) float32, left, top, right and bottom in shares of the image's width and height, in
+            [0, 1].
     """
 
     corners: Tensor
@@ -144,7 +152,8 @@ class VisualTokens:
         ids: (B, N) int64 in the tokenizer's own numbering; required for words and codes.
         embeddings: (B, N, width) float32; required for embeddings.
         mask: (B, N) bool, True where there is a token and False at padding; None: every image has N tokens.
-        layout: what each token covers; None for a sequence whose tokens each describe the whole image (TiTok).
+        layout: what each token covers; None for a sequence whose tokens each describe the whole image
+            (TiTok).
         words: per image a `Word` for each token, padding left out; empty when the tokens have no words.
 
     Raises:
@@ -217,9 +226,11 @@ class VisualTokens:
 
 
 class GridTokens(VisualTokens):
-    """The V2L Tokenizer's tokens of B images: a set of global words, and a grid of local words that can be decoded.
+    """The V2L Tokenizer's tokens of B images: a set of global words, and a grid of local words that can be
+    decoded.
 
-    Here `words` are the global words, which describe the whole image; local words have their place in `ids` and `layout`.
+    Here `words` are the global words, which describe the whole image; local words have their place in `ids`
+    and `layout`.
 
     Args:
         global_ids: (B, G) int64, rows of the global codebook, nearest first.
@@ -251,7 +262,9 @@ ImageTokens = GridTokens
 
 
 def _border(members: Sequence[tuple[int, int]], cells: Sequence[Sequence[int]]) -> Outline:
-    """Cells (row, column) of one token in a map (h, w) ──► the cell edges towards other tokens and the image's border."""
+    """Cells (row, column) of one token in a map (h, w) ──► the cell edges towards other tokens and the
+    image's border.
+    """
     h, w = len(cells), len(cells[0])
     inside = set(members)
     segments: list[Segment] = []

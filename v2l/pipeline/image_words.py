@@ -1,4 +1,6 @@
-"""images, or their files ──► their words and their vectors in the joint space, by any tokenizer that gives words."""
+"""images, or their files ──► their words and their vectors in the joint space, by any tokenizer that gives
+words.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class ImageWords:
 
     Attributes:
         words: words of the whole image, the most telling first.
-        joint_vector: (D,) of unit length in the joint space, on the CPU; None if the tokenizer has no such space.
+        joint_vector: (D,) of unit length in the joint space, on the CPU; None if the tokenizer has no such
+            space.
     """
 
     words: tuple[str, ...]
@@ -54,8 +57,8 @@ class WordSelection:
 
     Attributes:
         count: how many.
-        how: "nearest", the paper's: those nearest to the image; "together": those whose vectors sum up to its vector. A
-            tokenizer whose words do not come from a codebook has one list, whatever this says.
+        how: "nearest", the paper's: those nearest to the image; "together": those whose vectors sum up to its
+            vector. A tokenizer whose words do not come from a codebook has one list, whatever this says.
     """
 
     count: int = 21
@@ -109,7 +112,8 @@ def read_image_words(
         progress: called after every batch.
 
     Raises:
-        V2LError: the tokenizer gives no words, a file is no readable image, the codebook has fewer words, or the cache cannot
+        V2LError: the tokenizer gives no words, a file is no readable image, the codebook has fewer words, or
+        the cache cannot
             be used.
     """
     require_words(tokenizer, "the words of images")
@@ -140,7 +144,8 @@ def words_of_images(
 
 
 def vectors_of(tokenizer: ImageTokenizer, paths: Sequence[Path]) -> Tensor:
-    """(B, D) float32 of unit length, on the CPU: from the cache where they are, else encoded now and put there.
+    """(B, D) float32 of unit length, on the CPU: from the cache where they are, else encoded now and put
+    there.
 
     Raises:
         V2LError: the tokenizer has no word tagger, a file is no readable image, or the cache cannot be used.

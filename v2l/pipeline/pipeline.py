@@ -1,6 +1,7 @@
 """a tokenizer and an LLM ──► the two, checked to have one vocabulary, loaded once for every task.
 
-Source: V2L Tokenizer, arXiv 2403.07874, section 3: the LLM enters only here, after the images have become its words.
+Source: V2L Tokenizer, arXiv 2403.07874, section 3: the LLM enters only here, after the images have become its
+    words.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Pipeline:
         """Load a tokenizer, and name an LLM.
 
         Args:
-            checkpoint: a tokenizer's name or the directory of its checkpoint, as in `load_tokenizer`; None is the V2L grid
-                that ships.
+            checkpoint: a tokenizer's name or the directory of its checkpoint, as in `load_tokenizer`; None is
+                the V2L grid that ships.
             llm: a name that `load_llm` takes; None is the LLM that the tokenizer belongs to.
             device: "auto" or a torch device.
             dtype: of the frozen LLM; the tokenizer stays in float32.
@@ -87,7 +88,8 @@ class Pipeline:
 
     @property
     def grid(self) -> V2LTokenizer:
-        """The tokenizer, as one that writes an image as a grid of the LLM's token ids; restoration needs this.
+        """The tokenizer, as one that writes an image as a grid of the LLM's token ids; restoration needs
+        this.
 
         Raises:
             V2LError: it is another one.
@@ -102,14 +104,15 @@ class Pipeline:
         """The frozen LLM.
 
         Raises:
-            V2LError: it is not on this machine, the tokenizer belongs to another LLM, or the adapter does not fit.
+            V2LError: it is not on this machine, the tokenizer belongs to another LLM, or the adapter does not
+            fit.
         """
         llm = self._llm.load() if isinstance(self._llm, LLMChoice) else self._llm
         vocabulary = self.tokenizer.vocabulary
         if vocabulary is not None and llm.fingerprint != vocabulary.fingerprint:
             raise V2LError(
                 f"the LLM {llm.name!r} has the vocabulary {llm.fingerprint}",
-                f"{vocabulary.llm!r} with the vocabulary {vocabulary.fingerprint}, which the tokenizer belongs to",
+                f"{vocabulary.llm!r} with the vocabulary {vocabulary.fingerprint}, as the tokenizer needs",
                 f"v2l build-codebook --llm {llm.name}, or --llm {vocabulary.llm}",
             )
         if self.adapter is not None:
@@ -118,14 +121,19 @@ class Pipeline:
 
     @cached_property
     def codebook_fingerprint(self) -> str:
-        """Of the local words and of how cells choose among them; a LoRA adapter fits the codes that it was trained on."""
+        """Of the local words and of how cells choose among them; a LoRA adapter fits the codes that it was
+        trained on.
+        """
         return self.grid.code_fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded for it.
+        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded
+        for it.
 
-        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`, and is there only once the LLM is
-        loaded: two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of one LLM.
+        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`, and is there only once
+        the LLM is
+        loaded: two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of
+            one LLM.
         """
         vocabulary = self.tokenizer.vocabulary
         fingerprint = (
@@ -141,7 +149,8 @@ class Pipeline:
         }
 
     def identity(self) -> dict[str, Any]:
-        """As `describe`, with the LLM loaded first: what must be equal when a journal of an evaluation goes on.
+        """As `describe`, with the LLM loaded first: what must be equal when a journal of an evaluation goes
+        on.
 
         Raises:
             V2LError: as for `llm`.
@@ -151,5 +160,7 @@ class Pipeline:
 
     @property
     def _is_loaded(self) -> bool:
-        """Whether `llm` was used; a FrozenLLM that was passed in counts only then too, since it is checked there."""
+        """Whether `llm` was used; a FrozenLLM that was passed in counts only then too, since it is checked
+        there.
+        """
         return "llm" in vars(self)

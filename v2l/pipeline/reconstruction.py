@@ -40,8 +40,8 @@ def reconstruct_image(tokenizer: ImageTokenizer, image: Tensor, square: bool = F
     Args:
         tokenizer: one with a decoder.
         image: (3, H, W) float32 in [0, 1].
-        square: encode the centre square at the tokenizer's own size, as the paper does, and leave it at that size;
-            otherwise the whole photograph, resized to `tokenizer.whole_size` and back.
+        square: encode the centre square at the tokenizer's own size, as the paper does, and leave it at that
+            size; otherwise the whole photograph, resized to `tokenizer.whole_size` and back.
 
     Raises:
         V2LError: the tokenizer has no decoder.

@@ -1,6 +1,7 @@
-"""image files ──► their vectors in the joint space, each image encoded once and kept in the user's cache by its content.
+"""image files ──► their vectors in the joint space, kept in the user's cache by the files' content.
 
-The key is the encoder's fingerprint with the sha256 of the file's bytes: a copy under another name is found, a changed file is not.
+The key is the encoder's fingerprint with the sha256 of the file's bytes: a copy under another name is found,
+a changed file is not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from v2l.images import load_image
 from v2l.sources import ImageFile, image_bytes
 from v2l.zoo import cache_home
 
-TABLE = "CREATE TABLE IF NOT EXISTS vectors (encoder TEXT, image BLOB, vector BLOB, PRIMARY KEY (encoder, image)) WITHOUT ROWID"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS vectors "
+    "(encoder TEXT, image BLOB, vector BLOB, PRIMARY KEY (encoder, image)) WITHOUT ROWID"
+)
 WAIT = 60  # seconds for another process that writes
 
 

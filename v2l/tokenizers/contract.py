@@ -1,7 +1,7 @@
 """image ⇄ visual tokens: what every tokenizer of the family promises, and what all of them share.
 
-A member writes `encode`, `settings` and `build`, and `decode` if it can. Saving, loading, publishing, explaining and refusing
-are written once, here.
+A member writes `encode`, `settings` and `build`, and `decode` if it can. Saving, loading, publishing,
+explaining and refusing are written once, here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class TaggedImages:
 
     Attributes:
         words: per image its words, the most telling first.
-        vectors: (B, D) float32 of unit length in a joint space of images and texts; None if the tokenizer has no such space.
+        vectors: (B, D) float32 of unit length in a joint space of images and texts; None if the tokenizer has
+            no such space.
     """
 
     words: tuple[tuple[Word, ...], ...]
@@ -84,7 +85,8 @@ class Explanation:
 
     Attributes:
         words: a word for each token, padding left out; "" for a token without a word.
-        picture: (3, H', W') float32 in [0, 1], the image with the border of what each token covers and its word.
+        picture: (3, H', W') float32 in [0, 1], the image with the border of what each token covers and its
+            word.
     """
 
     words: tuple[str, ...]
@@ -95,7 +97,8 @@ class ImageTokenizer(nn.Module, ABC):
     """Images ⇄ tokens that a frozen LLM can read.
 
     Attributes:
-        NAME: the name in the registry, which also says what the tokenizer gives and the kind of its manifests.
+        NAME: the name in the registry, which also says what the tokenizer gives and the kind of its
+            manifests.
         facts: how the weights were made, for reports and the model card; saved with them.
     """
 
@@ -118,7 +121,7 @@ class ImageTokenizer(nn.Module, ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `build` needs to make this tokenizer again, apart from weights: plain values for the manifest."""
+        """What `build` needs, apart from weights: plain values for the manifest."""
 
     @classmethod
     @abstractmethod
@@ -150,12 +153,13 @@ class ImageTokenizer(nn.Module, ABC):
         return height, width
 
     def encode_whole(self, image: Tensor) -> VisualTokens:
-        """A photograph (3, H, W) ──► its tokens (B = 1), none of it cropped: what `v2l reconstruct` decodes."""
+        """A photograph (3, H, W) ──► its tokens (B = 1), none of it cropped."""
         return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None])
 
     @property
     def tagger(self) -> WordTagger | None:
-        """The word tagger that alone decides the words of an image; None for tokenizers whose words come from elsewhere.
+        """The word tagger that alone decides the words of an image; None for tokenizers whose words come from
+        elsewhere.
 
         Tasks keep the vectors of a tagger in the user's cache, so that an image is encoded once.
         """
@@ -174,7 +178,8 @@ class ImageTokenizer(nn.Module, ABC):
 
     @torch.inference_mode()
     def image_words(self, images: Tensor, count: int, selection: str = "nearest") -> TaggedImages:
-        """The words of whole images: what `v2l words`, few-shot classification, captions and question answering read.
+        """The words of whole images: what `v2l words`, few-shot classification, captions and question
+        answering read.
 
         With a tagger, its words; otherwise the words of the tokens, highest score first, each word once.
 
@@ -235,7 +240,8 @@ class ImageTokenizer(nn.Module, ABC):
         Args:
             target: a new directory, or an older checkpoint to replace.
             half: store the weights in float16, half the size.
-            beside: other networks by name, for further training (a discriminator); `from_pretrained` does not read them.
+            beside: other networks by name, for further training (a discriminator); `from_pretrained` does not
+                read them.
 
         Raises:
             V2LError: the place cannot be written; an older checkpoint there stays as it was.

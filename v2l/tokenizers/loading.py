@@ -15,8 +15,9 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
     """Load a tokenizer by its name, or from a checkpoint of any tokenizer.
 
     Args:
-        name: a registered name ("v2l"), a directory that `save_pretrained` wrote, or `user/model` on the hub; None is "v2l".
-            A registered name comes before a folder with the same name: write "./v2l" for the folder.
+        name: a registered name ("v2l"), a directory that `save_pretrained` wrote, or `user/model` on the hub;
+            None is "v2l". A registered name comes before a folder with the same name: write "./v2l" for the
+            folder.
         device: as in `v2l.device.choose_device`.
 
     Raises:

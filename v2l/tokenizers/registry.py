@@ -1,6 +1,7 @@
 """a tokenizer's name, or the kind in a manifest ──► its class, which is imported only when it is needed.
 
-A row is plain data, so that error lines know all names without loading a network. To add a tokenizer: docs/add-a-tokenizer.md.
+A row is plain data, so that error lines know all names without loading a network. To add a tokenizer:
+docs/add-a-tokenizer.md.
 """
 
 from __future__ import annotations

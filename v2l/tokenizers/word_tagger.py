@@ -1,6 +1,8 @@
-"""image ──► words of the frozen LLM's vocabulary: a frozen joint encoder and a codebook of words in its space.
+"""image ──► words of the frozen LLM's vocabulary: a frozen joint encoder and a codebook of words in its
+space.
 
-A tokenizer of any kind can carry a word tagger to name its tokens. Source: V2L Tokenizer, arXiv 2403.07874, section 3.1.
+A tokenizer of any kind can carry a word tagger to name its tokens. Source: V2L Tokenizer, arXiv 2403.07874,
+section 3.1.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class WordTagger:
     Args:
         codebook: words, bigrams and trigrams with their vectors; V entries of width D.
         encoder: name of the joint encoder, which is loaded when it is first needed.
-        by_distance: rank by Euclidean distance to the rows as they are stored (the official code), not by cosine.
+        by_distance: rank by Euclidean distance to the rows as they are stored (the official code), not by
+            cosine.
     """
 
     def __init__(self, codebook: Codebook, encoder: str, by_distance: bool = False) -> None:
@@ -103,7 +106,9 @@ def select_nearest(tagger: WordTagger, vectors: Tensor, count: int) -> tuple[Ten
 
 
 def select_together(tagger: WordTagger, vectors: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Words whose vectors sum up to the image's (matching pursuit): each adds what the words before it leave out."""
+    """Words whose vectors sum up to the image's (matching pursuit): each adds what the words before it leave
+    out.
+    """
     rows = words_together(tagger.codebook, vectors, count)
     entries = tagger.codebook.embeddings.to(vectors.device, torch.float32)[rows]  # (B, G, D)
     return torch.cosine_similarity(vectors.float()[:, None], entries, dim=-1), rows

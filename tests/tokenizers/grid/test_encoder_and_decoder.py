@@ -1,4 +1,6 @@
-"""The two CNNs: sizes as published, what the cross-attention lets through, and any size that is a multiple of f."""
+"""The two CNNs: sizes as published, what the cross-attention lets through, and any size that is a multiple of
+f.
+"""
 
 from __future__ import annotations
 

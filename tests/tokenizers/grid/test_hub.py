@@ -1,4 +1,6 @@
-"""The hub's habits: a name or a folder, a card beside the weights, one call to publish; and no socket when offline."""
+"""The hub's habits: a name or a folder, a card beside the weights, one call to publish; and no socket when
+offline.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def as_cached(saved: Path, cache: Path) -> None:
-    """Lay a directory out as the hub's package keeps what it has fetched, with a file that only the hub adds."""
+    """Lay a directory out as the hub's package keeps what it has fetched, with a file that only the hub
+    adds.
+    """
     model = cache / f"models--{NAME.replace('/', '--')}"
     shutil.copytree(saved, model / "snapshots" / REVISION)
     (model / "snapshots" / REVISION / ".gitattributes").touch()

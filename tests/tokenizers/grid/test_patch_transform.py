@@ -1,4 +1,6 @@
-"""The linear code: fitted it is the principal components of patches, and the network beside it begins at nothing."""
+"""The linear code: fitted it is the principal components of patches, and the network beside it begins at
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The quantizer: nearest is nearest, gradients go where equation 3 says, and the fitted projection puts entries among the features."""
+"""The quantizer: nearest is nearest, gradients go where equation 3 says, and the fitted projection puts
+entries among the features.
+"""
 
 from __future__ import annotations
 

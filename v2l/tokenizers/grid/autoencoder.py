@@ -1,6 +1,7 @@
 """image ⇄ grid of codebook entries: the trained part of the V2L Tokenizer, a VQ autoencoder.
 
-image ──► CNN ──► quantizer ──► decoder, which also reads the global words by cross-attention, ──► image. Networks see [-1, 1].
+image ──► CNN ──► quantizer ──► decoder, which also reads the global words by cross-attention, ──► image.
+Networks see [-1, 1].
 Source: V2L Tokenizer, arXiv 2403.07874, sections 3.2 and 3.3.
 """
 
@@ -64,7 +65,9 @@ class GridAutoencoder(ImageTokenizer):
         return self.global_rows.device
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] ──► (B, d, h, w) before the lookup, of unit length if the config says so."""
+        """(B, 3, H, W) in [-1, 1] ──► (B, d, h, w) before the lookup, of unit length if the config says
+        so.
+        """
         features: Tensor = self.quant_conv(self.encoder(images))
         if self.linear is not None:
             features = features + self.linear.encode(images)
@@ -96,7 +99,9 @@ class GridAutoencoder(ImageTokenizer):
         return Reconstruction(self.paint(quantized.quantized, context), quantized)
 
     def _linear_path(self) -> PatchTransform:
-        """A linear code of each patch; the CNNs beside it start at zero, so that training starts from the linear code alone."""
+        """A linear code of each patch; the CNNs beside it start at zero, so that training starts from the
+        linear code alone.
+        """
         for layer in (self.quant_conv, self.decoder.conv_out):
             nn.init.zeros_(layer.weight)
             if layer.bias is not None:

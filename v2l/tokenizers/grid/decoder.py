@@ -1,7 +1,8 @@
-"""quantized features + global words ──► image: a CNN whose middle reads the global words by cross-attention (taming's door for blocks).
+"""quantized features + global words ──► image: a CNN whose middle reads the global words by cross-attention
+(taming's door for blocks).
 
-Trained. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; cross-attention as in Latent Diffusion, arXiv 2112.10752,
-section 3.3.
+Trained. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; cross-attention as in Latent Diffusion, arXiv
+2112.10752, section 3.3.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, residual_block
 
 
 class CrossAttention(nn.Module):
-    """Every cell asks the global words: (B, N, C) and (B, G, D) ──► (B, N, C); no bias on queries, keys and values."""
+    """Every cell asks the global words: (B, N, C) and (B, G, D) ──► (B, N, C); no bias on queries, keys and
+    values.
+    """
 
     def __init__(self, channels: int, context_dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -44,8 +47,8 @@ class CrossAttention(nn.Module):
 class GlobalWords(CrossAttention):
     """Cross-attention on a feature map.
 
-    By default its answer is added to the features, after a norm. The official code has neither: the answer replaces the
-    features, and then all that the decoder knows of space passes through the attention weights.
+    By default its answer is added to the features, after a norm. The official code has neither: the answer
+    replaces the features, and then all that the decoder knows of space passes through the attention weights.
     """
 
     def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
@@ -61,7 +64,9 @@ class GlobalWords(CrossAttention):
 
 
 class FoldedUpsample(nn.Module):
-    """Double the grid by a convolution and a pixel shuffle that also changes the width: (B, C, h, w) ──► (B, C', 2h, 2w)."""
+    """Double the grid by a convolution and a pixel shuffle that also changes the width: (B, C, h, w) ──► (B,
+    C', 2h, 2w).
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -92,7 +97,9 @@ class DecoderLevel(nn.Module):
 
 
 class DecoderMiddle(nn.Module):
-    """Residual block, self-attention, cross-attention to the global words, residual block; the coarsest resolution."""
+    """Residual block, self-attention, cross-attention to the global words, residual block; the coarsest
+    resolution.
+    """
 
     def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
         super().__init__()
@@ -138,7 +145,9 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(channels[0], IMAGE_CHANNELS * config.stem**2, kernel_size=3, padding=1)
 
     def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
-        """(B, z_channels, h, w) and the G global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1], not clamped."""
+        """(B, z_channels, h, w) and the G global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1], not
+        clamped.
+        """
         features = self.mid(self.conv_in(features), context)
         for level in reversed(self.up):
             features = level(features)

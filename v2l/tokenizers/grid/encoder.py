@@ -1,7 +1,7 @@
 """image ──► features: a CNN that makes each 8 × 8 pixels one cell (taming's door for blocks).
 
-Trained. With `stem: 1` and `resampling: conv` it is the VQGAN encoder of the paper, key for key. Sources: VQGAN,
-arXiv 2012.09841, appendix; V2L Tokenizer, arXiv 2403.07874, section 3.2.
+Trained. With `stem: 1` and `resampling: conv` it is the VQGAN encoder of the paper, key for key. Sources:
+VQGAN, arXiv 2012.09841, appendix; V2L Tokenizer, arXiv 2403.07874, section 3.2.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def residual_block(channels_in: int, channels_out: int) -> ResnetBlock:
 
 
 class FoldedDownsample(nn.Module):
-    """Halve the grid by one strided convolution that also changes the width: (B, C, h, w) ──► (B, C', h/2, w/2)."""
+    """Halve the grid by one strided convolution that also changes the width: (B, C, h, w) ──► (B, C', h/2,
+    w/2).
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """image ⇄ global words and a grid of local words: the V2L Tokenizer.
 
-image ──► CNN ──► local words; image ──► frozen joint encoder ──► global words; both ──► decoder ──► image. The LLM itself is never
-loaded here: its vocabulary has become the codebooks. Source: V2L Tokenizer, arXiv 2403.07874, section 3.
+image ──► CNN ──► local words; image ──► frozen joint encoder ──► global words; both ──► decoder ──► image.
+The LLM itself is never loaded here: its vocabulary has become the codebooks. Source: V2L Tokenizer, arXiv
+2403.07874, section 3.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ LONGEST_SIDE = (
 
 
 class V2LTokenizer(GridAutoencoder):
-    """Images ⇄ words of a frozen LLM's vocabulary: a VQ autoencoder for local words, a word tagger for global words.
+    """Images ⇄ words of a frozen LLM's vocabulary: a VQ autoencoder for local words, a word tagger for global
+    words.
 
     Args:
         config: sizes of the network, and the names of the frozen models.
@@ -60,7 +62,8 @@ class V2LTokenizer(GridAutoencoder):
     def __init__(self, config: Config, local_codebook: Codebook, global_codebook: Codebook) -> None:
         if local_codebook.source != global_codebook.source:
             raise V2LError(
-                f"the local codebook comes from {local_codebook.source} and the global one from {global_codebook.source}",
+                f"the local codebook comes from {local_codebook.source} "
+                f"and the global one from {global_codebook.source}",
                 "two codebooks of one build",
                 "v2l build-codebook",
             )
@@ -126,7 +129,9 @@ class V2LTokenizer(GridAutoencoder):
 
     @torch.inference_mode()
     def square(self, images: Tensor, size: int | None = None) -> Tensor:
-        """(B, 3, H, W) in [0, 1] ──► (B, 3, S, S): the square that becomes local tokens; S is the config's size by default."""
+        """(B, 3, H, W) in [0, 1] ──► (B, 3, S, S): the square that becomes local tokens; S is the config's
+        size by default.
+        """
         size = size or self.config.model.image_size
         if self.config.model.resize == "two-step":
             return resize_in_two_steps(images, size)
@@ -138,8 +143,8 @@ class V2LTokenizer(GridAutoencoder):
 
         Args:
             images: (B, 3, H, W) float32 in [0, 1]; global words come from them as they are.
-            crop: resize and crop to the config's square for the local tokens; otherwise H and W are multiples of f and every
-                f × f pixels become a token.
+            crop: resize and crop to the config's square for the local tokens; otherwise H and W are multiples
+                of f and every f × f pixels become a token.
 
         Raises:
             V2LError: the shape is not allowed.
@@ -156,7 +161,9 @@ class V2LTokenizer(GridAutoencoder):
         return cells[0] * self.factor, cells[1] * self.factor
 
     def encode_whole(self, image: Tensor) -> GridTokens:
-        """A photograph (3, H, W) ──► its tokens, none of it cropped: resized to `whole_size`, one local token a cell."""
+        """A photograph (3, H, W) ──► its tokens, none of it cropped: resized to `whole_size`, one local token
+        a cell.
+        """
         return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None], crop=False)
 
     @torch.inference_mode()
@@ -182,7 +189,8 @@ class V2LTokenizer(GridAutoencoder):
         """Tokens ──► images (B, 3, h · f, w · f) float32 in [0, 1].
 
         Raises:
-            V2LError: they are of another tokenizer, a local id is no word of the local codebook, or a global id no row.
+            V2LError: they are of another tokenizer, a local id is no word of the local codebook, or a global
+            id no row.
         """
         if not isinstance(tokens, GridTokens):
             raise V2LError(
@@ -206,14 +214,18 @@ class V2LTokenizer(GridAutoencoder):
         return tuple(words[rows[token_id]] for token_id in ids)
 
     def visible_part(self, image: Tensor, tokens: VisualTokens) -> Tensor:
-        """The centre square of an image (3, H, W) if its grid is square, since `encode` crops; else the whole image."""
+        """The centre square of an image (3, H, W) if its grid is square, since `encode` crops; else the whole
+        image.
+        """
         grid, side = tokens.layout, min(image.shape[-2:])
         is_square = isinstance(grid, CellGrid) and grid.rows == grid.columns
         return centre_crop(image, (side, side)) if is_square else image
 
     @property
     def code_fingerprint(self) -> str:
-        """Of the local words and of the trained quantizer; a LoRA adapter fits the codes that it was trained on."""
+        """Of the local words and of the trained quantizer; a LoRA adapter fits the codes that it was trained
+        on.
+        """
         return fingerprint_of({"token_ids": self.local_codebook.token_ids, **self.quantizer.state_dict()})
 
     def describe(self) -> dict[str, str]:

@@ -58,7 +58,9 @@ class CardSizes:
 
 
 def model_card(network: ModelConfig, source: Source, sizes: CardSizes, facts: Mapping[str, Any]) -> str:
-    """The text of README.md in a saved directory: sizes, codebooks, the frozen models, and how the weights were made."""
+    """The text of README.md in a saved directory: sizes, codebooks, the frozen models, and how the weights
+    were made.
+    """
     return CARD.format(
         **vars(source),
         global_tokens=network.global_tokens,

@@ -1,7 +1,8 @@
 """image ⇄ coefficients: the linear part of the code, one vector for each f × f patch.
 
-Trained, after it was fitted: principal components of patches are the best linear code there is, and the CNN beside it learns what
-they cannot say. Source: Karhunen-Loève transform; a shortcut beside a deep encoder as in DC-AE, arXiv 2410.10733, section 3.1.
+Trained, after it was fitted: principal components of patches are the best linear code there is, and the CNN
+beside it learns what they cannot say. Source: Karhunen-Loève transform; a shortcut beside a deep encoder as
+in DC-AE, arXiv 2410.10733, section 3.1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class PatchTransform(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take the first d principal components of the patches; all coefficients share one scale, so that distances are those of pixels.
+        """Take the first d principal components of the patches; all coefficients share one scale, so that
+        distances are those of pixels.
 
         Args:
             images: (n, C, H, W), n · H · W / f² well above d.

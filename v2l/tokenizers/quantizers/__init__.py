@@ -1,1 +1,1 @@
-"""features ──► codebook indices: frozen words, learned codebooks, moving averages; shared by all tokenizers."""
+"""features ──► codebook indices: frozen words, learned codebooks, moving averages."""

@@ -58,10 +58,10 @@ class Quantizer(nn.Module, ABC):
         return features
 
     def saw(self, rows: Tensor, indices: Tensor) -> None:
-        """Take note, while training, of features (N, d) without gradient and the rows (N,) that they chose."""
+        """While training: keep features (N, d) without gradient and the rows (N,) that they chose."""
 
     def after_step(self, kept: bool) -> None:
-        """Learn what no optimizer learns from the features since the last call; told by the trainer once a step.
+        """Update what no optimizer trains, from the features since the last call; called once a step.
 
         Args:
             kept: whether the step was made; a step that was skipped teaches nothing.
@@ -70,7 +70,8 @@ class Quantizer(nn.Module, ABC):
     def forward(self, features: Tensor) -> Quantized:
         """(B, d, h, w) ──► the nearest entries, their rows, and the weighted loss, all in float32.
 
-        Equation 3 of VQ-VAE with both weights named: commitment · mean (sg(z_q) - z)² + codebook · mean (z_q - sg(z))².
+        Equation 3 of VQ-VAE with both weights named:
+        commitment · mean (sg(z_q) - z)² + codebook · mean (z_q - sg(z))².
         """
         with torch.autocast(features.device.type, enabled=False):
             rows = self.rows(features.float().movedim(1, -1))  # (B, d, h, w) → (B, h, w, d)
@@ -121,13 +122,13 @@ def nearest(features: Tensor, entries: Tensor) -> Tensor:
 
 
 def _filled(scores: Tensor, features: Tensor, entries: Tensor, bias: Tensor) -> Tensor:
-    """z·e - |e|²/2 for every feature and entry, in place: (n, W), of which the columns behind V stay as they are."""
+    """z·e - |e|²/2 for every feature and entry, in place: (n, W); the columns from V on are not changed."""
     torch.mm(features, entries.T, out=scores[:, : len(entries)]).add_(bias)
     return scores
 
 
 def _first_of_the_largest(scores: Tensor) -> Tensor:
-    """(n, W) ──► (n,) columns. Block by block, for `max` with its indices over all of W is several times slower than `amax`."""
+    """(n, W) ──► (n,) columns, block by block: `max` with indices over all of W is much slower than `amax`."""
     blocks = scores.view(len(scores), scores.shape[1] // BLOCK, BLOCK)
     best = blocks.amax(dim=-1).max(dim=-1).indices
     within = blocks[torch.arange(len(scores), device=scores.device), best].max(dim=-1).indices

@@ -1,6 +1,7 @@
 """codes that nobody chooses ──► codes where features are.
 
-Source: random restarts as in Jukebox, arXiv 2005.00341, section 3.1. Statistics are those of all processes together.
+Source: random restarts as in Jukebox, arXiv 2005.00341, section 3.1. Statistics are those of all processes
+together.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class DeadCodes(nn.Module):
         size: V.
         restart_after: steps; 0: no code is moved.
     """
+
+    idle: Tensor
 
     def __init__(self, size: int, restart_after: int) -> None:
         super().__init__()

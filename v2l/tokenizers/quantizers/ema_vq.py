@@ -1,6 +1,7 @@
-"""features ──► rows of a codebook that follows them: each entry is the moving average of the features that chose it.
+"""features ──► rows of a codebook: each entry is the moving average of the features that chose it.
 
-No gradient reaches the entries. Source: VQ-VAE, arXiv 1711.00937, appendix A.1; counts with Laplace smoothing as in its published code.
+No gradient reaches the entries. Source: VQ-VAE, arXiv 1711.00937, appendix A.1; counts with Laplace smoothing
+as in its published code.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class AveragedQuantizer(Quantizer):
         commitment_weight: pull of the features to their entry; there is no pull of the entries.
         restart_after: steps without use after which an entry moves to a feature; 0: never.
     """
+
+    codebook: Tensor
+    counts: Tensor
+    sums: Tensor
 
     def __init__(self, size: int, width: int, commitment_weight: float = 1.0, restart_after: int = 0) -> None:
         super().__init__(commitment_weight, codebook_weight=0.0)

@@ -1,7 +1,8 @@
 """features ──► tokens: each grid cell takes its nearest word.
 
-Frozen: the codebook's text embeddings. Trained: their projection. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; the other
-quantizers of the field are in learned.py and averaged.py, behind the same contract.
+Frozen: the codebook's text embeddings. Trained: their projection. Sources: V2L Tokenizer, arXiv 2403.07874,
+section 3.2; the other
+quantizers of the field are in vq.py and ema_vq.py, behind the same contract.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ SETTLING_STEPS, SETTLING_RATE, SETTLING_FEATURES = 400, 2e-3, 2048  # the rate i
 
 
 class BentProjection(nn.Linear):
-    """A linear projection plus a small network of one hidden layer, which begins at nothing: (V, D) ──► (V, d).
+    """(V, D) ──► (V, d): a linear projection plus a small network of one hidden layer that starts at 0.
 
-    The words' vectors are about normally distributed, and image features are not: the bend puts entries where features are.
+    The words' vectors are about normally distributed, and image features are not: the bend puts entries where
+    features are.
     """
 
     def __init__(self, width_in: int, width_out: int, hidden: int = 256) -> None:
         super().__init__(width_in, width_out)
-        self.bend = nn.Sequential(nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, width_out))
-        nn.init.zeros_(self.bend[-1].weight)
-        nn.init.zeros_(self.bend[-1].bias)
+        first, last = nn.Linear(width_in, hidden), nn.Linear(hidden, width_out)  # in this order: random draws
+        self.bend = nn.Sequential(first, nn.GELU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.scale = width_in**0.5  # unit vectors have components of about width_in^-1/2
 
     def forward(self, words: Tensor) -> Tensor:
@@ -46,6 +49,8 @@ class LocalQuantizer(Quantizer):
         codebook_weight: pull of the projected entries to their features; trains the projection only.
         projection: `linear`, the paper's, or `bent`.
     """
+
+    embeddings: Tensor
 
     def __init__(
         self,
@@ -67,7 +72,9 @@ class LocalQuantizer(Quantizer):
         return len(self.embeddings)
 
     def entries(self) -> Tensor:
-        """The projected codebook, (V, d) float32 without gradient; computed again only when the projection has changed."""
+        """The projected codebook, (V, d) float32 without gradient; computed again only when the projection
+        has changed.
+        """
         version = tuple(parameter._version for parameter in self.projection.parameters())
         if (
             self._cache is None
@@ -88,11 +95,12 @@ class LocalQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit_projection(self, features: Tensor) -> None:
-        """Put the projected codebook where the features are, so that every entry is in reach from the first step on, and few are dead.
+        """Put the projected codebook where the features are, so that every entry is in reach from the first
+        step on, and few are dead.
 
-        Principal components of the centred words, whitened, take the features' mean and the covariance that the best code of this
-        size has: that of the features less what it cannot keep, the same in every direction (reverse water-filling; Cover and
-        Thomas, Elements of Information Theory, section 10.3.3).
+        Principal components of the centred words, whitened, take the features' mean and the covariance that
+        the best code of this size has: that of the features less what it cannot keep, the same in every
+        direction (reverse water-filling; Cover and Thomas, Elements of Information Theory, section 10.3.3).
 
         Args:
             features: (N, d) float32, N well above d.
@@ -113,7 +121,8 @@ class LocalQuantizer(Quantizer):
         self.projection.bias.copy_(features.mean(dim=0) - weight @ centre)
 
     def settle(self, features: Tensor, steps: int = SETTLING_STEPS) -> None:
-        """Pull the chosen entries to features, and nothing else: Lloyd's algorithm by gradient, since entries move only together.
+        """Pull the chosen entries to features, and nothing else: Lloyd's algorithm by gradient, since entries
+        move only together.
 
         Args:
             features: (N, d) float32; a random part of them a step.

@@ -1,6 +1,7 @@
 """features ──► rows of a learned codebook: the baseline whose codes are no words.
 
-Trained: every entry. Sources: VQ-VAE, arXiv 1711.00937, equation 3; VQGAN, arXiv 2012.09841, equation 4; codes of unit length, compared
+Trained: every entry. Sources: VQ-VAE, arXiv 1711.00937, equation 3; VQGAN, arXiv 2012.09841, equation 4;
+codes of unit length, compared
 by their cosine: ViT-VQGAN, arXiv 2110.04627, section 3.2.
 """
 
