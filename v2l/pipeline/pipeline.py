@@ -39,7 +39,7 @@ class Pipeline:
 
     Args:
         tokenizer: any tokenizer of the family; a task refuses one that lacks what it needs.
-        llm: a frozen LLM, or the choice of one, which is loaded when it is first needed.
+        llm: a frozen LLM, or the choice of one, which is loaded when it is first needed; None if a server answers.
         checkpoint: where the tokenizer comes from, for reports.
         adapter: a LoRA adapter of that LLM and these codes; None leaves the LLM as it is.
 
@@ -52,7 +52,7 @@ class Pipeline:
     def __init__(
         self,
         tokenizer: ImageTokenizer,
-        llm: FrozenLLM | LLMChoice,
+        llm: FrozenLLM | LLMChoice | None,
         checkpoint: str = "in memory",
         adapter: str | Path | None = None,
     ) -> None:
@@ -88,8 +88,7 @@ class Pipeline:
 
     @property
     def grid(self) -> V2LTokenizer:
-        """The tokenizer, as one that writes an image as a grid of the LLM's token ids; restoration needs
-        this.
+        """The tokenizer, if it writes an image as a grid of the LLM's token ids, as restoration needs it.
 
         Raises:
             V2LError: it is another one.
@@ -104,9 +103,10 @@ class Pipeline:
         """The frozen LLM.
 
         Raises:
-            V2LError: it is not on this machine, the tokenizer belongs to another LLM, or the adapter does not
-            fit.
+            V2LError: there is none, or not on this machine; or the tokenizer or the adapter belongs to another LLM.
         """
+        if self._llm is None:
+            raise V2LError("this pipeline has no LLM of its own", "a pipeline with an LLM", "--llm smollm2")
         llm = self._llm.load() if isinstance(self._llm, LLMChoice) else self._llm
         vocabulary = self.tokenizer.vocabulary
         if vocabulary is not None and llm.fingerprint != vocabulary.fingerprint:
@@ -121,27 +121,20 @@ class Pipeline:
 
     @cached_property
     def codebook_fingerprint(self) -> str:
-        """Of the local words and of how cells choose among them; a LoRA adapter fits the codes that it was
-        trained on.
-        """
+        """Hash of the local words and the trained quantizer: a LoRA adapter fits the codes that it was trained on."""
         return self.grid.code_fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded
-        for it.
+        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded for it.
 
-        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`, and is there only once
-        the LLM is
-        loaded: two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of
-            one LLM.
+        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`. It is there only once the LLM
+        is loaded. Two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of one LLM.
         """
         vocabulary = self.tokenizer.vocabulary
-        fingerprint = (
-            vocabulary.fingerprint if vocabulary else self.llm.fingerprint if self._is_loaded else None
-        )
+        fingerprint = self.llm.fingerprint if self._is_loaded else vocabulary and vocabulary.fingerprint
         return {
             "checkpoint": self.checkpoint,
-            "llm": self._llm.name,
+            "llm": None if self._llm is None else self._llm.name,
             "llm_fingerprint": fingerprint,
             **({"llm_weights": self.llm.weights_fingerprint} if self._is_loaded else {}),
             **self.tokenizer.describe(),
@@ -149,8 +142,7 @@ class Pipeline:
         }
 
     def identity(self) -> dict[str, Any]:
-        """As `describe`, with the LLM loaded first: what must be equal when a journal of an evaluation goes
-        on.
+        """As `describe`, with the LLM loaded first: what must be equal when an evaluation is resumed.
 
         Raises:
             V2LError: as for `llm`.
@@ -160,7 +152,5 @@ class Pipeline:
 
     @property
     def _is_loaded(self) -> bool:
-        """Whether `llm` was used; a FrozenLLM that was passed in counts only then too, since it is checked
-        there.
-        """
+        """Whether `llm` was used; a FrozenLLM that was passed in is checked only then, too."""
         return "llm" in vars(self)
