@@ -32,16 +32,19 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(heads * head_dim, channels))
 
     def forward(self, cells: Tensor, context: Tensor) -> Tensor:
-        query, key, value = (
-            self._split(part) for part in (self.to_q(cells), self.to_k(context), self.to_v(context))
-        )
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value
-        )  # (B, heads, N, head_dim), scale head_dim^-1/2
-        return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, heads, N, d) → (B, N, heads·d)
+        query = self._split(self.to_q(cells))
+        key = self._split(self.to_k(context))
+        value = self._split(self.to_v(context))
+        # (B, heads, N, head_dim); the scale is head_dim^-1/2
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        joined = mixed.transpose(1, 2).flatten(2)  # (B, heads, N, head_dim) → (B, N, heads·head_dim)
+        output: Tensor = self.to_out(joined)
+        return output
 
     def _split(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, heads·d) → (B, heads, N, d)
+        """(B, N, heads·head_dim) → (B, heads, N, head_dim)."""
+        heads: Tensor = rows.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
 
 class GlobalWords(CrossAttention):
@@ -58,9 +61,9 @@ class GlobalWords(CrossAttention):
 
     def forward(self, features: Tensor, context: Tensor) -> Tensor:
         cells = self.norm(features).flatten(2).transpose(1, 2)  # (B, C, h, w) → (B, h·w, C)
-        answer = super().forward(cells, context)
-        answer = answer.transpose(1, 2).unflatten(-1, features.shape[-2:])  # (B, h·w, C) → (B, C, h, w)
-        return features + answer if self.residual else answer
+        attended = super().forward(cells, context).transpose(1, 2)  # (B, h·w, C) → (B, C, h·w)
+        output: Tensor = attended.unflatten(-1, features.shape[-2:])  # (B, C, h·w) → (B, C, h, w)
+        return features + output if self.residual else output
 
 
 class FoldedUpsample(nn.Module):
@@ -118,7 +121,8 @@ class DecoderMiddle(nn.Module):
                     "model.encode(image)",
                 )
             features = self.cross_attn_1(features, context)
-        return self.block_2(features, None)
+        output: Tensor = self.block_2(features, None)
+        return output
 
 
 class Decoder(nn.Module):

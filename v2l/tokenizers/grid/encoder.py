@@ -33,7 +33,8 @@ class FoldedDownsample(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=2, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.conv(features)
+        halved: Tensor = self.conv(features)
+        return halved
 
 
 class EncoderLevel(nn.Module):
@@ -65,7 +66,8 @@ class Middle(nn.Module):
         self.block_2 = residual_block(channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(features, None)), None)
+        mixed: Tensor = self.block_2(self.attn_1(self.block_1(features, None)), None)
+        return mixed
 
 
 class Encoder(nn.Module):
@@ -96,12 +98,14 @@ class Encoder(nn.Module):
         features = self.conv_in(folded)
         for level in self.down:
             features = level(features)
-        return self.conv_out(functional.silu(self.norm_out(self.mid(features))))
+        coarse: Tensor = self.conv_out(functional.silu(self.norm_out(self.mid(features))))
+        return coarse
 
 
 def downsampling_factor(config: ModelConfig) -> int:
     """f: pixels a side of one cell."""
-    return config.stem * 2 ** (len(config.level_channels) - 1)
+    halvings = len(config.level_channels) - 1
+    return config.stem << halvings  # stem · 2^halvings
 
 
 def to_network_range(images: Tensor) -> Tensor:

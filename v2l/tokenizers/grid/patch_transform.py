@@ -28,11 +28,13 @@ class PatchTransform(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, C, H, W) ──► (B, d, H / f, W / f)."""
-        return self.analysis(images)
+        coefficients: Tensor = self.analysis(images)
+        return coefficients
 
     def decode(self, coefficients: Tensor) -> Tensor:
         """(B, d, h, w) ──► (B, C, h · f, w · f)."""
-        return self.synthesis(coefficients)
+        images: Tensor = self.synthesis(coefficients)
+        return images
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
@@ -43,20 +45,23 @@ class PatchTransform(nn.Module):
             images: (n, C, H, W), n · H · W / f² well above d.
         """
         shape = self.analysis.weight.shape  # (d, C, f, f)
-        patches = (
-            functional.unfold(images, shape[-1], stride=shape[-1])
-            .transpose(1, 2)
-            .reshape(-1, shape[1:].numel())
-        )
-        mean = images.mean(
-            dim=(0, 2, 3)
-        )  # (C,): patches differ from their own mean, pixel by pixel, by next to nothing
+        columns = functional.unfold(images, shape[-1], stride=shape[-1])  # (n, C·f·f, cells)
+        patches = columns.transpose(1, 2).reshape(-1, shape[1:].numel())  # (n·cells, C·f·f)
+        # The mean of a patch varies little from pixel to pixel, so one mean a channel serves all of them.
+        mean = images.mean(dim=(0, 2, 3))  # (C,)
         centre = mean.repeat_interleave(shape[2:].numel())
         centred = patches - centre
         _, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
         components = directions.flip(-1)[:, : shape[0]].T  # (d, C·f·f), the largest variance first
         scale = (centred @ components.T).square().mean().sqrt()
         self.analysis.weight.copy_((components / scale).view(shape))
-        self.analysis.bias.copy_(-(components @ centre) / scale)
+        set_bias(self.analysis, -(components @ centre) / scale)
         self.synthesis.weight.copy_((components * scale).view(shape))
-        self.synthesis.bias.copy_(mean)
+        set_bias(self.synthesis, mean)
+
+
+def set_bias(layer: nn.Conv2d | nn.ConvTranspose2d, values: Tensor) -> None:
+    """Put values (C,) into the bias of a convolution that has one."""
+    if layer.bias is None:
+        raise ValueError("the layer has no bias")
+    layer.bias.copy_(values)

@@ -33,7 +33,8 @@ class BentProjection(nn.Linear):
         self.scale = width_in**0.5  # unit vectors have components of about width_in^-1/2
 
     def forward(self, words: Tensor) -> Tensor:
-        return super().forward(words) + self.bend(words * self.scale)
+        bent: Tensor = self.bend(words * self.scale)
+        return super().forward(words) + bent
 
 
 PROJECTIONS = {"linear": nn.Linear, "bent": BentProjection}
@@ -87,7 +88,8 @@ class LocalQuantizer(Quantizer):
         return self._cache[1]
 
     def at(self, indices: Tensor) -> Tensor:
-        return self.projection(self.embeddings[indices])
+        entries: Tensor = self.projection(self.embeddings[indices])
+        return entries
 
     def fit(self, features: Tensor) -> None:
         self.fit_projection(features)

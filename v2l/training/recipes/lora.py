@@ -122,7 +122,7 @@ class LoraRecipe(LoraObjective, Recipe[AdapterExample]):
         settings: LoraSettings,
         processes: Accelerator,
     ) -> None:
-        llm, tokenizer = examples.pipeline.llm, examples.pipeline.tokenizer
+        llm, tokenizer = examples.pipeline.llm, examples.pipeline.grid
         self.binding = belongs_to(llm, examples.pipeline.codebook_fingerprint)
         features = visual_features(tokenizer, llm.model.get_input_embeddings().num_embeddings)
         adapter = TrainableAdapter(llm, settings.shape, examples.seed, features)

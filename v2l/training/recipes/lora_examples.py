@@ -83,7 +83,7 @@ class RestorationExamples:
             task: one of `TASKS`.
             generator: draws the mask or the corruption.
         """
-        tokenizer, llm = self.pipeline.tokenizer, self.pipeline.llm
+        tokenizer, llm = self.pipeline.grid, self.pipeline.llm
         clean = tokenizer.square(photograph[None])
         answer = tokenizer.encode_local(clean)[0].cpu()  # (h, w)
         if task == "mask":
@@ -101,7 +101,7 @@ class RestorationExamples:
 
     def masked(self, clean: Tensor, mask: Tensor) -> MapQuery:
         """The query for a photograph (1, 3, S, S) of which some cells, (h, w) bool, are masked."""
-        tokenizer = self.pipeline.tokenizer
+        tokenizer = self.pipeline.grid
         pixels = mask.repeat_interleave(tokenizer.factor, 0).repeat_interleave(tokenizer.factor, 1)
         seen = tokenizer.encode_local(torch.where(pixels, MID_GREY, clean))[0].cpu()
         candidates = cell_candidates(self.pipeline, seen, mask, self.settings)
@@ -111,9 +111,9 @@ class RestorationExamples:
         """The query for a corrupted photograph (1, 3, S, S), beside others (3, H, W) that are corrupted in
         the same way.
         """
-        pipeline, factor = self.pipeline, self.pipeline.tokenizer.factor
+        pipeline, factor = self.pipeline, self.pipeline.grid.factor
         size = (clean.shape[-2], clean.shape[-1])
-        seen = pipeline.tokenizer.encode_local(corruption.apply(clean).contiguous())[0].cpu()
+        seen = pipeline.grid.encode_local(corruption.apply(clean).contiguous())[0].cpu()
         pairs = [token_pair(pipeline, other, corruption, size) for other in others]
         clean_grid = (size[0] // factor, size[1] // factor)
         source = find_source_cells(pipeline, pairs, clean_grid, (seen.shape[0], seen.shape[1]))
@@ -125,7 +125,7 @@ class RestorationExamples:
         """Cost of each of n candidate ids (n,) for a clean token (): ‖e - e*‖², minus that of the nearest
         candidate; (n,) float32.
         """
-        tokenizer = self.pipeline.tokenizer
+        tokenizer = self.pipeline.grid
         distances = (code_vectors(tokenizer, ids) - code_vectors(tokenizer, answer)).square().sum(dim=1)
         return distances - distances.min()
 
