@@ -98,7 +98,7 @@ def shipped() -> tuple[Check, dict[str, Any] | None]:
         return Check(
             "checkpoint", SHIPPED.name, False, True, error.got, "pip install --force-reinstall --no-deps v2l"
         ), None
-    model = pipeline.tokenizer
+    model = pipeline.grid
     detail = f"{len(model.local_codebook):,} local and {len(model.global_codebook):,} global words of {model.local_codebook.source.llm}"
     return Check("checkpoint", SHIPPED.name, True, True, f"{detail}, in {SHIPPED}"), pipeline.describe()
 

@@ -71,6 +71,20 @@ def load_once() -> Callable[..., Any]:
     return cache(Pipeline.load)
 
 
+@pytest.fixture(scope="session")
+def pipeline() -> Any:
+    """A tiny pipeline with random weights: what tasks do with it is real, what comes out means nothing."""
+    from tiny_pipeline import tiny_pipeline
+
+    return tiny_pipeline()
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept stays out of the user's cache."""
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def pipeline_loaded_once(load_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Verbs and functions share one pipeline in the tests that ask for this."""

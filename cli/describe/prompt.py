@@ -137,9 +137,7 @@ def describe(
     describer.dialogue((), wanted.question)  # whatever is wrong with it, before the image is read
     if remark := describer.remark():
         out.note(remark)
-    image = describer.read_prepared(pipeline.tokenizer.joint_encoder.prepare(load_image(wanted.image))[None])[
-        0
-    ]
+    (image,) = describer.words_of([load_image(wanted.image)])
     dialogue = describer.dialogue(image.words, wanted.question)
     record = {
         "prompt": dialogue.text,

@@ -124,7 +124,7 @@ def evaluate_restoration(
                 "--examples FOLDER",
             )
         pipeline = load_pipeline(given, checkpoint, llm, adapter)
-        evaluation = Restoration(pipeline, Judges.load(pipeline.tokenizer), plan, tuple(shown))
+        evaluation = Restoration(pipeline, Judges.load(pipeline.grid), plan, tuple(shown))
         with progress() as show:
             result = evaluation.run(files, log, lambda done, total, task: show("cases", done, total, task))
         painted = pictures(result)

@@ -24,7 +24,7 @@ KEY = "sk-never-printed-0123456789"
 def test_the_answer_comes_back_and_the_settings_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with tiny_server(saying("a boot\nand more")) as server:
-        assert Endpoint(server.url, "mine").answer(TURNS, CONFIG) == "a boot"
+        assert Endpoint(server.url, "mine").reply(TURNS, CONFIG) == "a boot"
     expected = {
         "model": "mine",
         "messages": TURNS,
@@ -48,14 +48,14 @@ def test_a_model_without_a_name_is_the_only_one_of_the_server() -> None:
         tiny_server(saying("x"), models=("a", "b")) as server,
         pytest.raises(V2LError, match="2 models; allowed: the name of one: a, b"),
     ):
-        Endpoint(server.url).answer(TURNS, CONFIG)
+        Endpoint(server.url).reply(TURNS, CONFIG)
 
 
 def test_a_server_that_is_down_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(V2LError, match="cannot be reached"):
-        Endpoint(url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
 def test_a_slow_server_is_one_line() -> None:
@@ -63,7 +63,7 @@ def test_a_slow_server_is_one_line() -> None:
         tiny_server(saying("x"), delay=0.5) as server,
         pytest.raises(V2LError, match=r"did not answer within 0\.05 seconds"),
     ):
-        Endpoint(server.url, "mine", timeout=0.05, retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", timeout=0.05, retries=0).reply(TURNS, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_slow_server_is_one_line() -> None:
 )
 def test_nonsense_is_one_line(reply: Reply) -> None:
     with tiny_server(reply) as server, pytest.raises(V2LError, match="answers nonsense"):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_a_refusal_is_one_line_without_the_key(
         tiny_server(lambda _: (status, "application/json", body)) as server,
         pytest.raises(V2LError, match=part) as raised,
     ):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
     assert KEY not in str(raised.value)
 
 
 def test_redirections_are_not_followed() -> None:
     with tiny_server(lambda _: (307, "text/plain", "")) as server, pytest.raises(V2LError):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost/v1", "http://", ""])
@@ -178,7 +178,7 @@ def test_thinking_is_switched_off_where_the_server_has_a_switch(shape: str) -> N
 
     with tiny_server(reply) as server:
         endpoint = Endpoint(server.url, "mine")
-        assert [endpoint.answer(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
+        assert [endpoint.reply(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
     assert [switched_off(request) for request in server.requests] == [False, True, True]
     assert all(request["max_tokens"] == 9 for request in server.requests)
 
@@ -190,7 +190,7 @@ def test_a_model_that_always_thinks_gets_room_and_its_thought_is_left_aside(shap
 
     with tiny_server(reply) as server:
         endpoint = Endpoint(server.url, "mine", max_tokens=500)
-        assert [endpoint.answer(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
+        assert [endpoint.reply(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
     assert [request["max_tokens"] for request in server.requests] == [9, 9, 500, 500]
     assert [request["stop"] for request in server.requests] == [["\n"], ["\n"], None, None], (
         "a stop text would end the thought"
@@ -202,7 +202,7 @@ def test_when_the_room_runs_out_one_line_names_the_setting() -> None:
         tiny_server(lambda _: (200, JSON, chat("", finish="length", reasoning=THOUGHT))) as server,
         pytest.raises(V2LError, match=r"thinks for all of its 64 tokens; .*; try: --endpoint-max-tokens 256"),
     ):
-        Endpoint(server.url, "mine", max_tokens=64).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", max_tokens=64).reply(TURNS, CONFIG)
     assert len(server.requests) == 3
 
 
@@ -211,7 +211,7 @@ def test_a_thought_without_an_answer_is_one_line() -> None:
         tiny_server(lambda _: (200, JSON, chat(f"<think>{THOUGHT}</think>"))) as server,
         pytest.raises(V2LError, match=r"gives a thought and no answer.*--endpoint-max-tokens"),
     ):
-        Endpoint(server.url, "mine").answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine").reply(TURNS, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_server_that_refuses_a_field_gets_the_request_without_it_once(words: s
 
     with tiny_server(reply) as server:
         endpoint = Endpoint(server.url, "mine", max_tokens=500)
-        assert [endpoint.answer(TURNS, CONFIG) for _ in range(3)] == ["a boot"] * 3
+        assert [endpoint.reply(TURNS, CONFIG) for _ in range(3)] == ["a boot"] * 3
     assert len(server.requests) <= 6
     assert server.requests[-3].keys() & SWITCHES.keys() <= {known}, "the refusal is remembered"
     assert server.requests[-1] == server.requests[-2] == server.requests[-3]
@@ -241,7 +241,7 @@ def test_a_server_that_refuses_a_field_gets_the_request_without_it_once(words: s
 
 def test_an_llm_that_does_not_think_gets_no_switch() -> None:
     with tiny_server(saying("a boot")) as server:
-        assert Endpoint(server.url, "mine").answer(TURNS, CONFIG) == "a boot"
+        assert Endpoint(server.url, "mine").reply(TURNS, CONFIG) == "a boot"
     assert not server.requests[0].keys() & SWITCHES.keys()
 
 
@@ -256,7 +256,7 @@ def test_a_server_may_name_the_tokens_otherwise_and_lack_fields(patient: Patient
 
     with tiny_server(reply) as server:
         endpoint = patient.endpoint(server.url)
-        assert [endpoint.answer(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
+        assert [endpoint.reply(TURNS, CONFIG) for _ in range(2)] == ["a boot"] * 2
     assert len(server.requests) == 5
     assert server.requests[-1]["max_completion_tokens"] == 9
     assert ["does not take temperature" in note for note in patient.notes] == [True, False]
@@ -294,7 +294,7 @@ STUMBLES = {
 def test_a_server_that_stumbles_is_tried_again_with_growing_waits(stumble: str, patient: Patient) -> None:
     failure = STUMBLES[stumble]
     with tiny_server(in_turn(failure, failure, failure, (200, JSON, chat("a boot")))) as server:
-        assert patient.endpoint(server.url).answer(TURNS, CONFIG) == "a boot"
+        assert patient.endpoint(server.url).reply(TURNS, CONFIG) == "a boot"
     assert patient.waits == [1, 2, 4]
     assert [note.split("; ")[-1] for note in patient.notes] == [
         "try 2 of 5 in 1 s",
@@ -308,7 +308,7 @@ def test_a_dropped_connection_is_called_so() -> None:
         tiny_server(in_turn(STUMBLES["a connection that is dropped half-way"])) as server,
         pytest.raises(V2LError, match="dropped the connection"),
     ):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
 @pytest.mark.parametrize("stumble", STUMBLES)
@@ -317,7 +317,7 @@ def test_the_number_of_tries_is_bounded(stumble: str, patient: Patient) -> None:
         tiny_server(in_turn(STUMBLES[stumble])) as server,
         pytest.raises(V2LError, match=r", 3 times;") as raised,
     ):
-        patient.endpoint(server.url, retries=2).answer(TURNS, CONFIG)
+        patient.endpoint(server.url, retries=2).reply(TURNS, CONFIG)
     assert len(server.requests) == 3
     assert "\n" not in str(raised.value)
 
@@ -329,7 +329,7 @@ def test_a_slow_server_is_tried_again(patient: Patient) -> None:
             V2LError, match=r"did not answer within 0\.05 seconds, 2 times; try: --endpoint-timeout"
         ),
     ):
-        patient.endpoint(server.url, timeout=0.05, retries=1).answer(TURNS, CONFIG)
+        patient.endpoint(server.url, timeout=0.05, retries=1).reply(TURNS, CONFIG)
     assert patient.waits == [1]
 
 
@@ -339,7 +339,7 @@ def test_other_refusals_are_never_tried_again(status: int, patient: Patient) -> 
         tiny_server(in_turn(refusal(status, "no such thing", Retry_After="1"))) as server,
         pytest.raises(V2LError, match="no such thing"),
     ):
-        patient.endpoint(server.url).answer(TURNS, CONFIG)
+        patient.endpoint(server.url).reply(TURNS, CONFIG)
     assert (len(server.requests), patient.waits, patient.notes) == (1, [], [])
 
 
@@ -359,7 +359,7 @@ def test_the_status_and_the_servers_own_words_are_said(status: int, body: str) -
         tiny_server(lambda _: (status, JSON if body[0] == "{" else "text/plain", body)) as server,
         pytest.raises(V2LError, match=rf"refused with {status} \(the GPU is on fire\)"),
     ):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
 def test_the_servers_words_are_cut_to_a_line() -> None:
@@ -367,7 +367,7 @@ def test_the_servers_words_are_cut_to_a_line() -> None:
         tiny_server(in_turn(refusal(500, "word\n" * 1000))) as server,
         pytest.raises(V2LError, match=r"word word .*…") as raised,
     ):
-        Endpoint(server.url, "mine", retries=0).answer(TURNS, CONFIG)
+        Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
     assert len(str(raised.value)) < 450
 
 
@@ -375,7 +375,7 @@ def test_retry_after_is_obeyed(patient: Patient) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     replies = [refusal(429, "slow", Retry_After=after) for after in ("7", "0", date, "soon")]
     with tiny_server(in_turn(*replies, (200, JSON, chat("a boot")))) as server:
-        assert patient.endpoint(server.url).answer(TURNS, CONFIG) == "a boot"
+        assert patient.endpoint(server.url).reply(TURNS, CONFIG) == "a boot"
     seven, zero, until, malformed = patient.waits
     assert (seven, zero, malformed) == (7, 0, 8)
     assert 0 < until <= 90
@@ -388,7 +388,7 @@ def test_a_server_that_asks_for_a_long_wait_ends_the_run(patient: Patient) -> No
             V2LError, match=r"quota.* asks to wait 3,600 s; .*at most 120 s; try: the same command"
         ),
     ):
-        patient.endpoint(server.url).answer(TURNS, CONFIG)
+        patient.endpoint(server.url).reply(TURNS, CONFIG)
     assert (len(server.requests), patient.waits) == (1, [])
 
 

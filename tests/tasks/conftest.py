@@ -1,22 +1,10 @@
-"""The tiny pipeline that the tests of this folder share."""
+"""What is kept by the tests of this folder stays out of the user's cache."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from tiny_pipeline import tiny_pipeline
-
-from v2l.pipeline.pipeline import Pipeline
-
-
-@pytest.fixture(scope="session")
-def pipeline() -> Pipeline:
-    """Random weights: what tasks do with it is real, what comes out means nothing."""
-    return tiny_pipeline()
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept stays out of the user's cache."""
-    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+def _own_cache(own_cache: None) -> None:
+    """The shared fixture, for every test here."""

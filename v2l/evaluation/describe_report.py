@@ -25,7 +25,7 @@ def report(
     parts = {}
     if captions:
         describer, records = captions
-        parts["captions"] = caption_report(describer.pipeline.tokenizer.joint_encoder, records) | _common(
+        parts["captions"] = caption_report(describer.pipeline.joint_encoder, records) | _common(
             describer, records
         )
     if answers:

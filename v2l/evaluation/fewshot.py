@@ -230,13 +230,14 @@ class FewShotEvaluation:
         self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int
     ) -> Iterator[Record]:
         """The records after the first `done` ones."""
-        names = name_vectors(self.pipeline.tokenizer.joint_encoder, list(self.folder.classes))
+        has_vectors = self.pipeline.tokenizer.tagger is not None
+        names = name_vectors(self.pipeline.joint_encoder, list(self.folder.classes)) if has_vectors else None
         for place, cell in enumerate(cells):
             first = max(0, done - place * self.settings.episodes)
             yield from self._predict_cell(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)
 
     def _predict_cell(
-        self, cell: Cell, episodes: Sequence[Episode], names: Names, first: int
+        self, cell: Cell, episodes: Sequence[Episode], names: Names | None, first: int
     ) -> Iterator[Record]:
         method = cell.method(self.settings.method)
         images = read_image_words(self.pipeline.tokenizer, image_paths(episodes), method.words)

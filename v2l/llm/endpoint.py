@@ -18,8 +18,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,6 +30,8 @@ from v2l.errors import V2LError
 from v2l.llm.generation import GenerationConfig
 from v2l.llm.reasoning import Reply, read_message
 from v2l.llm.retries import AGAIN, RequestFailedError, RetryPolicy, parse_retry_after
+from v2l.prompts.dialogue import Dialogue
+from v2l.prompts.prompt import refuse_embeddings
 from v2l.zoo import is_offline
 
 KEY = "OPENAI_API_KEY"
@@ -181,7 +183,18 @@ class Endpoint:
         """The server and its LLM, for reports; these values replace those of the local LLM."""
         return {"llm": self.model_name, "llm_fingerprint": None, "endpoint": self.name}
 
-    def answer(self, turns: Sequence[Mapping[str, str]], config: GenerationConfig) -> str:
+    def write_answers(self, dialogues: Sequence[Dialogue], config: GenerationConfig) -> list[str]:
+        """One answer to each dialogue; see `v2l.llm.base.LanguageModel`."""
+        for dialogue in dialogues:
+            refuse_embeddings(dialogue.prompt, self.name)
+        return [self.reply(dialogue.turns, config).strip() for dialogue in dialogues]
+
+    def sample_answers(self, dialogue: Dialogue, config: GenerationConfig, count: int) -> list[str]:
+        """`count` sampled answers to one dialogue; the i-th has the seed `config.seed + i`, from 1."""
+        configs = [replace(config, seed=config.seed + number) for number in range(1, count + 1)]
+        return [answer for each in configs for answer in self.write_answers([dialogue], each)]
+
+    def reply(self, turns: Sequence[Mapping[str, str]], config: GenerationConfig) -> str:
         """The server's next turn, without the thought of a reasoning model.
 
         Args:
@@ -209,15 +222,17 @@ class Endpoint:
         while True:
             request = self._request(turns, config)
             try:
-                return self._ask(
-                    lambda request=request: reply_of(self.client.chat.completions.create(**request))
-                )
+                return self._ask(partial(self._send, request))
             except FieldRefusedError as error:
                 refused = set(self.dialect.refused)
                 if not self.dialect.adapt(error.words):
                     raise V2LError(error.got, error.allowed, error.run) from error
                 if lost := ", ".join(sorted(self.dialect.refused - refused)):
                     self.note(f"v2l: {self.name} does not take {lost}; its own default holds")
+
+    def _send(self, request: Mapping[str, Any]) -> Reply:
+        """One request for a completion."""
+        return reply_of(self.client.chat.completions.create(**request))
 
     def _request(self, turns: Sequence[Mapping[str, str]], config: GenerationConfig) -> dict[str, Any]:
         """The fields of a request for a completion."""

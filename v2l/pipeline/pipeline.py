@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
 from v2l.llm.adapters import adapted
@@ -97,6 +98,21 @@ class Pipeline:
         if not isinstance(self.tokenizer, V2LTokenizer):
             raise refusal(self.tokenizer.NAME, "grid codes", "this command")
         return self.tokenizer
+
+    @property
+    def joint_encoder(self) -> JointEncoder:
+        """The frozen joint encoder of images and texts behind the tokenizer's words.
+
+        Raises:
+            V2LError: the tokenizer has none.
+        """
+        if self.tokenizer.tagger is None:
+            raise V2LError(
+                f"the tokenizer {self.tokenizer.NAME!r} has no joint encoder of images and texts",
+                "a tokenizer that has one",
+                "--tokenizer v2l",
+            )
+        return self.tokenizer.tagger.joint_encoder(self.tokenizer.device)
 
     @cached_property
     def llm(self) -> FrozenLLM:

@@ -23,14 +23,16 @@ def predict_baselines(episode: Episode, images: Images, names: Names | None = No
 
     Args:
         episode: support and query.
-        images: words and vector of every image of the episode.
+        images: words and vector of every image of the episode; without vectors the prototype baseline is left out.
         names: for each class the vector of its name in the joint space, (D,); without them the zero-shot
             baseline is left out.
     """
+    has_vectors = images[episode.query.path].joint_vector is not None
+    prototype = {"prototype": nearest_prototype(episode, images)} if has_vectors else {}
     zero_shot = {} if names is None else {"zero-shot": nearest_name(episode, images, names)}
     return {
         "majority": majority(episode),
-        "prototype": nearest_prototype(episode, images),
+        **prototype,
         **zero_shot,
         "shared words": most_shared_words(episode, images),
     }

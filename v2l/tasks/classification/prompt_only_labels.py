@@ -90,7 +90,7 @@ class LabelPrompt:
         Raises:
             V2LError: the server does not answer.
         """
-        return endpoint.answer([turn("user", self.text)], CONFIG)
+        return endpoint.reply([turn("user", self.text)], CONFIG)
 
     def parse(self, answer: str) -> str | None:
         """The label that an answer matches by `RULE`; None when it matches none."""

@@ -12,20 +12,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.images import Skipped, load_image, load_images
-from v2l.llm import FrozenLLM, GenerationConfig
+from v2l.llm import GenerationConfig
+from v2l.llm.base import LanguageModel
 from v2l.llm.endpoint import Endpoint
-from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection
+from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection, words_of_images
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, vqa
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
-from v2l.tasks.description.dialogue_generation import answer_dialogues, describe_llm, sample_answers
+from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
 
 TASKS = {"caption": caption, "vqa": vqa}
 
@@ -92,7 +92,7 @@ class Describer:
         pipeline: tokenizer and LLM.
         task: caption or vqa.
         settings: how captions and answers are generated.
-        endpoint: a server whose LLM answers instead of the stack's.
+        endpoint: a server whose LLM answers instead of the pipeline's.
 
     Raises:
         V2LError: the wording is unknown.
@@ -107,7 +107,7 @@ class Describer:
         self.words = WordSelection(self.n_words, self.style.choice)
 
     @cached_property
-    def llm(self) -> FrozenLLM | Endpoint:
+    def llm(self) -> LanguageModel:
         """The LLM that answers: the server's, or the pipeline's."""
         return self.endpoint or self.pipeline.llm
 
@@ -132,11 +132,11 @@ class Describer:
 
     def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
         """Every readable file with its words and its vector, some at a time; the others are put in `skipped`."""
-        encoder = self.pipeline.tokenizer.joint_encoder
-        opened = ((file, encoder.prepare(image)) for file, image in load_images(files, skipped))
+        opened = load_images(files, skipped)
         while batch := list(islice(opened, BATCH)):
-            names, images = zip(*batch, strict=True)
-            yield from zip(names, self.read_prepared(torch.stack(images)), strict=True)
+            yield from zip(
+                [file for file, _ in batch], self.words_of([image for _, image in batch]), strict=True
+            )
 
     def over(
         self, files: Sequence[ImageFile], skipped: Skipped, question: str = ""
@@ -146,21 +146,19 @@ class Describer:
         Raises:
             V2LError: as for `describe`.
         """
-        self.dialogue((), question)  # whatever is wrong with it, before any image is read
+        self.dialogue((), question)  # fails on a bad question or example before any image is read
         read = self.read(files, skipped)
         while batch := list(islice(read, BATCH)):
-            names, images = zip(*batch, strict=True)
-            yield from zip(names, self.describe(images, [question] * len(images)), strict=True)
+            descriptions = self.describe([words for _, words in batch], [question] * len(batch))
+            yield from zip([file for file, _ in batch], descriptions, strict=True)
 
-    def read_prepared(self, images: Tensor) -> list[ImageWords]:
-        """(B, 3, S, S) in [0, 1], prepared for the joint encoder ──► words and vectors.
+    def words_of(self, images: Sequence[Tensor]) -> list[ImageWords]:
+        """Images (3, H, W) in [0, 1] of any sizes ──► their words, and their vectors if the tokenizer has them.
 
         Raises:
-            V2LError: the codebook has fewer words than asked for.
+            V2LError: the tokenizer gives no words, or its codebook has fewer than asked for.
         """
-        vectors = self.pipeline.tokenizer.joint_encoder.encode_images(images)
-        words = self.words.words(self.pipeline.tokenizer, vectors)
-        return [ImageWords(*read) for read in zip(words, vectors.cpu(), strict=True)]
+        return words_of_images(self.pipeline.tokenizer, images, self.words)
 
     def dialogue(self, words: Sequence[str], question: str = "") -> Dialogue:
         """The dialogue about one image.
@@ -190,7 +188,7 @@ class Describer:
         ]
         if self.settings.candidates > 1:
             return [self._best(image, dialogue) for image, dialogue in zip(images, dialogues, strict=True)]
-        answers = answer_dialogues(self.llm, dialogues, self.config)
+        answers = self.llm.write_answers(dialogues, self.config)
         return [Description(answer, image.words) for answer, image in zip(answers, images, strict=True)]
 
     @property
@@ -204,11 +202,9 @@ class Describer:
     @property
     def ranked_by(self) -> str | None:
         """The score that selected among several candidates; None with one candidate."""
-        return (
-            f"{self.pipeline.tokenizer.joint_encoder.name}: cosine of image and text"
-            if self.settings.candidates > 1
-            else None
-        )
+        if self.settings.candidates == 1:
+            return None
+        return f"{self.pipeline.joint_encoder.name}: cosine of image and text"
 
     def report(self) -> dict[str, Any]:
         """What every record of this task holds: settings with the wording's own numbers put in, and the pipeline."""
@@ -227,7 +223,10 @@ class Describer:
     def remark(self) -> str | None:
         """A warning about the examples for the user; None without one."""
         if self.settings.examples is None and self.pipeline.checkpoint != "shipped" and self.examples:
-            return "the examples that ship hold words of the checkpoint that ships; give --examples with images of your own for this one"
+            return (
+                "the examples that ship hold words of the checkpoint that ships; "
+                "give --examples with images of your own for this one"
+            )
         return None
 
     def _best(self, image: ImageWords, dialogue: Dialogue) -> Description:
@@ -236,18 +235,17 @@ class Describer:
         )
         question = dialogue.query.question
         texts = [f"{question} {answer}".strip() for answer in answers]
-        scores = (self.pipeline.tokenizer.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
-        ranked = sorted(
-            (Candidate(*pair) for pair in zip(answers, scores, strict=True)), key=lambda found: -found.score
-        )
+        scores = (self.pipeline.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
+        candidates = [Candidate(answer, score) for answer, score in zip(answers, scores, strict=True)]
+        ranked = sorted(candidates, key=lambda candidate: -candidate.score)
         return Description(ranked[0].text, image.words, tuple(ranked))
 
     def _words_of(self, shot: Shot) -> tuple[str, ...]:
         """An example's words: its own, or those of its image."""
-        if shot.words:
+        if shot.words or shot.image is None:
             return shot.words[: self.n_words]
         try:
-            prepared = self.pipeline.tokenizer.joint_encoder.prepare(load_image(shot.image))
+            image = load_image(shot.image)
         except V2LError as error:
             raise V2LError(f"{shot.where}: {error.got}", error.allowed, error.run) from error
-        return self.read_prepared(prepared[None])[0].words
+        return self.words_of([image])[0].words
