@@ -22,18 +22,13 @@ Json = Annotated[
         "--json", help="Print JSON alone on standard output; everything for people goes to standard error."
     ),
 ]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(
-        help="Tokenizer checkpoint: a directory or a hub name; by default the one that ships.", metavar="DIR"
-    ),
-]
 Tokenizer = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
         "--checkpoint",
-        help="Tokenizer: a name (v2l), or the folder or hub name of a checkpoint; v2l by default. --checkpoint is its old name.",
+        help="Tokenizer: a name (v2l), or the folder or hub name of a checkpoint; v2l by default. "
+        "--checkpoint is its old name.",
         metavar="NAME_OR_DIR",
     ),
 ]

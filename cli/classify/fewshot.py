@@ -10,7 +10,7 @@ import typer
 
 from v2l.cli.classify.options import Induction, MethodOptions, Repeats, Words
 from v2l.cli.option_groups import expand_options
-from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -58,7 +58,7 @@ def fewshot_classify(
     repeats: Repeats = None,
     save: Save = None,
     episodes_from: From = None,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
     *,
@@ -77,7 +77,7 @@ def fewshot_classify(
         drawn = find_episodes(folder, settings, skipped, episodes_from)
         if save is not None:
             save_episodes(drawn, save, folder)
-        pipeline = load_pipeline(given, checkpoint, llm)
+        pipeline = load_pipeline(given, tokenizer, llm)
         with progress() as report_progress:
             result = evaluate_fewshot(pipeline, drawn, settings, report_progress, skipped)
         out.result(

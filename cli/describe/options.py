@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.options import Checkpoint, Json, Llm, Options
+from v2l.cli.options import Json, Llm, Options, Tokenizer
 from v2l.cli.output import Output
 from v2l.cli.pipeline import load_pipeline
 from v2l.errors import V2LError
@@ -81,7 +81,7 @@ class DescribeOptions:
     endpoint_model: Model = None
     endpoint_timeout: Timeout = 60.0
     endpoint_max_tokens: MaxTokens = MAX_TOKENS
-    checkpoint: Checkpoint = None
+    tokenizer: Tokenizer = None
     llm: Llm = None
     json: Json = False
 
@@ -99,7 +99,7 @@ class DescribeOptions:
         settings = DescribeSettings(
             self.prompt, self.words, self.shots, self.examples, self.candidates, seed=given.seed
         )
-        pipeline = load_pipeline(given, self.checkpoint, self.llm)
+        pipeline = load_pipeline(given, self.tokenizer, self.llm)
         return lambda task: Describer(pipeline, task, settings, server)
 
 

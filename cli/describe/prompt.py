@@ -17,7 +17,7 @@ from v2l.cli.describe.options import (
     Url,
     open_endpoint,
 )
-from v2l.cli.options import Checkpoint, Json, Photograph, options
+from v2l.cli.options import Json, Photograph, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
 from v2l.errors import V2LError
@@ -95,7 +95,7 @@ def prompt(
     endpoint_model: Model = None,
     endpoint_timeout: Timeout = 60.0,
     endpoint_max_tokens: MaxTokens = MAX_TOKENS,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     json: Json = False,
 ) -> None:
     """Print the prompt that asks an LLM about a photograph, to be pasted anywhere; with --endpoint, a server's answer to it."""
@@ -107,7 +107,7 @@ def prompt(
         wanted = Wanted(image, task, question, support, k_shots)
         wanted.check()
         server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
-        pipeline = load_pipeline(given, checkpoint)
+        pipeline = load_pipeline(given, tokenizer)
         if task == "classify":
             record = classify(
                 out, pipeline, wanted, LabelPromptSettings.of(wording, k_shots, words, given.seed), server

@@ -9,7 +9,7 @@ import typer
 
 from v2l.cli.classify.options import MethodOptions
 from v2l.cli.option_groups import expand_options
-from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -52,7 +52,7 @@ def evaluate_fewshot(
     part: Part = "all",
     control: Control = False,
     log: Log = None,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
     *,
@@ -75,9 +75,7 @@ def evaluate_fewshot(
         )
         settings = FewShotSettings(episodes=episodes, seed=given.seed, part=part, method=chosen.method())
         classes = ClassFolder.load(folder, settings.part)
-        evaluation = FewShotEvaluation(
-            load_pipeline(given, checkpoint, llm), classes, settings, grid, control
-        )
+        evaluation = FewShotEvaluation(load_pipeline(given, tokenizer, llm), classes, settings, grid, control)
         with progress() as report_progress:
             table = evaluation.run(log, report_progress)
         out.result(table.to_dict(), page(table))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from v2l.cli.evaluate.options import LimitOfTwo, Places, Target, note_skipped
-from v2l.cli.options import Checkpoint, Json, options
+from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -38,7 +38,7 @@ Log = Annotated[
 def evaluate_reconstruction(
     ctx: typer.Context,
     places: Places,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     without: Without = None,
     limit: LimitOfTwo = None,
     size: Size = None,
@@ -66,7 +66,7 @@ def evaluate_reconstruction(
         if target is not None:
             check_suffix(target)
         files = find_images(*places)
-        pipeline = load_pipeline(given, checkpoint)
+        pipeline = load_pipeline(given, tokenizer)
         second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
         methods = ReconstructionMethods(pipeline.grid, second, settings.size)

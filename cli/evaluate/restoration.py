@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.options import Checkpoint, Json, Llm, options
+from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -77,7 +77,7 @@ def evaluate_restoration(
     adapter: Adapter = None,
     target: Target = None,
     log: Log = None,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
 ) -> None:
@@ -123,7 +123,7 @@ def evaluate_restoration(
                 "other photographs as examples",
                 "--examples FOLDER",
             )
-        pipeline = load_pipeline(given, checkpoint, llm, adapter)
+        pipeline = load_pipeline(given, tokenizer, llm, adapter)
         evaluation = Restoration(pipeline, Judges.load(pipeline.grid), plan, tuple(shown))
         with progress() as show:
             result = evaluation.run(files, log, lambda done, total, task: show("cases", done, total, task))

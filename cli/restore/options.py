@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.options import Checkpoint, Json, Llm, Options, Photograph, options
+from v2l.cli.options import Json, Llm, Options, Photograph, Tokenizer, options
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class RestorationOptions:
     tiles: Tiles = False
     protocol: Protocol = "blind"
     adapter: Adapter = None
-    checkpoint: Checkpoint = None
+    tokenizer: Tokenizer = None
     llm: Llm = None
     json: Json = False
 

@@ -40,7 +40,7 @@ def fill(given: RestorationOptions, masked: Callable[[Tensor], tuple[Tensor, Ten
         given.check()
         image, mask = masked(load_image(given.image))
         settings, examples = given.settings(), example_images(given.examples)
-        pipeline = load_pipeline(given.root, given.checkpoint, given.llm, given.adapter)
+        pipeline = load_pipeline(given.root, given.tokenizer, given.llm, given.adapter)
         before = torch.where(mask, MID_GREY, image)
         details: dict[str, Any] = {"masked_pixels": int(mask.sum())}
         with progress() as show:
@@ -79,7 +79,7 @@ def repair_photograph(
         given.check()
         image, examples = load_image(given.image), example_images(given.examples) or sample_images()
         settings = given.settings()
-        pipeline = load_pipeline(given.root, given.checkpoint, given.llm, given.adapter)
+        pipeline = load_pipeline(given.root, given.tokenizer, given.llm, given.adapter)
         corruption = corruption_of(image, examples, pipeline.grid.config.model.image_size)
         details: dict[str, Any] = {"corruption": f"{type(corruption).__name__.lower()} {asdict(corruption)}"}
         with progress() as show:

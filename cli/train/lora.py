@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from v2l.cli.failures import STOPPED
-from v2l.cli.options import Checkpoint, Json, Llm, Options, options
+from v2l.cli.options import Json, Llm, Options, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -65,7 +65,7 @@ def train_lora(
     kinds: Kinds = None,
     save_every: SaveEvery = 50,
     plan: PlanOnly = False,
-    checkpoint: Checkpoint = None,
+    tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
 ) -> None:
@@ -88,7 +88,7 @@ def train_lora(
             save_every,
         )
         trainer = LoraCommand(settings, names(kinds or tasks), find_images(*places), out)
-        done = trainer(options(ctx), checkpoint, llm, plan)
+        done = trainer(options(ctx), tokenizer, llm, plan)
     if done < steps:
         out.note("v2l: stopped; the same command goes on from here")
         raise typer.Exit(STOPPED)
@@ -109,7 +109,7 @@ class LoraCommand:
     ) -> None:
         self.settings, self.tasks, self.images, self.out = settings, tasks, images, out
 
-    def __call__(self, given: Options, checkpoint: str | None, llm: str | None, plan: bool) -> int:
+    def __call__(self, given: Options, tokenizer: str | None, llm: str | None, plan: bool) -> int:
         """Plan or train; returns how many steps are done, all of them for a plan."""
         from v2l.processes import start_processes
         from v2l.training.recipes.lora import plan_adapter
@@ -118,7 +118,7 @@ class LoraCommand:
         processes = start_processes(given.device)
         if processes.num_processes > 1:  # each loads the models to its own device
             given = replace(given, device=str(processes.device))
-        examples = RestorationExamples(load_pipeline(given, checkpoint, llm), self.tasks, seed=given.seed)
+        examples = RestorationExamples(load_pipeline(given, tokenizer, llm), self.tasks, seed=given.seed)
         if plan:
             measured = plan_adapter(examples, self.images, self.settings, processes)
             show_plan(measured, len(self.images), self.settings.steps, self.out)
