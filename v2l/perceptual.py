@@ -63,7 +63,7 @@ class PerceptualDistance(nn.Module, ABC):
         if low < -1 - RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
             raise ValueError(f"images run from {low:.2f} to {high:.2f}, allowed is [-1, 1]")
         with torch.autocast(images.device.type, enabled=False):
-            with torch.no_grad():  # the originals need no gradient, which saves half of the backward pass
+            with torch.no_grad():  # originals need no gradient: half of the backward pass is saved
                 wanted = self.features(images.float())
             pairs = zip(self.features(decoded.float()), wanted, strict=True)
             distance = images.new_zeros(len(images), dtype=torch.float32)  # (B,)

@@ -22,7 +22,8 @@ Photographs = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photog
 Examples = Annotated[
     Path | None,
     typer.Option(
-        help="Your own examples, JSON: a list or one a line, each with caption, or question and answer; and with image or words.",
+        help="Your own examples, JSON: a list or one a line, each with caption, or question and answer; and "
+        "with image or words.",
         metavar="FILE.json",
     ),
 ]

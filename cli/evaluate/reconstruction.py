@@ -69,8 +69,8 @@ def evaluate_reconstruction(
         pipeline = load_pipeline(given, checkpoint)
         second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
-        methods = ReconstructionMethods(pipeline.tokenizer, second, settings.size)
-        evaluation = Reconstruction(pipeline, methods, Judges.load(pipeline.tokenizer, protocol), settings)
+        methods = ReconstructionMethods(pipeline.grid, second, settings.size)
+        evaluation = Reconstruction(pipeline, methods, Judges.load(pipeline.grid, protocol), settings)
         with progress() as report_progress:
             result = evaluation.run(files, log, report_progress)
         if target is not None:

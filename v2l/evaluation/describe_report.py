@@ -25,9 +25,7 @@ def report(
     parts = {}
     if captions:
         describer, records = captions
-        parts["captions"] = caption_report(describer.pipeline.tokenizer.joint_encoder, records) | _common(
-            describer, records
-        )
+        parts["captions"] = caption_report(describer.joint_encoder, records) | _common(describer, records)
     if answers:
         describer, records = answers
         parts["answers"] = answer_report(records) | _common(describer, records)

@@ -22,7 +22,7 @@ from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.pipeline.image_words import read_image_words
+from v2l.pipeline.image_words import read_image_words, tagger_of
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.tasks.classification.baselines import Names, name_vectors
@@ -230,7 +230,9 @@ class FewShotEvaluation:
         self, cells: Sequence[Cell], drawn: dict[tuple[int, int], list[Episode]], done: int
     ) -> Iterator[Record]:
         """The records after the first `done` ones."""
-        names = name_vectors(self.pipeline.tokenizer.joint_encoder, list(self.folder.classes))
+        tokenizer = self.pipeline.tokenizer
+        encoder = tagger_of(tokenizer).joint_encoder(tokenizer.device)
+        names = name_vectors(encoder, list(self.folder.classes))
         for place, cell in enumerate(cells):
             first = max(0, done - place * self.settings.episodes)
             yield from self._predict_cell(cell, drawn[cell.n_ways, cell.k_shots][first:], names, first)

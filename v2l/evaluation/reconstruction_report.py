@@ -12,7 +12,7 @@ from v2l.evaluation.table import markdown_table
 from v2l.metrics import Mean
 
 FD = "FD-EffNet"
-# With fewer photographs a Fréchet distance is unreliable; FID with Inception's 2,048 features needs as many.
+# A Fréchet distance of fewer photographs is unreliable; FID with Inception's 2,048 features needs as many.
 MIN_PHOTOGRAPHS = 2048
 REFERENCE_CODEC = "WebP"
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")

@@ -1,6 +1,7 @@
 """images ──► words ──► dialogue ──► frozen LLM ──► captions, and answers to questions.
 
-The LLM never receives a pixel, so its answers depend on the words alone. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+The LLM never receives a pixel, so its answers depend on the words alone. Source: V2L Tokenizer, arXiv
+2403.07874, section 4.1.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.images import Skipped, load_image, load_images
-from v2l.llm import FrozenLLM, GenerationConfig
+from v2l.llm import GenerationConfig
 from v2l.llm.endpoint import Endpoint
-from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection
+from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection, tagger_of
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, vqa
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
-from v2l.tasks.description.dialogue_generation import answer_dialogues, describe_llm, sample_answers
+from v2l.tasks.description.dialogue_generation import (
+    AnswerModel,
+    ServerModel,
+    candidate_answers,
+    describe_llm,
+)
 
 TASKS = {"caption": caption, "vqa": vqa}
 
@@ -39,9 +46,9 @@ class DescribeSettings:
         n_words: global words of an image.
         n_examples: answered examples in the prompt, the first of the file.
         examples: JSON with the user's own; None is the file that ships.
-        candidates: answers an image; of several the nearest to the image by the joint encoder is taken.
-        temperature: of all candidates but the first, which is the likeliest.
-        seed: of what is drawn.
+        candidates: answers to each image; the joint encoder chooses the nearest of several.
+        temperature: of all candidates but the first, which is generated greedily.
+        seed: seed of the sampled candidates.
     """
 
     prompt: str = "tuned"
@@ -92,7 +99,7 @@ class Describer:
         pipeline: tokenizer and LLM.
         task: caption or vqa.
         settings: how captions and answers are generated.
-        endpoint: a server whose LLM answers instead of the stack's.
+        endpoint: a server whose LLM answers instead of the pipeline's.
 
     Raises:
         V2LError: the wording is unknown.
@@ -107,16 +114,27 @@ class Describer:
         self.words = WordSelection(self.n_words, self.style.choice)
 
     @cached_property
-    def llm(self) -> FrozenLLM | Endpoint:
+    def llm(self) -> AnswerModel:
         """The LLM that answers: the server's, or the pipeline's."""
-        return self.endpoint or self.pipeline.llm
+        return ServerModel(self.endpoint) if self.endpoint else self.pipeline.llm
+
+    @property
+    def joint_encoder(self) -> JointEncoder:
+        """The encoder that chooses the words of images and ranks candidates.
+
+        Raises:
+            V2LError: the tokenizer has no word tagger.
+        """
+        tokenizer = self.pipeline.tokenizer
+        return tagger_of(tokenizer).joint_encoder(tokenizer.device)
 
     @cached_property
     def examples(self) -> tuple[Exchange, ...]:
         """The answered examples of the prompt.
 
         Raises:
-            V2LError: their file is malformed, holds fewer than asked for, or names an image that cannot be read.
+            V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
+                cannot be read.
         """
         requested = self.settings.n_examples
         shots = load_shots(self.task, self.style.choice, self.settings.examples)
@@ -131,8 +149,8 @@ class Describer:
         return tuple(Exchange(self._words_of(shot), shot.question, shot.answer) for shot in chosen)
 
     def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
-        """Every readable file with its words and its vector, some at a time; the others are put in `skipped`."""
-        encoder = self.pipeline.tokenizer.joint_encoder
+        """Every readable file with its words and its vector, in batches; the others go into `skipped`."""
+        encoder = self.joint_encoder
         opened = ((file, encoder.prepare(image)) for file, image in load_images(files, skipped))
         while batch := list(islice(opened, BATCH)):
             names, images = zip(*batch, strict=True)
@@ -141,12 +159,12 @@ class Describer:
     def over(
         self, files: Sequence[ImageFile], skipped: Skipped, question: str = ""
     ) -> Iterator[tuple[ImageFile, Description]]:
-        """Every readable file with what the LLM says of it, some at a time; the others are put in `skipped`.
+        """Every readable file with its caption or answer, in batches; the others go into `skipped`.
 
         Raises:
             V2LError: as for `describe`.
         """
-        self.dialogue((), question)  # whatever is wrong with it, before any image is read
+        self.dialogue((), question)  # raises errors of question and examples before any image is read
         read = self.read(files, skipped)
         while batch := list(islice(read, BATCH)):
             names, images = zip(*batch, strict=True)
@@ -156,9 +174,9 @@ class Describer:
         """(B, 3, S, S) in [0, 1], prepared for the joint encoder ──► words and vectors.
 
         Raises:
-            V2LError: the codebook has fewer words than asked for.
+            V2LError: the codebook has fewer words than `settings.n_words`.
         """
-        vectors = self.pipeline.tokenizer.joint_encoder.encode_images(images)
+        vectors = self.joint_encoder.encode_images(images)
         words = self.words.words(self.pipeline.tokenizer, vectors)
         return [ImageWords(*read) for read in zip(words, vectors.cpu(), strict=True)]
 
@@ -166,7 +184,7 @@ class Describer:
         """The dialogue about one image.
 
         Raises:
-            V2LError: the question is empty and the task wants one, or the examples cannot be had.
+            V2LError: the task needs a question and it is empty, or as for `examples`.
         """
         if self.task == "vqa":
             return vqa.vqa_dialogue(self.examples, words, question, self.style)
@@ -182,7 +200,8 @@ class Describer:
             questions: one an image, for vqa.
 
         Raises:
-            V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for `dialogue`.
+            V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for
+                `dialogue`.
         """
         dialogues = [
             self.dialogue(image.words, question)
@@ -190,7 +209,7 @@ class Describer:
         ]
         if self.settings.candidates > 1:
             return [self._best(image, dialogue) for image, dialogue in zip(images, dialogues, strict=True)]
-        answers = answer_dialogues(self.llm, dialogues, self.config)
+        answers = self.llm.write_answers(dialogues, self.config)
         return [Description(answer, image.words) for answer, image in zip(answers, images, strict=True)]
 
     @property
@@ -205,13 +224,11 @@ class Describer:
     def ranked_by(self) -> str | None:
         """The score that selected among several candidates; None with one candidate."""
         return (
-            f"{self.pipeline.tokenizer.joint_encoder.name}: cosine of image and text"
-            if self.settings.candidates > 1
-            else None
+            f"{self.joint_encoder.name}: cosine of image and text" if self.settings.candidates > 1 else None
         )
 
     def report(self) -> dict[str, Any]:
-        """What every record of this task holds: settings with the wording's own numbers put in, and the pipeline."""
+        """The part that all records of this task share: complete settings, and the pipeline."""
         settings = {
             **vars(self.settings),
             "n_words": self.n_words,
@@ -227,16 +244,19 @@ class Describer:
     def remark(self) -> str | None:
         """A warning about the examples for the user; None without one."""
         if self.settings.examples is None and self.pipeline.checkpoint != "shipped" and self.examples:
-            return "the examples that ship hold words of the checkpoint that ships; give --examples with images of your own for this one"
+            return (
+                "the examples that ship hold words of the checkpoint that ships; "
+                "give --examples with images of your own for this one"
+            )
         return None
 
     def _best(self, image: ImageWords, dialogue: Dialogue) -> Description:
-        answers = sample_answers(
+        answers = candidate_answers(
             self.llm, dialogue, self.config, self.settings.candidates, self.settings.temperature
         )
         question = dialogue.query.question
         texts = [f"{question} {answer}".strip() for answer in answers]
-        scores = (self.pipeline.tokenizer.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
+        scores = (self.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
         ranked = sorted(
             (Candidate(*pair) for pair in zip(answers, scores, strict=True)), key=lambda found: -found.score
         )
@@ -244,10 +264,10 @@ class Describer:
 
     def _words_of(self, shot: Shot) -> tuple[str, ...]:
         """An example's words: its own, or those of its image."""
-        if shot.words:
+        if shot.words or shot.image is None:
             return shot.words[: self.n_words]
         try:
-            prepared = self.pipeline.tokenizer.joint_encoder.prepare(load_image(shot.image))
+            prepared = self.joint_encoder.prepare(load_image(shot.image))
         except V2LError as error:
             raise V2LError(f"{shot.where}: {error.got}", error.allowed, error.run) from error
         return self.read_prepared(prepared[None])[0].words
