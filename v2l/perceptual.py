@@ -86,7 +86,7 @@ def _unit(maps: Tensor) -> Tensor:
 
 
 class LiteDistance(PerceptualDistance):
-    """Features of an EfficientNet-Lite at five resolutions, each summed over channels and averaged over space.
+    """EfficientNet-Lite features at five resolutions: summed over channels, averaged over space.
 
     Args:
         name: a name of `LITE`.

@@ -47,7 +47,7 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
-        help="Ask a server instead, by OpenAI's protocol; its key: OPENAI_API_KEY.",
+        help="Use a server's LLM, by OpenAI's protocol; its key: OPENAI_API_KEY.",
         metavar="URL",
     ),
 ]

@@ -19,7 +19,7 @@ FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
 
 
 def report(result: ReconstructionResult) -> dict[str, Any]:
-    """The object for programs: figures with 95 % intervals, and each beside WebP's on the same photographs."""
+    """The object for programs: figures with 95 % intervals, and their differences from WebP's."""
     rows = {row: _row(result, row) for row in result.figures}
     own = rows.pop(OWN)
     return {
