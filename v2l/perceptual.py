@@ -124,6 +124,7 @@ class LiteFeatures(nn.Module):
     """
 
     name = "efficientnet-lite2"
+    network: Any  # timm's network; its methods have no types
     mean: Tensor  # (3, 1, 1)
     std: Tensor  # (3, 1, 1)
 
