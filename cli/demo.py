@@ -68,7 +68,10 @@ def demo(
 
     given = options(ctx)
     with output(json) as out:
-        photographs = one_of_each_folder(find_images(folder), count)
+        files = [file for file in find_images(folder) if isinstance(file, Path)]
+        if not files:
+            raise V2LError(f"{folder} holds tar shards only", "a folder of image files", "v2l demo FOLDER")
+        photographs = one_of_each_folder(files, count)
         pipeline = load_pipeline(given, tokenizer, llm)
         out.note(
             f"{pipeline.llm.name} and {pipeline.grid.joint_encoder.name} are loaded; neither is ever trained"

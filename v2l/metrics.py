@@ -1,4 +1,4 @@
-"""counts, images ──► figures with their intervals (torchmetrics' door)."""
+"""counts, images ──► figures with their intervals (by torchmetrics)."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ class Proportion:
         half = Z_95 * sqrt(self.value * (1 - self.value) / self.n + Z_95**2 / (4 * self.n**2))
         scale = 1 + Z_95**2 / self.n
         low, high = (centre - half) / scale, (centre + half) / scale
-        return max(0.0, min(low, self.value)), min(
-            1.0, max(high, self.value)
-        )  # rounding may leave out a share of 0 or 1
+        # rounding may leave a share of 0 or 1 outside of its own interval
+        return max(0.0, min(low, self.value)), min(1.0, max(high, self.value))
 
     def to_dict(self) -> dict[str, Any]:
         """For reports: value and interval."""
@@ -70,7 +69,10 @@ class Mean:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Self:
-        """The mean of independent samples; normal approximation, standard deviation from the samples, unbounded for a single one."""
+        """The mean of independent samples, with an interval by the normal approximation.
+
+        The standard deviation is that of the samples. The interval of a single sample is unbounded.
+        """
         spread = stdev(samples) if len(samples) > 1 else inf
         return cls(fmean(samples), Z_95 * spread / sqrt(len(samples)), len(samples))
 
@@ -89,7 +91,10 @@ class Mean:
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:
-    """RGB peak signal-to-noise ratio of each image in dB, over all its pixels and channels: (B, 3, H, W) twice in [0, 1] ──► (B,)."""
+    """Peak signal-to-noise ratio of each image in dB: (B, C, H, W) twice in [0, 1] ──► (B,).
+
+    The mean squared error runs over all pixels and channels of an image.
+    """
     return peak_signal_noise_ratio(others, images, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
@@ -108,7 +113,10 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
 
     Source: Wang et al., IEEE TIP 13 (4), 2004: Gaussian window of 11 pixels, standard deviation 1.5.
     """
-    return structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
+    values = structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
+    if isinstance(values, tuple):  # only with `return_full_image` or `return_contrast_sensitivity`
+        raise TypeError("torchmetrics returned more than the similarity of each image")
+    return values
 
 
 class _Features(nn.Identity):
@@ -140,5 +148,8 @@ class FrechetDistance:
 
     @property
     def value(self) -> float:
-        """The distance; at least two samples of each set are in. What rounding leaves below 0 is 0."""
+        """The distance between the two sets, after at least two samples of each.
+
+        Rounding can make it a little negative; it is 0 then.
+        """
         return max(0.0, self.metric.compute().item())

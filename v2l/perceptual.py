@@ -1,15 +1,15 @@
-"""two images ──► their perceptual distance by a frozen network, under the network's own name (door of lpips and timm).
+"""two images ──► their perceptual distance by a frozen network, under the name of the network.
 
-LPIPS is called LPIPS only when it is LPIPS: the embedded networks are `efficientnet-lite0`, for training, and
-`efficientnet-lite2`, for reports, which must not judge by the network that was trained for. Frozen: every
-weight. Sources: LPIPS, arXiv 1801.03924, equation 1.
+Only LPIPS itself is called LPIPS. The embedded networks are `efficientnet-lite0`, for training, and
+`efficientnet-lite2`, for reports. A report never uses the network of the training loss, because the decoder
+was optimized for it. All weights are frozen. Source: LPIPS, arXiv 1801.03924, equation 1.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import timm
 import torch
@@ -20,23 +20,20 @@ from v2l.errors import V2LError
 from v2l.images import resize
 from v2l.zoo import embedded_path
 
-EPSILON = 1e-10  # inside the root: the gradient at equal images stays finite
-SLACK = 1e-3  # of rounding, beyond [-1, 1]
+EPSILON = 1e-10  # under the square root, so that the gradient at equal images stays finite
+RANGE_TOLERANCE = 1e-3  # pixels may exceed [-1, 1] by this much, because of rounding
 TRUNKS = {
     "lpips-vgg": ("vgg", "vgg16-397923af.pth"),
     "lpips-alex": ("alex", "alexnet-owt-7be5be79.pth"),
     "lpips-squeeze": ("squeeze", "squeezenet1_1-b8a52dc0.pth"),
 }
+# our name ──► timm's name
 LITE = {
     "efficientnet-lite0": "tf_efficientnet_lite0",
     "efficientnet-lite2": "tf_efficientnet_lite2",
-}  # timm's names
-REPORT_NETWORKS = (
-    "lpips-alex",
-    "lpips-vgg",
-    "lpips-squeeze",
-    "efficientnet-lite2",
-)  # for reports, the field's first choice first
+}
+# networks of reports, the most common one in the literature first
+REPORT_NETWORKS = ("lpips-alex", "lpips-vgg", "lpips-squeeze", "efficientnet-lite2")
 
 
 class PerceptualDistance(nn.Module, ABC):
@@ -63,16 +60,16 @@ class PerceptualDistance(nn.Module, ABC):
             ValueError: `images` leave [-1, 1].
         """
         low, high = (bound.item() for bound in images.aminmax())
-        if low < -1 - SLACK or high > 1 + SLACK:
+        if low < -1 - RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
             raise ValueError(f"images run from {low:.2f} to {high:.2f}, allowed is [-1, 1]")
         with torch.autocast(images.device.type, enabled=False):
-            with torch.no_grad():  # half of the way back is spared
+            with torch.no_grad():  # originals need no gradient: half of the backward pass is saved
                 wanted = self.features(images.float())
             pairs = zip(self.features(decoded.float()), wanted, strict=True)
-            return sum(
-                self.weigh(level, (_unit(maps) - _unit(others)).square())
-                for level, (maps, others) in enumerate(pairs)
-            )
+            distance = images.new_zeros(len(images), dtype=torch.float32)  # (B,)
+            for level, (maps, others) in enumerate(pairs):
+                distance = distance + self.weigh(level, (_unit(maps) - _unit(others)).square())
+            return distance
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
@@ -89,11 +86,14 @@ def _unit(maps: Tensor) -> Tensor:
 
 
 class LiteDistance(PerceptualDistance):
-    """Features of an EfficientNet-Lite at five resolutions, each summed over channels and averaged over space.
+    """EfficientNet-Lite features at five resolutions: summed over channels, averaged over space.
 
     Args:
         name: a name of `LITE`.
     """
+
+    mean: Tensor  # (3, 1, 1)
+    std: Tensor  # (3, 1, 1)
 
     def __init__(self, name: str = "efficientnet-lite0") -> None:
         super().__init__()
@@ -109,25 +109,30 @@ class LiteDistance(PerceptualDistance):
         self.requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> list[Tensor]:
-        return self.network(((images + 1) / 2 - self.mean) / self.std)
+        maps: list[Tensor] = self.network(((images + 1) / 2 - self.mean) / self.std)
+        return maps
 
     def weigh(self, level: int, difference: Tensor) -> Tensor:
         return difference.sum(dim=1).mean(dim=(1, 2)) / 5
 
 
 class LiteFeatures(nn.Module):
-    """Pooled features of EfficientNet-Lite2, in which sets of images are compared: (B, 3, H, W) in [0, 1] ──► (B, 1280) float32.
+    """Pooled features of EfficientNet-Lite2: (B, 3, H, W) in [0, 1] ──► (B, 1280) float32.
 
-    Images are resized to the square that the network was trained on.
+    The Fréchet distance compares sets of images by them. Images are resized to the square that the network
+    was trained on.
     """
 
     name = "efficientnet-lite2"
+    network: Any  # timm's network; its methods have no types
+    mean: Tensor  # (3, 1, 1)
+    std: Tensor  # (3, 1, 1)
 
     def __init__(self) -> None:
         super().__init__()
         self.network = timm.create_model(LITE[self.name], pretrained=False)
         load_lite_weights(self.network, embedded_path(self.name))
-        self.network.reset_classifier(0)  # what is left ends in the pooled features
+        self.network.reset_classifier(0)  # the output is the pooled features
         self.num_features = self.network.num_features
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
@@ -139,16 +144,19 @@ class LiteFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         normalized = (resize(images, (CROP, CROP)) - self.mean) / self.std
-        return self.network(normalized.contiguous(memory_format=torch.channels_last))
+        features: Tensor = self.network(normalized.contiguous(memory_format=torch.channels_last))
+        return features
 
 
 class LPIPSDistance(PerceptualDistance):
     """LPIPS v0.1 with the weights of the lpips package.
 
     Args:
-        network: the package's LPIPS module.
+        network: the package's LPIPS module, which has no types.
         name: `lpips-vgg`, `lpips-alex` or `lpips-squeeze`.
     """
+
+    network: Any
 
     def __init__(self, network: nn.Module, name: str) -> None:
         super().__init__()
@@ -159,13 +167,15 @@ class LPIPSDistance(PerceptualDistance):
         return list(self.network.net(self.network.scaling_layer(images)))
 
     def weigh(self, level: int, difference: Tensor) -> Tensor:
-        return self.network.lins[level](difference).mean(dim=(1, 2, 3))
+        weighted: Tensor = self.network.lins[level](difference)  # (B, 1, h, w)
+        return weighted.mean(dim=(1, 2, 3))
 
 
 class ReleasedRange(PerceptualDistance):
-    """A distance as the official evaluations took it: images in [-1, 1] are taken for [0, 1] and stretched again, to [-3, 1].
+    """A distance in the pixel range of the official evaluation: images in [-1, 1] are scaled to [-3, 1].
 
-    Its values are to be set beside the release's alone.
+    The official code treats images in [-1, 1] as if they were in [0, 1], and scales them a second time.
+    Compare these values with those of the official release only.
     """
 
     def __init__(self, distance: PerceptualDistance) -> None:
@@ -205,7 +215,10 @@ def load_perceptual(name: str, device: torch.device) -> PerceptualDistance | Non
 
 
 def report_network(trained_for: str) -> str:
-    """The perceptual network of a report: LPIPS when its backbone is on this machine, and never the network that was trained for."""
+    """The perceptual network of a report: LPIPS when its backbone is on this machine.
+
+    It is never the network `trained_for` of the training loss.
+    """
     here = [name for name in REPORT_NETWORKS if name not in TRUNKS or backbone_path(name).is_file()]
     return next(name for name in here if name != trained_for)
 

@@ -1,8 +1,10 @@
-"""the logs of training runs, one begun with the weights of the one before ──► their curves as one picture: that of the model card.
+"""logs of training runs, each of which continues the one before ──► one picture of their curves.
+
+It is the picture of the model card.
 
     python benchmarks/choices/curves.py RUN [RUN …] -o docs/curves.png
 
-Wants matplotlib, which v2l itself does not.
+It needs matplotlib, which v2l itself does not need.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from matplotlib import pyplot
 
 TERMS = ("l1", "l2", "perceptual", "codes", "learning_rate")
 Curve = tuple[list[int], list[float]]
-AVERAGED = 10  # logged values, each of one batch
+AVERAGED_VALUES = 10  # logged values in one average, each of one batch
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def read(log: Path) -> dict[str, Curve]:
-    """The curve of every term; of a step that was logged twice, when a run went on, the last value."""
+    """The curve of every term; a step that was logged twice has its last value."""
     found: dict[str, dict[int, float]] = defaultdict(dict)
     with log.open() as file:
         for row in csv.DictReader(file):
@@ -54,7 +56,7 @@ def read(log: Path) -> dict[str, Curve]:
 
 def averaged(values: list[float]) -> list[float]:
     """The mean of each value and of those shortly before it."""
-    parts = [values[max(0, place + 1 - AVERAGED) : place + 1] for place in range(len(values))]
+    parts = [values[max(0, place + 1 - AVERAGED_VALUES) : place + 1] for place in range(len(values))]
     return [sum(part) / len(part) for part in parts]
 
 

@@ -1,10 +1,12 @@
-"""which filter is best: words that unseen photographs lose, beside words without meaning that go.
+"""codebook + photographs ──► for each filter, the useful words that it loses and the rare ones that it keeps.
 
 python benchmarks/choices/filter.py CODEBOOKS --seen PLACE --unseen PLACE
 
-CODEBOOKS is what v2l build-codebook --keep-candidates wrote, SEEN the photographs that filter, UNSEEN others.
+CODEBOOKS is the folder that v2l build-codebook --keep-candidates wrote. SEEN are the photographs that filter,
+and UNSEEN are other photographs.
 
-A word without meaning is one that the encoder knows in pieces only ("promulg"): a stand-in, for rare words ("wolverine") are among them.
+A word counts as meaningless if the encoder splits it into several tokens ("promulg"). This is an
+approximation, because some rare words ("wolverine") are split, too.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def main() -> None:
             meaningless = Proportion(int((kept & in_pieces).sum()), int(kept.sum()))
             rows.append([str(votes), str(threshold), f"{int(kept.sum()):,}", str(lost), str(meaningless)])
     print(
-        f"{len(seen):,} photographs filter {len(candidates):,} candidates, {len(unseen):,} others need them; {encoder.name}"
+        f"{len(seen):,} photographs filter {len(candidates):,} candidates, "
+        f"{len(unseen):,} others need them; {encoder.name}"
     )
     print(
         markdown_table(

@@ -1,9 +1,10 @@
-"""two journals of v2l evaluate restoration over the same photographs ──► how much less or more the second has, scene by scene.
+"""two journals of v2l evaluate restoration ──► the mean difference, second minus first, scene by scene.
 
     python benchmarks/choices/paired.py FIRST.jsonl SECOND.jsonl [--row LLM] [--other LLM]
 
-A line a task, area and figure: the mean difference with its 95 % interval, and of how many scenes. Below 0 is less: better for the
-perceptual distance, worse for the others.
+Both journals are over the same photographs. Each line has a task, an area, a metric, the mean difference with
+its 95 % interval, and the number of scenes. A negative difference is better for the perceptual distance, and
+worse for the other metrics.
 """
 
 from __future__ import annotations

@@ -32,10 +32,11 @@ Part = Annotated[
 ]
 Save = Annotated[
     Path | None,
-    typer.Option("--save-episodes", help="Write the episodes, to be asked again.", metavar="FILE.jsonl"),
+    typer.Option("--save-episodes", help="Write the episodes, to classify them again.", metavar="FILE.jsonl"),
 ]
 From = Annotated[
-    Path | None, typer.Option("--episodes-from", help="Ask the episodes of this file.", metavar="FILE.jsonl")
+    Path | None,
+    typer.Option("--episodes-from", help="Classify the episodes of this file.", metavar="FILE.jsonl"),
 ]
 BASELINES = {
     "prototype": "nearest prototype, no LLM",
@@ -67,13 +68,13 @@ def fewshot_classify(
     """Classify photographs from a few labelled ones, by the frozen LLM, beside baselines without an LLM."""
     from v2l.datasets import save_episodes
     from v2l.images import Skipped
-    from v2l.tasks.classification.fewshot import FewShotSettings, evaluate_fewshot, find_episodes
+    from v2l.tasks.classification.fewshot import FewShotSettings, evaluate_fewshot, find_episodes, find_part
 
     given = options(ctx)
     skipped = Skipped()
     with output(json) as out:
         method = chosen.method(count=words, induction=induction, repeats=repeats)
-        settings = FewShotSettings(n_ways, k_shots, episodes, given.seed, part, method)
+        settings = FewShotSettings(n_ways, k_shots, episodes, given.seed, find_part(part), method)
         drawn = find_episodes(folder, settings, skipped, episodes_from)
         if save is not None:
             save_episodes(drawn, save, folder)

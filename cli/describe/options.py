@@ -23,7 +23,8 @@ Photographs = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photog
 Examples = Annotated[
     Path | None,
     typer.Option(
-        help="Your own examples, JSON: a list or one a line, each with caption, or question and answer; and with image or words.",
+        help="Your own examples, JSON: a list or one a line, each with caption, or question and answer; and "
+        "with image or words.",
         metavar="FILE.json",
     ),
 ]
@@ -47,7 +48,7 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
-        help="Ask a server instead, by OpenAI's protocol; its key: OPENAI_API_KEY.",
+        help="Use a server's LLM, by OpenAI's protocol; its key: OPENAI_API_KEY.",
         metavar="URL",
     ),
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TASKS = ("caption", "vqa", "classify")
 Task = Annotated[str, typer.Option("--task", help="caption, vqa, classify.")]
-Question = Annotated[str, typer.Option("--question", help="vqa: what is asked about the image.")]
+Question = Annotated[str, typer.Option("--question", help="vqa: the question about the image.")]
 Support = Annotated[
     Path | None,
     typer.Option("--support", help="classify: labelled images, one folder a class.", metavar="FOLDER"),
@@ -98,7 +98,7 @@ def prompt(
     tokenizer: Tokenizer = None,
     json: Json = False,
 ) -> None:
-    """Print the prompt that asks an LLM about a photograph, to be pasted anywhere; with --endpoint, a server's answer to it."""
+    """Print the prompt about a photograph for any LLM; with --endpoint, a server's answer to it."""
     from v2l.tasks.classification.prompt_only_labels import LabelPromptSettings
     from v2l.tasks.description.describe import DescribeSettings
 
@@ -129,12 +129,12 @@ def prompt(
 def describe(
     out: Output, pipeline: Pipeline, wanted: Wanted, settings: Any, server: Endpoint | None
 ) -> dict[str, Any]:
-    """The prompt of a caption or an answer; with a server, what it says."""
+    """The record of a caption or an answer: its prompt and, with a server, the server's answer."""
     from v2l.images import load_image
     from v2l.tasks.description.describe import Describer
 
     describer = Describer(pipeline, wanted.task, settings, server)
-    describer.dialogue((), wanted.question)  # whatever is wrong with it, before the image is read
+    describer.dialogue((), wanted.question)  # raises errors before the image is read
     if remark := describer.remark():
         out.note(remark)
     (image,) = describer.words_of([load_image(wanted.image)])
@@ -151,12 +151,14 @@ def describe(
 def classify(
     out: Output, pipeline: Pipeline, wanted: Wanted, settings: Any, server: Endpoint | None
 ) -> dict[str, Any]:
-    """The prompt of a label; with a server, what it says and the label that this is."""
+    """The record of a label: its prompt and, with a server, the answer and the label that it matches."""
     from v2l.images import Skipped
     from v2l.tasks.classification.prompt_only_labels import RULE, build_label_prompt, draw_support
     from v2l.tasks.description.dialogue_generation import describe_llm
 
     skipped = Skipped()
+    if wanted.support is None:
+        raise ValueError("`Wanted.check` refuses to classify without labelled images")
     support = draw_support(wanted.support, wanted.image, settings, skipped)
     label_prompt = build_label_prompt(pipeline, wanted.image, support, settings)
     if skipped:

@@ -35,7 +35,8 @@ Questions = Annotated[
 Log = Annotated[
     Path | None,
     typer.Option(
-        help="Journal: the same command goes on with it; with captions and answers both, FILE-answers.jsonl is that of the answers.",
+        help="Journal: the same command goes on with it; with captions and answers both, FILE-answers.jsonl "
+        "is that of the answers.",
         metavar="FILE.jsonl",
     ),
 ]
@@ -51,17 +52,18 @@ def evaluate_describe(
     *,
     chosen: DescribeOptions,
 ) -> None:
-    """Measure captions by the joint encoder, beside "a photo of {top word}", and answers by exact match, with 95 % intervals.
+    """Measure captions by the joint encoder, and answers by exact match, with 95 % intervals.
 
-    Twenty captions are printed with their words, none of them selected.
+    The baseline of captions is "a photo of {top word}". Twenty captions are printed with their words, none
+    of them selected.
     """
     from v2l.evaluation.describe import evaluate_answers, evaluate_captions
     from v2l.evaluation.describe_report import page, report
 
     given = options(ctx)
     with output(chosen.json) as out:
-        files, asked = find_items(places, questions, given.seed, limit)
-        if files and asked and chosen.examples:
+        files, items = find_items(places, questions, given.seed, limit)
+        if files and items and chosen.examples:
             raise V2LError("got --examples for captions and for answers together", "a run for each")
         describer = chosen.load(given)
         captions = answers = None
@@ -69,11 +71,11 @@ def evaluate_describe(
             if files:
                 task = describer("caption")
                 captions = task, evaluate_captions(task, files, log, report_progress)
-            if asked:
+            if items:
                 task = describer("vqa")
                 beside = log and log.with_name(f"{log.stem}-answers{log.suffix}")
                 answers_log = beside if files else log
-                answers = task, evaluate_answers(task, asked, answers_log, report_progress)
+                answers = task, evaluate_answers(task, items, answers_log, report_progress)
         result = report(captions, answers)
         out.result(result, page(result))
         for task, records in filter(None, (captions, answers)):

@@ -58,10 +58,10 @@ def evaluate_fewshot(
     *,
     chosen: MethodOptions,
 ) -> None:
-    """Measure few-shot classification over the paper's table 1, with 95 % intervals, beside simple baselines."""
+    """Measure few-shot accuracy over the paper's table 1, with 95 % intervals, beside simple baselines."""
     from v2l.datasets import ClassFolder
     from v2l.evaluation.fewshot import FewShotEvaluation, Grid, page
-    from v2l.tasks.classification.fewshot import FewShotSettings
+    from v2l.tasks.classification.fewshot import FewShotSettings, find_part
 
     given = options(ctx)
     with output(json) as out:
@@ -73,7 +73,9 @@ def evaluate_fewshot(
             numbers("--words", words, 1),
             every,
         )
-        settings = FewShotSettings(episodes=episodes, seed=given.seed, part=part, method=chosen.method())
+        settings = FewShotSettings(
+            episodes=episodes, seed=given.seed, part=find_part(part), method=chosen.method()
+        )
         classes = ClassFolder.load(folder, settings.part)
         evaluation = FewShotEvaluation(load_pipeline(given, tokenizer, llm), classes, settings, grid, control)
         with progress() as report_progress:

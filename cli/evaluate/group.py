@@ -1,6 +1,8 @@
-"""v2l evaluate: a verb of evaluation ──► figures with intervals, beside baselines; one verb, one file."""
+"""v2l evaluate: one command for each task ──► metrics with intervals, beside baselines."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import typer
 
@@ -10,7 +12,7 @@ from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.semantics import evaluate_semantics
 
-VERBS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "describe": evaluate_describe,
     "fewshot": evaluate_fewshot,
     "reconstruction": evaluate_reconstruction,
@@ -21,5 +23,5 @@ VERBS = {
 evaluate = typer.Typer(
     no_args_is_help=True, help="Measure a checkpoint: figures with 95 % intervals, beside trivial baselines."
 )
-for name, verb in VERBS.items():
-    evaluate.command(name)(verb)
+for name, command in COMMANDS.items():
+    evaluate.command(name)(command)

@@ -1,4 +1,4 @@
-"""v2l evaluate semantics: photographs + codebooks ──► cosines of photographs and words, with and without filter."""
+"""v2l evaluate semantics: photographs + codebooks ──► cosines of photographs and their words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from v2l.errors import V2LError
 Codebooks = Annotated[
     Path | None,
     typer.Option(
-        help="A build or a checkpoint: its global/, and its candidates/ if it has them; by default what ships.",
+        help="A build or a checkpoint: its global/, and its candidates/ if it has them; "
+        "by default what ships.",
         metavar="DIR",
     ),
 ]
@@ -47,10 +48,11 @@ def evaluate_semantics(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Measure the words of photographs: mean cosine, and its place between the worst and the best word of the vocabulary.
+    """Measure the words of photographs: mean cosine, and the same relative to the whole vocabulary.
 
-    For subwords only, with bigrams, with trigrams, before and after the filter, beside random words of the
-    same codebook.
+    The relative score is 0 for the worst word of the vocabulary and 1 for the best. The vocabularies are
+    subwords only, with bigrams, and with trigrams, before and after the filter. The baseline is random words
+    of the same codebook.
     """
     from random import Random
 
@@ -72,10 +74,10 @@ def evaluate_semantics(
         before = candidates or home / "candidates"
         books = {"before the filter": Codebook.load(before)} if candidates or before.is_dir() else {}
         books["after the filter"] = Codebook.load(home / "global")
-        with progress() as tell:
+        with progress() as report_progress:
             encoder = encoder_of(books["after the filter"], given.device)
             features, unreadable = image_features(
-                encoder, files, Shards(cache_home() / "images", "encoding images", tell, 256)
+                encoder, files, Shards(cache_home() / "images", "encoding images", report_progress, 256)
             )
         result = measure(features, books, settings)
         out.result(report(result) | {"skipped": [str(file) for file in unreadable]}, page(result))

@@ -10,7 +10,7 @@ import pytest
 
 from v2l.cli.app import VERBS
 from v2l.cli.codebook.group import VERBS as CODEBOOKS
-from v2l.cli.evaluate.group import VERBS as EVALUATIONS
+from v2l.cli.evaluate.group import COMMANDS as EVALUATIONS
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "timm", "open_clip", "sentence_transformers", "accelerate")
 ASK = """

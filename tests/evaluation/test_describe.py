@@ -158,6 +158,22 @@ def test_a_journal_of_another_llm_with_the_same_vocabulary_is_refused(
         evaluate_captions(Describer(other, "caption", SETTINGS, server), photographs[:2], log)
 
 
+def test_a_journal_continues_with_the_same_examples_and_refuses_changed_ones(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    log, examples = tmp_path / "log.jsonl", tmp_path / "mine.json"
+
+    def evaluate(caption: str) -> list[dict]:
+        examples.write_text(json.dumps([{"words": ["hat", "straw", "brim"], "caption": caption}]))
+        settings = DescribeSettings(n_words=3, n_examples=1, examples=examples)
+        return evaluate_captions(Describer(tiny_pipeline(), "caption", settings), photographs[:2], log)
+
+    first = evaluate("A hat of straw.")
+    assert evaluate("A hat of straw.") == first
+    with pytest.raises(V2LError, match="examples_fingerprint"):
+        evaluate("A straw hat.")
+
+
 def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, questions: Path) -> None:
     records = evaluate_answers(answerer, load_questions(questions))
     assert [record["question"] for record in records] == ["What is it?", "Is it a boot?", "What is it?"]

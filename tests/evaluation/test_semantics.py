@@ -117,11 +117,11 @@ def test_the_report_names_encoder_and_intervals(features: torch.Tensor, before: 
     result = evaluate_semantics(
         features, {"before the filter": before, "after the filter": before.select(range(9))}, SETTINGS
     )
-    told = report(result)
-    assert {"metrics", "baselines", "n", "seed", "protocol", "settings", "stack"} <= told.keys()
-    figure = told["metrics"]["after the filter"]["with bigrams"]["3"]["relative"]
+    reported = report(result)
+    assert {"metrics", "baselines", "n", "seed", "protocol", "settings", "stack"} <= reported.keys()
+    figure = reported["metrics"]["after the filter"]["with bigrams"]["3"]["relative"]
     assert figure["interval"][0] < figure["value"] < figure["interval"][1]
-    assert told["codebook_sizes"]["after the filter, subwords only"] == 3
+    assert reported["codebook_sizes"]["after the filter, subwords only"] == 3
     text = page(result)
     assert "some encoder score" in text
     assert "CLIP" not in text

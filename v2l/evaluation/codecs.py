@@ -1,7 +1,8 @@
 """image ──► the same image through JPEG or WebP, in about as many bytes as its tokens take.
 
-The rule: the lowest quality whose whole file, headers included, is not smaller than the budget. So a codec never gets less than the
-tokens; where even its lowest quality takes more, that is what it gets, and the bytes that it took are reported.
+The quality is the lowest one whose whole file, headers included, is not smaller than the budget. So a codec
+never gets fewer bytes than the tokens. If even the lowest quality takes more, that quality is used. Reports
+hold the bytes that each file has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from v2l.images import decode_image, encode_image
 
-HIGHEST = 100  # quality
+MAX_QUALITY = 100
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Compressed(NamedTuple):
 
 
 def compress(image: Tensor, codec: str, budget: float) -> Compressed:
-    """The image at the lowest quality whose file is not smaller than `budget` bytes, by bisection; at the highest where none is.
+    """The image at the lowest quality whose file is not smaller than `budget` bytes, found by bisection.
+
+    If all files are smaller, the quality is the highest.
 
     Args:
         image: (3, H, W) in [0, 1].
@@ -61,19 +64,19 @@ def compress(image: Tensor, codec: str, budget: float) -> Compressed:
         quality = step if chosen.steps == 1 else step / chosen.steps
         return encode_image(image, quality=quality, **chosen.options)
 
-    last = HIGHEST * chosen.steps
+    last = MAX_QUALITY * chosen.steps
     step = min(bisect_left(range(last + 1), budget, key=lambda step: len(file(step))), last)
     content = file(step)
     return Compressed(decode_image(content), len(content), step / chosen.steps)
 
 
-def compress_all(images: Tensor, codec: str, budget: float) -> tuple[Tensor, list[int]]:
+def compress_all(images: Tensor, codec: str, budget: float) -> tuple[Tensor, list[float]]:
     """(B, 3, H, W) ──► the same through a codec, and the bytes of each."""
     through = [compress(image, codec, budget) for image in images.cpu()]
     return torch.stack([one.image for one in through]), [one.size for one in through]
 
 
 def shrink(images: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, 3, H, W) ──► made as small as the token grid by averaging, and enlarged again by bicubic interpolation."""
+    """(B, 3, H, W) ──► averaged to the size of the token grid, then enlarged by bicubic interpolation."""
     small = interpolate(images, size=grid, mode="area")
     return interpolate(small, size=images.shape[-2:], mode="bicubic").clamp(0, 1)

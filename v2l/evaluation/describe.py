@@ -209,9 +209,24 @@ def open_journal(describer: Describer, log: Path | None, listed: Iterable[str]) 
     """
     if log is None:
         return Journal()
-    digest = hashlib.sha256("\n".join(listed).encode(errors="surrogateescape")).hexdigest()[:16]
-    llm = identify_llm(describer.pipeline, describer.endpoint)
-    return Journal.open(log, {"protocol": describer.task, "data": digest, **describer.report(), LLM: llm})
+    metadata = {
+        "protocol": describer.task,
+        "data": short_hash("\n".join(listed).encode(errors="surrogateescape")),
+        **describer.report(),
+        LLM: identify_llm(describer.pipeline, describer.endpoint),
+    }
+    examples = describer.settings.examples
+    if examples is not None:
+        # The path is in the settings. The answers of the LLM depend on the content, and so on the words of
+        # the images that the file names.
+        content = [examples.read_bytes(), repr(describer.examples).encode(errors="surrogateescape")]
+        metadata["examples_fingerprint"] = short_hash(*content)
+    return Journal.open(log, metadata)
+
+
+def short_hash(*parts: bytes) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of some bytes, one part after another."""
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 
 @torch.inference_mode()
@@ -290,7 +305,7 @@ def answer_report(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def draw(files: Sequence[ImageFile], seed: int, limit: int | None) -> list[ImageFile]:
-    """The photographs in random order, drawn by the seed, so that the first captions are not selected by hand."""
+    """The photographs in the random order of a seed, so that the first captions are not selected by hand."""
     return Random(seed).sample(files, len(files))[:limit]
 
 

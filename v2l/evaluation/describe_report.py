@@ -12,8 +12,8 @@ from v2l.tasks.description.describe import Describer
 
 SHOWN = 20
 PROTOCOL = (
-    "describe: cosine of caption and image by the encoder that chose the words, minus the mean over the wrong images; "
-    "answers by exact match without case and final full stop"
+    "describe: cosine of caption and image by the encoder that chose the words, "
+    "minus the mean over the wrong images; answers by exact match without case and final full stop"
 )
 OWN = "captions of the LLM"
 
@@ -40,6 +40,7 @@ def page(report: Mapping[str, Any]) -> str:
     lines = []
     if captions := report.get("captions"):
         rows = {OWN: captions["metrics"]} | captions["baselines"]
+        less = captions["metrics"]["difference_less_baseline"]
         head = ["", "cosine with its image", "with wrong images", "difference", "distinct-1", "distinct-2"]
         keys = ("score", "score_wrong_images", "difference", "distinct_1", "distinct_2")
         cells = [[name, *(figure(of[key]) for key in keys)] for name, of in rows.items()]
@@ -50,7 +51,7 @@ def page(report: Mapping[str, Any]) -> str:
         ]
         lines += [
             "",
-            f"The difference minus that of the baseline: {figure(captions['metrics']['difference_less_baseline'])}",
+            f"The difference minus that of the baseline: {figure(less)}",
             "",
         ]
         lines += [

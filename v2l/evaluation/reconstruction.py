@@ -32,15 +32,14 @@ from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 
 BATCH = 16  # photographs between two records
-IMAGES_A_PASS = (
-    4  # images in one pass of a metric: with more, a CPU leaves its cache and takes half as long again
-)
-EQUAL = 100.0  # dB; equal images would have infinitely many, and one different value of 8 bits in 128 × 128 pixels has 95
+# images in one pass of a metric: with more, they leave the cache of a CPU, and a pass takes 1.5 times as long
+IMAGES_A_PASS = 4
+# PSNR in dB of equal images, whose true value is infinite. One changed value of 8 bits in 128 × 128 pixels
+# gives 95 dB.
+EQUAL = 100.0
 ORIGINALS = "originals"
-SIZES = {
-    "default": 128,
-    "official": 256,
-}  # of a protocol's crops; the released evaluation ignores the size that it is asked for
+# protocol ──► side of its crops; the official evaluation ignores the size in its settings
+SIZES = {"default": 128, "official": 256}
 
 
 @dataclass(frozen=True)
@@ -83,26 +82,27 @@ class Judges:
 
     @classmethod
     def load(cls, tokenizer: V2LTokenizer, protocol: str = "default") -> Judges:
-        """LPIPS when its backbone is here, else EfficientNet-Lite2; by the official protocol its LPIPS; features of EfficientNet-Lite2.
+        """The networks of a protocol; the features are those of EfficientNet-Lite2 for all protocols.
+
+        The default protocol takes LPIPS if its backbone is on this machine, else EfficientNet-Lite2. The
+        official protocol takes the LPIPS of the official code.
 
         Raises:
-            V2LError: the official LPIPS is asked for, and its backbone is not on this machine.
+            V2LError: the protocol is official, and the backbone of its LPIPS is not on this machine.
         """
         official = protocol == "official"
-        distance = load_perceptual(
-            "lpips-alex" if official else report_network(tokenizer.config.training.perceptual),
-            tokenizer.device,
-        )
+        name = "lpips-alex" if official else report_network(tokenizer.config.training.perceptual)
+        distance = load_perceptual(name, tokenizer.device)
+        if distance is None:
+            raise ValueError(f"{name} is no network")
         return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
 
     @torch.inference_mode()
     def figures(self, painted: Painted, crops: Tensor) -> dict[str, list[float]]:
         """The figures of each image."""
         images, device = painted.images, next(self.distance.parameters()).device
-        pairs = [
-            [part.to(device) * 2 - 1 for part in pair]
-            for pair in zip(images.split(IMAGES_A_PASS), crops.split(IMAGES_A_PASS), strict=True)
-        ]
+        parts = zip(torch.split(images, IMAGES_A_PASS), torch.split(crops, IMAGES_A_PASS), strict=True)
+        pairs = [[part.to(device) * 2 - 1 for part in pair] for pair in parts]  # [0, 1] ──► [-1, 1]
         figures = {
             "psnr": psnr(crops, images).clamp(max=EQUAL),
             "psnr_y": luma_psnr(crops, images).clamp(max=EQUAL),
@@ -115,13 +115,12 @@ class Judges:
     def describe(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] ──► (B, D) float32."""
         device = next(self.features.parameters()).device
-        return torch.cat(
-            [self.features(part.to(device)).float().cpu() for part in images.split(IMAGES_A_PASS)]
-        )
+        parts = torch.split(images, IMAGES_A_PASS)
+        return torch.cat([self.features(part.to(device)).float().cpu() for part in parts])
 
 
 class Totals:
-    """What is known of whole sets of images: sums for the Fréchet distances, and how often each code was used."""
+    """Sums over whole sets of images: for the Fréchet distances, and how often each code was used."""
 
     def __init__(self, codes: int) -> None:
         self.usage = CodeUsage(codes)
@@ -151,7 +150,7 @@ class ReconstructionResult:
         files: the photographs that were measured.
         skipped: those that could not be read, each with the reason.
         cost: of the tokens of one photograph.
-        settings: what was asked.
+        settings: of the evaluation.
         judge: name of the perceptual distance.
         pipeline: names and fingerprints.
     """
@@ -175,7 +174,7 @@ class Reconstruction:
         pipeline: the checkpoint that is measured.
         methods: the methods that are compared.
         judges: the frozen networks that measure them.
-        settings: what is asked.
+        settings: of the evaluation.
     """
 
     pipeline: Pipeline
@@ -198,10 +197,10 @@ class Reconstruction:
             V2LError: fewer than two photographs can be read, or the journal belongs to another evaluation.
         """
         drawn = self.settings.draw(files)
-        journal = Journal.open(log, self.facts(drawn))
+        journal = Journal.open(log, self.metadata(drawn))
         totals = Totals(len(self.methods.tokenizer.local_codebook))
         for number, record in enumerate(journal.records):
-            if record["files"]:
+            if log is not None and record["files"]:  # without a journal there are no records yet
                 totals.add(load_part(log, number))
         words = last_words(journal.records)
         words = self.words_of_last(drawn) if words is None else words
@@ -217,7 +216,7 @@ class Reconstruction:
                 progress("photographs", min((number + 1) * BATCH, len(drawn)), len(drawn))
         return self._result(journal.records, totals)
 
-    def facts(self, drawn: Sequence[ImageFile]) -> Record:
+    def metadata(self, drawn: Sequence[ImageFile]) -> Record:
         """What must be equal when a journal continues."""
         listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
         models = {OWN: self.methods.tokenizer, WITHOUT: self.methods.without}
@@ -259,7 +258,10 @@ class Reconstruction:
         }
 
     def words_of_last(self, drawn: Sequence[ImageFile]) -> Tensor:
-        """The global words of the last readable photograph: what the first is painted with as another one's words."""
+        """(G,) int64, the global words of the last readable photograph.
+
+        They replace the words of the first photograph in the control with the words of another photograph.
+        """
         skipped = Skipped()
         for _, image in load_images(reversed(drawn), skipped):
             tokenizer = self.methods.tokenizer

@@ -2,7 +2,7 @@
 
 All work on the same square crops in 8 bits a channel. The codecs get no fewer bytes than the tokens cost: a
 local token the logarithm of the local codebook's size, a global word that of the global one's. Controls: the
-same local tokens painted with the global words of another photograph, and a second checkpoint that was
+same local tokens decoded with the global words of another photograph, and a second checkpoint that was
 trained without global words.
 """
 

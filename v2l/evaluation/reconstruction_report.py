@@ -12,13 +12,14 @@ from v2l.evaluation.table import markdown_table
 from v2l.metrics import Mean
 
 FD = "FD-EffNet"
-MIN_PHOTOGRAPHS = 2048  # photographs below which a Fréchet distance says little (as for FID with Inception's 2,048 features)
+# A Fréchet distance of fewer photographs is unreliable; FID with Inception's 2,048 features needs as many.
+MIN_PHOTOGRAPHS = 2048
 REFERENCE_CODEC = "WebP"
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
 
 
 def report(result: ReconstructionResult) -> dict[str, Any]:
-    """The object for programs: figures with 95 % intervals, and each beside WebP's on the same photographs."""
+    """The object for programs: figures with 95 % intervals, and their differences from WebP's."""
     rows = {row: _row(result, row) for row in result.figures}
     own = rows.pop(OWN)
     return {
@@ -30,7 +31,8 @@ def report(result: ReconstructionResult) -> dict[str, Any]:
         "n": len(result.files),
         "seed": result.settings.seed,
         "protocol": result.settings.protocol,
-        "crops": "shorter side to size, centre crop, 8 bits a channel; codecs at the lowest quality not below the bytes",
+        "crops": "shorter side to size, centre crop, 8 bits a channel; "
+        "codecs at the lowest quality not below the bytes",
         "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
@@ -59,7 +61,8 @@ def page(result: ReconstructionResult) -> str:
     ]
     size = result.settings.size
     lines = [
-        f"{n:,} photographs, {size} × {size} px centre crops, mean with its 95 % interval; {result.judge} and {FD}: less is better",
+        f"{n:,} photographs, {size} × {size} px centre crops, mean with its 95 % interval; "
+        f"{result.judge} and {FD}: less is better",
         "",
         markdown_table(["", *head], figures),
         "",
@@ -95,7 +98,7 @@ def _difference(
 
 
 def _global_words(result: ReconstructionResult) -> dict[str, Any]:
-    """What the decoder loses when the global words are another photograph's, or when it was trained without any."""
+    """The figures minus those of the controls: words of another photograph, and training without words."""
     controls = {"shuffled": SHUFFLED, "without": WITHOUT}
     own = result.figures[OWN]
     return {
@@ -108,17 +111,19 @@ def _global_words(result: ReconstructionResult) -> dict[str, Any]:
 def _remarks(result: ReconstructionResult, found: Mapping[str, Any]) -> list[str]:
     cost, usage, n = result.cost, result.usage, len(result.files)
     lines = [
-        f"Bytes of v2l: {cost.local_bytes:.1f} of {cost.local_tokens} local tokens and {cost.global_bytes:.1f} of {cost.global_tokens} "
-        f"global words. {REFERENCE_CODEC} and JPEG: the lowest quality whose whole file, headers included, has as many or more.",
-        f"Local words in use: {usage.used:,} of {len(usage.counts):,} reachable ({usage.share:.1%}); entropy {usage.entropy:.2f} bits, "
-        f"perplexity {usage.perplexity:,.0f}.",
+        f"Bytes of v2l: {cost.local_bytes:.1f} of {cost.local_tokens} local tokens and "
+        f"{cost.global_bytes:.1f} of {cost.global_tokens} global words. {REFERENCE_CODEC} and JPEG: "
+        "the lowest quality whose whole file, headers included, has as many or more.",
+        f"Local words in use: {usage.used:,} of {len(usage.counts):,} reachable ({usage.share:.1%}); "
+        f"entropy {usage.entropy:.2f} bits, perplexity {usage.perplexity:,.0f}.",
     ]
     for name, figures in found["global_words"].items():
         differences = ", ".join(f"{figure} {_text(figures[figure], signed=True)}" for figure in FIGURES)
         lines.append(f"Global words, {name.replace('_', ' ')}: {differences}.")
     if n < MIN_PHOTOGRAPHS:
         lines.append(
-            f"{FD} is of n = {n:,}, below {MIN_PHOTOGRAPHS:,}: it is larger than that of many photographs would be; compare rows of one table only."
+            f"{FD} is of n = {n:,}, below {MIN_PHOTOGRAPHS:,}: it is larger than that of many photographs "
+            "would be; compare rows of one table only."
         )
     return lines
 

@@ -3,7 +3,7 @@
 The score of an image is the mean cosine between it and its nearest words; the paper calls it CLIP score, and
 here it is named after the encoder at hand. The relative score (CLIP-R) puts the worst word of the whole
 vocabulary at 0 and the best at 1, image by image; that reading of the paper is unconfirmed. The encoder that
-judges is the one that chose the words, as in the paper: scores of two codebooks of one encoder can be
+scores is the one that chose the words, as in the paper: scores of two codebooks of one encoder can be
 compared, those of two encoders cannot. Source: V2L Tokenizer, arXiv 2403.07874, section 4.2.
 """
 
@@ -85,7 +85,7 @@ class SemanticsResult:
         nearest: of every vocabulary and count, the words that are nearest.
         random: the same for words drawn from the same vocabulary.
         n: images.
-        settings: what was asked.
+        settings: of the evaluation.
         pipeline: names and fingerprints of encoder and LLM.
     """
 
@@ -105,10 +105,10 @@ def evaluate_semantics(
         features: (n, D) float32 image vectors, unit length, of the codebooks' encoder.
         codebooks: by name; all of one encoder and one LLM. Together they are the whole vocabulary of the
             relative score.
-        settings: what is asked.
+        settings: of the evaluation.
 
     Raises:
-        V2LError: the codebooks are of different models, or one has fewer words than asked for.
+        V2LError: the codebooks are of different models, or one has fewer words than `settings.counts` needs.
     """
     books = list(codebooks.values())
     for book in books[1:]:
@@ -126,7 +126,10 @@ def evaluate_semantics(
 
 
 def by_order(name: str, codebook: Codebook) -> list[Vocabulary]:
-    """The codebook's subwords; these and its bigrams; these and its trigrams and all that is longer; lengths that it lacks are left out."""
+    """Three vocabularies of a codebook: its subwords, these and bigrams, and all of its words.
+
+    A vocabulary that is no larger than the one before it is left out.
+    """
     found: list[Vocabulary] = []
     for order, title in ORDERS.items():
         rows = [
@@ -154,7 +157,7 @@ def nearest_scores(features: Tensor, vocabulary: Vocabulary, settings: Semantics
     """(n, most words) cosines, nearest first.
 
     Raises:
-        V2LError: the vocabulary has fewer words than asked for.
+        V2LError: the vocabulary has fewer words than `settings.counts` needs.
     """
     words, most = vocabulary.words, max(settings.counts)
     if most > len(words):
@@ -186,7 +189,8 @@ def report(result: SemanticsResult) -> dict[str, Any]:
         },
         "n": result.n,
         "seed": result.settings.seed,
-        "protocol": "semantics: mean cosine of an image and its nearest words, judged by the encoder that chose them",
+        "protocol": "semantics: mean cosine of an image and its nearest words, "
+        "judged by the encoder that chose them",
         "settings": asdict(result.settings),
         "stack": result.pipeline,
     }
@@ -206,7 +210,8 @@ def page(result: SemanticsResult) -> str:
     ]
     head = ["", "size", "words", f"{name} score", "relative", "random words", "relative"]
     lines = [
-        f"{result.n:,} images, mean with its 95 % interval over the images; encoder {name}, words of {result.pipeline['llm']}",
+        f"{result.n:,} images, mean with its 95 % interval over the images; encoder {name}, "
+        f"words of {result.pipeline['llm']}",
         "",
         markdown_table(head, rows),
         "",

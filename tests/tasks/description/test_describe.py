@@ -1,4 +1,4 @@
-"""Captions and answers: what is asked is made of words alone, what is left of the answer stops where it should, candidates are ranked."""
+"""Captions and answers: prompts hold words alone, answers stop at stop texts, candidates are ranked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from v2l.errors import V2LError
 from v2l.images import Skipped
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.image_words import WordSelection
-from v2l.pipeline.pipeline import Pipeline
+from v2l.pipeline.pipeline import LLMChoice, Pipeline
 from v2l.prompts.shots import load_shots
 from v2l.tasks.description.describe import Describer, DescribeSettings
 
@@ -129,7 +129,7 @@ def test_numbers_out_of_range_are_refused(given: dict[str, float]) -> None:
 
 
 def test_a_server_answers_in_the_place_of_the_llm(photographs: list[Path]) -> None:
-    pipeline = Pipeline(tiny_pipeline().tokenizer, None)  # no LLM is here
+    pipeline = Pipeline(tiny_pipeline().tokenizer, LLMChoice("no-such-llm"))  # loading it is an error
     with tiny_server(saying("A hat. And more", "A cap.", "A cap")) as server:
         describer = Describer(pipeline, "caption", SETTINGS, Endpoint(server.url))
         said = dict(describer.over(photographs[:2], Skipped()))

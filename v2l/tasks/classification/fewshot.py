@@ -32,7 +32,7 @@ from v2l.tasks.classification.baselines import Images, Names, predict_baselines
 from v2l.tasks.classification.label_generation import GENERATION_RULES
 from v2l.tasks.classification.label_scoring import SCORING_RULES, LabelQuery, Scores
 
-PARTS = get_args(Part)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,18 @@ def find_method(protocol: str) -> Method:
     return PROTOCOLS[protocol]
 
 
+def find_part(name: str) -> Part:
+    """The part of a folder's images that has this name.
+
+    Raises:
+        V2LError: the name is unknown.
+    """
+    for part in PARTS:
+        if part == name:
+            return part
+    raise V2LError(f"got the part {name!r}", ", ".join(PARTS), "--part eval")
+
+
 @dataclass(frozen=True)
 class FewShotSettings:
     """Which episodes are drawn, and how they are classified.
@@ -119,8 +131,7 @@ class FewShotSettings:
     method: Method = field(default_factory=Method)
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
-            raise V2LError(f"got the part {self.part!r}", ", ".join(PARTS), "--part eval")
+        find_part(self.part)
 
     def matching(self, episodes: Sequence[Episode]) -> Self:
         """The same settings with the ways, shots and number of the given episodes.

@@ -1,6 +1,7 @@
 """images ──► words ──► dialogue ──► frozen LLM ──► captions, and answers to questions.
 
-The LLM never receives a pixel, so its answers depend on the words alone. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
+The LLM never receives a pixel, so its answers depend on the words alone. Source: V2L Tokenizer, arXiv
+2403.07874, section 4.1.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from v2l.prompts import caption, vqa
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
-from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
+from v2l.tasks.description.dialogue_generation import describe_llm
 
 TASKS = {"caption": caption, "vqa": vqa}
 
@@ -39,9 +40,9 @@ class DescribeSettings:
         n_words: global words of an image.
         n_examples: answered examples in the prompt, the first of the file.
         examples: JSON with the user's own; None is the file that ships.
-        candidates: answers an image; of several the nearest to the image by the joint encoder is taken.
-        temperature: of all candidates but the first, which is the likeliest.
-        seed: of what is drawn.
+        candidates: answers to each image; the joint encoder chooses the nearest of several.
+        temperature: of all candidates but the first, which is generated greedily.
+        seed: seed of the sampled candidates.
     """
 
     prompt: str = "tuned"
@@ -116,7 +117,8 @@ class Describer:
         """The answered examples of the prompt.
 
         Raises:
-            V2LError: their file is malformed, holds fewer than asked for, or names an image that cannot be read.
+            V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
+                cannot be read.
         """
         requested = self.settings.n_examples
         shots = load_shots(self.task, self.style.choice, self.settings.examples)
@@ -141,7 +143,7 @@ class Describer:
     def over(
         self, files: Sequence[ImageFile], skipped: Skipped, question: str = ""
     ) -> Iterator[tuple[ImageFile, Description]]:
-        """Every readable file with what the LLM says of it, some at a time; the others are put in `skipped`.
+        """Every readable file with its caption or answer, in batches; the others go into `skipped`.
 
         Raises:
             V2LError: as for `describe`.
@@ -164,7 +166,7 @@ class Describer:
         """The dialogue about one image.
 
         Raises:
-            V2LError: the question is empty and the task wants one, or the examples cannot be had.
+            V2LError: the task needs a question and it is empty, or as for `examples`.
         """
         if self.task == "vqa":
             return vqa.vqa_dialogue(self.examples, words, question, self.style)
@@ -180,7 +182,8 @@ class Describer:
             questions: one an image, for vqa.
 
         Raises:
-            V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for `dialogue`.
+            V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for
+                `dialogue`.
         """
         dialogues = [
             self.dialogue(image.words, question)
@@ -207,7 +210,7 @@ class Describer:
         return f"{self.pipeline.joint_encoder.name}: cosine of image and text"
 
     def report(self) -> dict[str, Any]:
-        """What every record of this task holds: settings with the wording's own numbers put in, and the pipeline."""
+        """The part that all records of this task share: complete settings, and the pipeline."""
         settings = {
             **vars(self.settings),
             "n_words": self.n_words,
