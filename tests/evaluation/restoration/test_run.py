@@ -10,7 +10,6 @@ from random import Random
 import pytest
 import torch
 from tiny_metrics import tiny_metrics
-from tiny_pipeline import tiny_pipeline
 from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
@@ -46,11 +45,6 @@ ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
 class StoppedError(Exception):
     """Ctrl-C, as the test presses it."""
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")

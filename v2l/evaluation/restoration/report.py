@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from v2l.evaluation.reconstruction_report import FD, FEW
+from v2l.evaluation.reconstruction_report import FD, MIN_PHOTOGRAPHS
 from v2l.evaluation.restoration.cases import LLM, NOTHING
 from v2l.evaluation.restoration.run import FIGURES, RestorationResult, TaskTotals
 from v2l.evaluation.table import markdown_table
@@ -60,8 +60,9 @@ def page(result: RestorationResult) -> str:
             "",
             *_tables(totals, result.judge),
         ]
-    if any(totals.figures for totals in result.totals.values()) and len(result.files) < FEW:
-        lines += ["", f"{FD} is of n = {len(result.files):,}, below {FEW:,}: compare rows of one table only."]
+    if any(totals.figures for totals in result.totals.values()) and len(result.files) < MIN_PHOTOGRAPHS:
+        n = f"{len(result.files):,}, below {MIN_PHOTOGRAPHS:,}"
+        lines += ["", f"{FD} is of n = {n}: compare rows of one table only."]
     return "\n".join(lines)
 
 
