@@ -80,7 +80,7 @@ def repair_photograph(
         image, examples = load_image(given.image), example_images(given.examples) or sample_images()
         settings = given.settings()
         pipeline = load_pipeline(given.root, given.checkpoint, given.llm, given.adapter)
-        corruption = corruption_of(image, examples, pipeline.tokenizer.config.model.image_size)
+        corruption = corruption_of(image, examples, pipeline.grid.config.model.image_size)
         details: dict[str, Any] = {"corruption": f"{type(corruption).__name__.lower()} {asdict(corruption)}"}
         with progress() as show:
             if given.tiles:

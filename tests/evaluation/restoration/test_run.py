@@ -1,4 +1,4 @@
-"""Restoration is measured the same whether it was stopped or not; protocols are named and never mixed; baselines are what they say."""
+"""A resumed evaluation equals an uninterrupted one; protocols are never mixed; baselines use visible parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from v2l.sources import ImageFile, find_images
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
 
-ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
+SETTINGS = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
 
 class StoppedError(Exception):
@@ -60,9 +60,9 @@ def photographs(files: list[ImageFile]) -> tuple[Tensor, ...]:
 def evaluation_of(
     pipeline: Pipeline, protocol: str, photographs: tuple[Tensor, ...], **plan: object
 ) -> Restoration:
-    scenes = CaseSettings(protocol, ASKING)
+    cases = CaseSettings(protocol, SETTINGS)
     return Restoration(
-        pipeline, tiny_metrics(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs
+        pipeline, tiny_metrics(), replace(RestorationPlan(cases, limit=2, seed=1), **plan), photographs
     )
 
 
@@ -81,30 +81,30 @@ def result(evaluation: Restoration, files: list[ImageFile]) -> RestorationResult
 def test_every_task_has_figures_intervals_and_its_baselines(
     evaluation: Restoration, result: RestorationResult
 ) -> None:
-    told = json.loads(json.dumps(report(result), allow_nan=False))
+    found = json.loads(json.dumps(report(result), allow_nan=False))
     protocol = evaluation.settings.cases.protocol
-    assert told["protocol"] == protocol
-    assert told["metrics"].keys() == told["baselines"].keys() == set(TASKS)
+    assert found["protocol"] == protocol
+    assert found["metrics"].keys() == found["baselines"].keys() == set(TASKS)
     hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [FIRST, RANDOM])}
-    assert told["baselines"]["inpaint"].keys() == told["baselines"]["outpaint"].keys() == hidden
-    assert {NOTHING, AS_CORRUPTED, CEILING} <= told["baselines"]["deblur"].keys()
-    assert (VOTE in told["baselines"]["deblur"]) is (protocol == "paper")
-    for task, figures in told["metrics"].items():
+    assert found["baselines"]["inpaint"].keys() == found["baselines"]["outpaint"].keys() == hidden
+    assert {NOTHING, AS_CORRUPTED, CEILING} <= found["baselines"]["deblur"].keys()
+    assert (VOTE in found["baselines"]["deblur"]) is (protocol == "paper")
+    for task, figures in found["metrics"].items():
         low, high = figures["token_accuracy"]["interval"]
         assert low <= figures["token_accuracy"]["value"] <= high
         assert figures["whole"]["psnr"]["interval"]
         assert ("region" in figures) is (task in ("inpaint", "outpaint"))
-    assert told["n"] == 2
-    assert told["windows"] == {"inpaint": 4, "outpaint": 8, "deblur": 16, "unshift": 16, "unrotate": 16}
-    assert told["networks"]["perceptual"] == "lpips-squeeze"
+    assert found["n"] == 2
+    assert found["windows"] == {"inpaint": 4, "outpaint": 8, "deblur": 16, "unshift": 16, "unrotate": 16}
+    assert found["networks"]["perceptual"] == "lpips-squeeze"
 
 
 def test_the_exact_inverse_is_exact_and_the_ceiling_has_every_token(result: RestorationResult) -> None:
-    told = report(result)["baselines"]
+    found = report(result)["baselines"]
     for task in ("unshift", "unrotate"):
-        assert told[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
-    assert INVERSE not in told["deblur"]
-    assert "token_accuracy" not in told["deblur"][CEILING]
+        assert found[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
+    assert INVERSE not in found["deblur"]
+    assert "token_accuracy" not in found["deblur"][CEILING]
 
 
 def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> None:
@@ -144,13 +144,13 @@ def test_a_journal_of_the_other_protocol_is_refused(
 
 
 def test_some_windows_give_token_accuracy_and_no_pictures(pipeline: Pipeline, files: list[ImageFile]) -> None:
-    scenes = CaseSettings("paper", ASKING, windows=2)
-    some = Restoration(pipeline, tiny_metrics(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(
+    cases = CaseSettings("paper", SETTINGS, windows=2)
+    some = Restoration(pipeline, tiny_metrics(), RestorationPlan(cases, ("deblur", "inpaint"), limit=2)).run(
         files
     )
-    told = report(some)
-    assert told["windows"] == {"deblur": 2, "inpaint": 2}
-    assert told["metrics"]["deblur"].keys() == {"token_accuracy"}
+    found = report(some)
+    assert found["windows"] == {"deblur": 2, "inpaint": 2}
+    assert found["metrics"]["deblur"].keys() == {"token_accuracy"}
     assert pictures(some) is None
     assert "right tokens" in page(some)
 
@@ -160,7 +160,7 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
-    plan = RestorationPlan(CaseSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
+    plan = RestorationPlan(CaseSettings("paper", SETTINGS, windows=1), ("inpaint",), limit=None)
     mixed = Restoration(pipeline, tiny_metrics(), plan).run([bad, files[0]])
     assert [file for file, _ in mixed.skipped] == [str(bad)]
     assert mixed.files == [str(files[0])]
@@ -168,40 +168,39 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
         Restoration(pipeline, tiny_metrics(), plan).run([bad])
 
 
-def test_a_blind_scene_shows_nobody_what_is_hidden(
+def test_no_method_gets_the_masked_pixels_of_a_blind_case(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile]
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
     for task in ("inpaint", "outpaint"):
-        scene = make_case(pipeline, load_image(files[0]), task, seed=3)
-        noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
+        case = make_case(pipeline, load_image(files[0]), task, seed=3)
+        noise = torch.where(case.mask, torch.rand(case.clean.shape), case.clean)
         first, second = (
-            methods.restore(replace(scene, corrupted=damaged), 3) for damaged in (scene.clean, noise)
+            methods.restore(replace(case, corrupted=corrupted), 3) for corrupted in (case.clean, noise)
         )
         for row in (LLM, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
             assert torch.equal(first.pictures[row], second.pictures[row])
         for row in (MEAN, TELEA):
             assert torch.equal(first.pictures[row], second.pictures[row])
-        assert torch.equal(first.pictures[LLM][:, ~scene.mask], scene.clean[:, ~scene.mask])
+        assert torch.equal(first.pictures[LLM][:, ~case.mask], case.clean[:, ~case.mask])
 
 
 @pytest.mark.parametrize("task", ["deblur", "unshift", "unrotate"])
-def test_a_damaged_scene_shows_nobody_the_clean_image(
+def test_no_method_gets_the_clean_image_of_a_corrupted_case(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
-    scene = make_case(pipeline, load_image(files[0]), task, seed=3)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
+    case = make_case(pipeline, load_image(files[0]), task, seed=3)
     first, second = (
-        methods.restore(replace(scene, clean=clean), 3)
-        for clean in (scene.clean, torch.rand(scene.clean.shape))
+        methods.restore(replace(case, clean=clean), 3) for clean in (case.clean, torch.rand(case.clean.shape))
     )
     rows = set(first.pictures) - {CEILING}
     assert {LLM, FIRST, RANDOM, NOTHING} <= rows
     assert all(torch.equal(first.pictures[row], second.pictures[row]) for row in rows)
 
 
-def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(
+def test_cases_repeat_with_their_seed_and_the_official_shift_is_a_corner(
     pipeline: Pipeline, samples: Path
 ) -> None:
     photograph = load_image(samples / "pants" / "tartan.jpg")

@@ -126,7 +126,7 @@ def make_case(
         seed: of the corruption.
         official: shift by a crop of the corner.
     """
-    tokenizer = pipeline.tokenizer
+    tokenizer = pipeline.grid
     clean = in_8_bits(tokenizer.square(photograph[None])[0]).cpu()
     size, factor = clean.shape[-1], tokenizer.factor
     hidden = REGIONS[task]((size // factor, size // factor))
@@ -166,7 +166,7 @@ class Methods:
             seed: of all random choices for it.
             progress: gets (windows done, windows in all).
         """
-        tokenizer = self.pipeline.tokenizer
+        tokenizer = self.pipeline.grid
         clean = ImageTokens(
             tokenizer.global_tokens(case.clean[None])[1].cpu(),
             tokenizer.encode_local(case.clean[None]).cpu(),
@@ -233,10 +233,10 @@ class Methods:
 
     def _encoded(self, case: RestorationCase) -> Tensor:
         """(h, w) int64: the local tokens of the corrupted image."""
-        return self.pipeline.tokenizer.encode_local(case.corrupted[None]).cpu()[0]
+        return self.pipeline.grid.encode_local(case.corrupted[None]).cpu()[0]
 
     def _decoded(self, tokens: ImageTokens) -> Tensor:
-        return in_8_bits(self.pipeline.tokenizer.decode(tokens)[0].cpu())
+        return in_8_bits(self.pipeline.grid.decode(tokens)[0].cpu())
 
 
 def candidate_rows(ids: Tensor, candidates: CellCandidates, seed: int) -> TokenRows:

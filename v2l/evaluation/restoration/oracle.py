@@ -91,7 +91,7 @@ def denoise(
     Raises:
         V2LError: a prompt is longer than the LLM's context.
     """
-    codebook = pipeline.tokenizer.local_codebook.token_ids
+    codebook = pipeline.grid.local_codebook.token_ids
     codes = torch.arange(pipeline.llm.vocabulary_size) if official else codebook
     generator = torch.Generator().manual_seed(settings.seed)
     cleanest = slice(max(0, len(RATES) - settings.n_examples), None)

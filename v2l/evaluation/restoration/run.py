@@ -211,7 +211,7 @@ class Restoration:
             },
             "examples": fingerprint_of({str(number): image for number, image in enumerate(self.examples)}),
             "weights": {
-                "tokenizer": fingerprint_of(self.pipeline.tokenizer.state_dict()),
+                "tokenizer": fingerprint_of(self.pipeline.grid.state_dict()),
                 "llm": self.pipeline.llm.weights_fingerprint,
             },
         }

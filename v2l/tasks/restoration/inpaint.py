@@ -96,7 +96,7 @@ def inpaint(
     settings = settings_or_default(settings, pipeline)
     check_mask(mask, (image.shape[-2], image.shape[-1]))
     grey = whole_at_model_size(torch.where(mask, MID_GREY, image), pipeline)  # (3, H', W')
-    tokens = pipeline.tokenizer.encode(grey[None], crop=False)
+    tokens = pipeline.grid.encode(grey[None], crop=False)
     ids = tokens.local_ids[0].cpu()  # (h, w)
     hidden = hidden_cells(mask, (ids.shape[0], ids.shape[1]))
     check_some_visible(hidden)
@@ -107,7 +107,7 @@ def inpaint(
     hole = resized_mask(mask, (grey.shape[-2], grey.shape[-1]))
 
     def decode(local_ids: Tensor) -> Tensor:
-        decoded = pipeline.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu()
+        decoded = pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu()
         blended = resize(seamless(grey, decoded, hole), (image.shape[-2], image.shape[-1]))
         return torch.where(mask, blended, image)
 
@@ -158,7 +158,7 @@ def cell_candidates(
 ) -> CellCandidates:
     """Candidate tokens of every hidden cell, one at least; `ids` and `hidden` are (h, w)."""
     cells = hidden.flatten().nonzero().flatten().tolist()
-    candidates = masked_cell_candidates(pipeline.tokenizer, ids, hidden, settings.num_candidates or 1)
+    candidates = masked_cell_candidates(pipeline.grid, ids, hidden, settings.num_candidates or 1)
     return dict(zip(cells, candidates, strict=True))
 
 
@@ -186,7 +186,7 @@ def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
     Raises:
         V2LError: the image is smaller than one window.
     """
-    size, factor = pipeline.tokenizer.config.model.image_size, pipeline.tokenizer.factor
+    size, factor = pipeline.grid.config.model.image_size, pipeline.grid.factor
     shorter = min(image.shape[-2:])
     if shorter < LEAST_SIDE:
         got = f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels"
@@ -200,7 +200,7 @@ def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
 
 def token_map(image: Tensor, pipeline: Pipeline) -> TokenMap:
     """All local tokens of a whole image (3, H, W)."""
-    ids = pipeline.tokenizer.encode_local(whole_at_model_size(image, pipeline)[None])[0]
+    ids = pipeline.grid.encode_local(whole_at_model_size(image, pipeline)[None])[0]
     return TokenMap(ids.flatten().tolist(), [False] * ids.numel(), ids.shape[1])
 
 
@@ -236,7 +236,7 @@ class InpaintingPredictor:
         self.windows = hidden_windows(own.hidden, settings.n_predict)
         if settings.order == "centre-out":
             self.windows = centre_out(self.windows, (hidden.shape[0], hidden.shape[1]))
-        self.codebook = pipeline.tokenizer.local_codebook.token_ids
+        self.codebook = pipeline.grid.local_codebook.token_ids
         random = Random(settings.seed)
         draws = [
             visible_examples([own, *others], self.context, settings.n_examples, random)

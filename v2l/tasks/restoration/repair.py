@@ -100,9 +100,9 @@ def repair(
     settings = settings_or_default(settings, pipeline)
     check_request(examples, settings)
     corrupted = whole_at_model_size(image, pipeline)
-    tokens = pipeline.tokenizer.encode(corrupted[None], crop=False)
+    tokens = pipeline.grid.encode(corrupted[None], crop=False)
     clean_size = corrupted_size(corruption, corrupted)
-    grid = (clean_size[0] // pipeline.tokenizer.factor, clean_size[1] // pipeline.tokenizer.factor)
+    grid = (clean_size[0] // pipeline.grid.factor, clean_size[1] // pipeline.grid.factor)
     pairs = [token_pair(pipeline, example, corruption, clean_size) for example in examples]
     sources = find_source_cells(pipeline, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
     realigned = tokens.local_ids.flatten().cpu()[sources]  # (h · w,)
@@ -113,12 +113,12 @@ def repair(
     size = corrupted_size(corruption, image)
 
     def decode(local_ids: Tensor) -> Tensor:
-        decoded = resize(pipeline.tokenizer.decode(tokens.with_local_ids(local_ids))[0].cpu(), size)
+        decoded = resize(pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu(), size)
         if sources != list(range(len(sources))):
             return decoded
         # Nothing was moved: keep the detail of the image that the tokens do not hold, and add the predicted
         # change.
-        unchanged = resize(pipeline.tokenizer.decode(tokens)[0].cpu(), size)
+        unchanged = resize(pipeline.grid.decode(tokens)[0].cpu(), size)
         return (image + decoded - unchanged).clamp(0, 1)
 
     filled = filled_ids(realigned.view(1, *grid), log)
@@ -170,8 +170,8 @@ def token_pair(
     clean = centre_crop(resize(example, (height, width)), size)
     corrupted = corruption.apply(clean)
     return TokenPair(
-        tuple(pipeline.tokenizer.encode_local(clean[None].contiguous()).flatten().tolist()),
-        tuple(pipeline.tokenizer.encode_local(corrupted[None].contiguous()).flatten().tolist()),
+        tuple(pipeline.grid.encode_local(clean[None].contiguous()).flatten().tolist()),
+        tuple(pipeline.grid.encode_local(corrupted[None].contiguous()).flatten().tolist()),
     )
 
 
@@ -191,9 +191,7 @@ def find_source_cells(
     """
     clean = torch.tensor([pair.clean for pair in pairs]).view(len(pairs), *clean_grid)
     corrupted = torch.tensor([pair.corrupted for pair in pairs]).view(len(pairs), *corrupted_grid)
-    return estimate_source_cells(
-        code_vectors(pipeline.tokenizer, clean), code_vectors(pipeline.tokenizer, corrupted)
-    )
+    return estimate_source_cells(code_vectors(pipeline.grid, clean), code_vectors(pipeline.grid, corrupted))
 
 
 def realigned_pairs(pairs: Sequence[TokenPair], sources: Sequence[int]) -> list[TokenPair]:
@@ -225,7 +223,7 @@ class CorruptionPredictor:
         self.windows = hidden_windows([True] * len(corrupted), settings.n_predict)
         self.predictor = TokenPredictor(pipeline.llm, settings)
         self.stretches = SimilarStretches(pipeline, corrupted, [pair.corrupted for pair in pairs])
-        self.codebook = pipeline.tokenizer.local_codebook.token_ids
+        self.codebook = pipeline.grid.local_codebook.token_ids
         grid = (len(corrupted) // width, width)
         grids = TokenGrids(
             torch.tensor([pair.clean for pair in pairs]).view(-1, *grid),
@@ -233,7 +231,7 @@ class CorruptionPredictor:
             torch.tensor(corrupted).view(grid),
         )
         count = max(1, settings.num_candidates)
-        self.candidates = dict(enumerate(corrupted_cell_candidates(pipeline.tokenizer, grids, count)))
+        self.candidates = dict(enumerate(corrupted_cell_candidates(pipeline.grid, grids, count)))
 
     def predict(self, progress: Progress | None = None) -> list[WindowPrediction]:
         """Predict every window, many in one batch; or the whole map at once."""
@@ -286,7 +284,7 @@ class SimilarStretches:
     """
 
     def __init__(self, pipeline: Pipeline, corrupted: Sequence[int], others: Sequence[Sequence[int]]) -> None:
-        vectors = code_vectors(pipeline.tokenizer, torch.tensor([corrupted, *others]))  # (1 + n, h · w, d)
+        vectors = code_vectors(pipeline.grid, torch.tensor([corrupted, *others]))  # (1 + n, h · w, d)
         self.own, self.others = vectors[0], vectors[1:]
 
     def nearest(self, window: Sequence[int], count: int) -> list[tuple[int, int]]:

@@ -86,7 +86,7 @@ def tile_side(pipeline: Pipeline, image: Tensor) -> int:
     Raises:
         V2LError: the image is smaller.
     """
-    side = pipeline.tokenizer.config.model.image_size
+    side = pipeline.grid.config.model.image_size
     if min(image.shape[-2:]) < side:
         got = f"got an image of {image.shape[-1]} × {image.shape[-2]} pixels, smaller than one tile"
         raise V2LError(got, f"{side} pixels and more a side", "the same command without --tiles")

@@ -52,7 +52,7 @@ def map_query(
         candidates: of the cells to predict.
         settings: `num_candidates` and `prior_weight`.
     """
-    codebook = pipeline.tokenizer.local_codebook.token_ids
+    codebook = pipeline.grid.local_codebook.token_ids
     first = {cell: candidates[cell].ids[0] for cell in sorted(candidates)}
     given: list[tuple[int, ...]] = []
     for cell, candidate in first.items():
