@@ -2,10 +2,10 @@
 
     python benchmarks/restoration.py [IMAGE] [--windows 16] [--checkpoint DIR]
 
-The paper's protocol on one photograph. The plain row predicts one window at a time from the paper's prompt, in
-one full pass each. The second row is v2l with the same prompts: windows in batches, shared prefixes read once.
-It must give the same tokens. The third row is v2l with its own prompt. The compute bound is the time that the
-matrix products of the prompts' tokens would take at the speed of one large product on this machine.
+The paper's protocol on one photograph. The plain row predicts one window at a time from the paper's prompt,
+in one full pass each. The second row is v2l with the same prompts: windows in batches, shared prefixes read
+once. It must give the same tokens. The third row is v2l with its own prompt. The compute bound is the time
+that the matrix products of the prompts' tokens would take at the speed of one large product on this machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""windows ──► predicted tokens, one window at a time, each prompt in one full pass, as the official loop does."""
+"""windows ──► predicted tokens: one window at a time, one full pass for each prompt, as the official loop."""
 
 from __future__ import annotations
 

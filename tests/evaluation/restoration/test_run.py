@@ -1,4 +1,4 @@
-"""A resumed evaluation equals an uninterrupted one; protocols are never mixed; baselines use visible parts."""
+"""A resumed evaluation equals an uninterrupted one; protocols are never mixed, and baselines are blind."""
 
 from __future__ import annotations
 
@@ -253,3 +253,43 @@ def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: 
         CaseSettings("clairvoyant")
     with pytest.raises(V2LError, match="--examples"):
         Methods(pipeline, CaseSettings("blind"))
+
+
+def header_of_0_1(evaluation: Restoration, drawn: list[ImageFile]) -> dict:
+    """The first line of a journal that version 0.1 began: every key as it was on disk."""
+    now = evaluation.metadata(drawn)
+    prediction = {
+        **{"n_context": 3, "n_predict": 4, "n_before": 0, "above": 0, "n_examples": 4, "splits": 1},
+        **{"draws": 1, "contrast": 0.0, "order": "raster", "candidates": 1, "seed": 0, "temperature": 0.0},
+        **{"top_k": 0, "prompt": "tuned", "palette": 32, "trust": 0.0, "reading": "windows"},
+        **{"batch_tokens": 2048},
+    }
+    stack = ("checkpoint", "llm", "llm_fingerprint", "encoder", "encoder_fingerprint", "variant")
+    described = evaluation.pipeline.describe()
+    return {
+        "protocol": "restoration, paper",
+        "settings": {
+            "scenes": {"protocol": "paper", "asking": prediction, "windows": 1},
+            **{"tasks": ["inpaint", "deblur"], "seed": 1, "limit": 2},
+        },
+        "judge": "lpips-squeeze",
+        "stack": {name: described[name] for name in stack},
+        **{name: now[name] for name in ("photographs", "examples", "weights")},
+    }
+
+
+def test_a_journal_of_version_0_1_is_resumed(
+    pipeline: Pipeline, files: list[ImageFile], tmp_path: Path
+) -> None:
+    plan = RestorationPlan(CaseSettings("paper", SETTINGS, windows=1), ("inpaint", "deblur"), seed=1, limit=2)
+    evaluation, log = Restoration(pipeline, tiny_metrics(), plan), tmp_path / "log.jsonl"
+    straight = evaluation.run(files, log)
+    lines = log.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines[1:]]
+    assert all(record.keys() == {"file", "task", "tokens", "told", "figures"} for record in records)
+    old = {"facts": header_of_0_1(evaluation, plan.draw(files))}
+    log.write_text("\n".join([json.dumps(old), *lines[1:3]]) + "\n", encoding="utf-8")
+    done: list[int] = []
+    resumed = evaluation.run(files, log, lambda number, total, task: done.append(number))
+    assert done == [3, 4]  # the first two cases came from the journal
+    assert report(resumed) == report(straight)

@@ -100,7 +100,7 @@ def test_a_texture_goes_on_below_in_reverse() -> None:
 
 
 def test_of_two_images_the_one_that_is_like_the_edges_counts() -> None:
-    """Between two walls of one word: behind the left one stands the same, behind the right one another word."""
+    """Two walls of one token: the same token follows the left wall, another one the right wall."""
     wall, other = (int(CODES[number]) for number in (3, 8))
     ids = torch.full((1, 8), wall)
     ids[0, 6:] = other
