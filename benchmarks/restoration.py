@@ -1,9 +1,10 @@
-"""claim: with the tuned prompt the LLM restores at least 3 times as many blurred and twice as many hidden windows a second, no worse.
+"""claim: the tuned prompt restores blurred windows 3 times and masked ones twice as fast, no less accurately.
 
     python benchmarks/restoration.py [IMAGE] [--windows 16] [--checkpoint DIR]
 
-The paper's protocol on one photograph. Plain: the paper's prompt, one window at a time, every prompt read whole. First v2l with the same
-prompts, which must give the same tokens: windows in batches, shared prefixes read once. Then v2l's prompt. The compute bound is the time
+The paper's protocol on one photograph. The plain row predicts one window at a time from the paper's prompt,
+in one full pass each. The second row is v2l with the same prompts: windows in batches, shared prefixes read
+once. It must give the same tokens. The third row is v2l with its own prompt. The compute bound is the time
 that the matrix products of the prompts' tokens would take at the speed of one large product on this machine.
 """
 
@@ -28,7 +29,7 @@ SIDE = 1536  # of the product that measures the machine
 AIMS = {"deblur": 3.0, "inpaint": 2.0}
 
 
-class Tokens:
+class TokenCounter:
     """Counts the token positions that an LLM reads."""
 
     def __init__(self, llm: FrozenLLM) -> None:
@@ -41,16 +42,16 @@ class Tokens:
         self.count += output[..., 0].numel()
 
     def take(self) -> int:
-        """How many since the last time."""
+        """The number of positions since the last call."""
         count, self.count = self.count, 0
         return count
 
 
-def damages(pipeline: Pipeline, path: str) -> dict[str, CorruptedTokens]:
-    """A photograph with a blur, and with a hole."""
-    square = pipeline.tokenizer.square(load_image(path)[None])
+def corrupted_images(pipeline: Pipeline, path: str) -> dict[str, CorruptedTokens]:
+    """The tokens of a photograph with a blur, and with a hole."""
+    square = pipeline.grid.square(load_image(path)[None])
     clean, blurred = (
-        pipeline.tokenizer.encode_local(images)[0].cpu() for images in (square, Blur(9).apply(square))
+        pipeline.grid.encode_local(images)[0].cpu() for images in (square, Blur(9).apply(square))
     )
     grid = (clean.shape[0], clean.shape[1])
     return {
@@ -67,13 +68,13 @@ def products_a_second() -> float:
     return 5 * 2 * SIDE**3 / seconds
 
 
-def share_right(damage: CorruptedTokens, answers: list[tuple[int, ...]], windows: list[list[int]]) -> float:
-    """Of the told tokens, how many are the clean image's."""
-    truth = damage.clean.flatten().tolist()
+def share_right(image: CorruptedTokens, answers: list[tuple[int, ...]], windows: list[list[int]]) -> float:
+    """The share of predicted tokens that are the clean image's."""
+    truth = image.clean.flatten().tolist()
     hits = [
-        truth[cell] == told
+        truth[cell] == token_id
         for window, ids in zip(windows, answers, strict=True)
-        for cell, told in zip(window, ids, strict=True)
+        for cell, token_id in zip(window, ids, strict=True)
     ]
     return sum(hits) / len(hits)
 
@@ -85,34 +86,35 @@ def main() -> None:
     parser.add_argument("--checkpoint")
     given = parser.parse_args()
     pipeline = Pipeline.load(checkpoint=given.checkpoint, device="cpu")
-    codes = pipeline.tokenizer.local_codebook.token_ids
+    codes = pipeline.grid.local_codebook.token_ids
     weights = sum(
         weight.numel() for name, weight in pipeline.llm.model.named_parameters() if "layers" in name
     )
-    counter, speed = Tokens(pipeline.llm), products_a_second()
-    for task, damage in damages(pipeline, given.image).items():
-        windows = chosen_windows(damage, PAPER, given.windows)
+    counter, speed = TokenCounter(pipeline.llm), products_a_second()
+    for task, image in corrupted_images(pipeline, given.image).items():
+        windows = chosen_windows(image, PAPER, given.windows)
         counter.take()
         plain, plain_seconds = timed(
-            lambda d=damage, w=windows: restore_plainly(pipeline.llm, codes, d, PAPER, w)
+            lambda d=image, w=windows: restore_plainly(pipeline.llm, codes, d, PAPER, w)
         )
         rows = {"plain": (plain, plain_seconds, counter.take())}
         for name, settings in (("same prompts", PAPER), ("tuned prompt", FAST)):
-            done, seconds = timed(lambda d=damage, s=settings: denoise(pipeline, d, s, given.windows))
-            rows[name] = ([told.ids for told in done.log], seconds, counter.take())
+            done, seconds = timed(lambda d=image, s=settings: denoise(pipeline, d, s, given.windows))
+            rows[name] = ([window.ids for window in done.log], seconds, counter.take())
         print(
-            f"{task}, {len(windows)} windows of {given.image}, {pipeline.llm.name}, {torch.get_num_threads()} thread(s)"
+            f"{task}, {len(windows)} windows of {given.image}, {pipeline.llm.name}, "
+            f"{torch.get_num_threads()} thread(s)"
         )
         for name, (answers, seconds, tokens) in rows.items():
             bound = tokens * 2 * weights / speed
-            right = share_right(damage, answers, windows)
+            right = share_right(image, answers, windows)
             print(
-                f"  {name:13} {len(windows) / seconds:7.2f} windows/s  ratio {plain_seconds / seconds:5.2f}  right tokens {right:6.1%}  "
+                f"  {name:13} {len(windows) / seconds:7.2f} windows/s  "
+                f"ratio {plain_seconds / seconds:5.2f}  right tokens {right:6.1%}  "
                 f"{tokens / len(windows):6.0f} tokens/window  {seconds / bound:4.1f} x the compute bound"
             )
-        print(
-            f"  same tokens as plain: {sum(a == b for a, b in zip(plain, rows['same prompts'][0], strict=True))} of {len(windows)}"
-        )
+        equal = sum(one == other for one, other in zip(plain, rows["same prompts"][0], strict=True))
+        print(f"  same tokens as plain: {equal} of {len(windows)}")
         print(f"  aim for the tuned prompt: ratio {AIMS[task]} at no fewer right tokens")
 
 

@@ -67,7 +67,7 @@ def test_a_blur_is_a_gaussian_of_the_kernels_size() -> None:
 
 
 @given(st.integers(0, 1000))
-def test_what_is_drawn_repeats_with_its_seed_and_stays_in_range(seed: int) -> None:
+def test_drawn_corruptions_repeat_with_their_seed_and_stay_in_range(seed: int) -> None:
     first, second = (draw_corruption("unshift", torch.Generator().manual_seed(seed)) for _ in range(2))
     assert first == second
     assert all(SHIFTS[0] <= abs(size) <= SHIFTS[1] for size in (first.down, first.right))

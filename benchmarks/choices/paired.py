@@ -1,10 +1,9 @@
-"""two journals of v2l evaluate restoration ──► the mean difference, second minus first, scene by scene.
+"""two journals of v2l evaluate restoration, same photographs ──► mean paired difference, second minus first.
 
     python benchmarks/choices/paired.py FIRST.jsonl SECOND.jsonl [--row LLM] [--other LLM]
 
-Both journals are over the same photographs. Each line has a task, an area, a metric, the mean difference with
-its 95 % interval, and the number of scenes. A negative difference is better for the perceptual distance, and
-worse for the other metrics.
+One line for each task, area and figure: the mean difference with its 95 % interval, and the number of cases.
+A difference below 0 is better for the perceptual distance and worse for the other figures.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from v2l.evaluation.restoration.cases import LLM
 from v2l.evaluation.restoration.run import FIGURES
 from v2l.metrics import Mean
 
-Scenes = dict[tuple[str, str], dict]
+Cases = dict[tuple[str, str], dict]  # (photograph, task) ──► line of the journal
 
 
 def main() -> None:
@@ -26,26 +25,26 @@ def main() -> None:
     )
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
-    parser.add_argument("--row", default=LLM, help="the contestant of the second journal")
-    parser.add_argument("--other", default=LLM, help="the contestant of the first journal")
+    parser.add_argument("--row", default=LLM, help="the method of the second journal")
+    parser.add_argument("--other", default=LLM, help="the method of the first journal")
     given = parser.parse_args()
     first, second = read(given.first), read(given.second)
-    both = [scene for scene in second if scene in first]
+    both = [case for case in second if case in first]
     for task in dict.fromkeys(task for _, task in both):
-        scenes = [scene for scene in both if scene[1] == task]
-        pairs = [(first[scene]["tokens"], second[scene]["tokens"]) for scene in scenes]
+        cases = [case for case in both if case[1] == task]
+        pairs = [(first[case]["tokens"], second[case]["tokens"]) for case in cases]
         shares = [
             one[given.row] - other[given.other]
             for other, one in pairs
             if given.row in one and given.other in other
         ]
         print(f"{task}, right tokens: {difference(shares)} (n = {len(shares)})" if shares else task)
-        for area in second[scenes[0]]["figures"]:
+        for area in second[cases[0]]["figures"]:
             for name in FIGURES:
                 values = [
-                    second[scene]["figures"][area][given.row][name]
-                    - first[scene]["figures"][area][given.other][name]
-                    for scene in scenes
+                    second[case]["figures"][area][given.row][name]
+                    - first[case]["figures"][area][given.other][name]
+                    for case in cases
                 ]
                 print(f"  {area}, {name}: {difference(values)} (n = {len(values)})")
 
@@ -57,8 +56,8 @@ def difference(values: list[float]) -> str:
     return f"{mean.value:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-def read(path: Path) -> Scenes:
-    """The scenes of a journal by photograph and task."""
+def read(path: Path) -> Cases:
+    """The cases of a journal by photograph and task."""
     records = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[1:])
     return {(record["file"], record["task"]): record for record in records if "error" not in record}
 

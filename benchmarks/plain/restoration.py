@@ -1,4 +1,4 @@
-"""windows ──► their tokens, one window at a time, every prompt read whole: the plain reading of the official loop."""
+"""windows ──► predicted tokens: one window at a time, one full pass for each prompt, as the official loop."""
 
 from __future__ import annotations
 
@@ -19,43 +19,41 @@ Ids = tuple[int, ...]
 def restore_plainly(
     llm: FrozenLLM,
     codes: torch.Tensor,
-    damage: CorruptedTokens,
+    image: CorruptedTokens,
     settings: RestorationSettings,
     windows: Sequence[list[int]],
 ) -> list[Ids]:
-    """The tokens told in some windows, in order, by greedy decoding among `codes`; one draw of examples, no contrast."""
-    supports = noisy_copies(
-        damage.clean, damage.corrupted, codes, torch.Generator().manual_seed(settings.seed)
-    )
-    ids, cells = damage.corrupted.flatten().tolist(), damage.clean.numel()
+    """Predict some windows in order by greedy decoding among `codes`: one draw of examples, no contrast."""
+    copies = noisy_copies(image.clean, image.corrupted, codes, torch.Generator().manual_seed(settings.seed))
+    ids, cells = image.corrupted.flatten().tolist(), image.clean.numel()
     allowed = torch.zeros(llm.model.get_input_embeddings().num_embeddings, dtype=torch.bool)
     allowed[codes] = True
     answers = []
     for window in windows:
-        count = settings.n_context if damage.sequential else settings.n_before
+        count = settings.n_context if image.sequential else settings.n_before
         shown = [(window[0] - step) % cells for step in range(count, 0, -1)] + (
-            [] if damage.sequential else window
+            [] if image.sequential else window
         )
         examples = [
             (
-                tuple((copy.clean if damage.sequential else copy.corrupted)[cell] for cell in shown),
+                tuple((copy.clean if image.sequential else copy.corrupted)[cell] for cell in shown),
                 tuple(copy.clean[cell] for cell in window),
             )
-            for copy in supports
+            for copy in copies
         ]
         prompt = denoise_prompt(
             examples, tuple(ids[cell] for cell in shown), settings.n_predict, settings.prompt
         )
-        told, cache, new = [], None, llm.encode(prompt)
+        predicted, cache, new = [], None, llm.encode(prompt)
         for _ in window:
             out = llm.model(
                 input_ids=torch.tensor([new]), past_key_values=cache, use_cache=True, logits_to_keep=1
             )
             cache, logits = out.past_key_values, out.logits[0, -1].float()
-            told.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
-            new = told[-1:]
-        if damage.sequential:
-            for cell, token_id in zip(window, told, strict=True):
+            predicted.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
+            new = predicted[-1:]
+        if image.sequential:
+            for cell, token_id in zip(window, predicted, strict=True):
                 ids[cell] = token_id
-        answers.append(tuple(told))
+        answers.append(tuple(predicted))
     return answers

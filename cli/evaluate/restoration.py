@@ -1,4 +1,4 @@
-"""v2l evaluate restoration: photographs ──► figures of five restoration tasks, beside baselines without an LLM."""
+"""v2l evaluate restoration: photographs ──► figures of five tasks, beside baselines without an LLM."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def evaluate_restoration(
     """Measure how well the frozen LLM restores masked pixels, blur, shift and rotation.
 
     Token accuracy, PSNR, SSIM, a perceptual distance and a Fréchet distance, of the whole and of the region,
-    with 95 % intervals, beside a vote over the examples, the nearest visible token, mean fill, OpenCV's Telea, a
-    choice without the LLM, and all tokens right.
+    with 95 % intervals. The baselines are a vote over the examples, the nearest visible token, mean fill,
+    OpenCV's Telea, a choice without the LLM, and the correct tokens.
     """
     from v2l.evaluation.reconstruction import Judges
     from v2l.evaluation.restoration.cases import CaseSettings

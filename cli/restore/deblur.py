@@ -1,4 +1,4 @@
-"""v2l deblur: a blurred photograph + other photographs ──► the photograph, sharpened with the LLM's tokens."""
+"""v2l deblur: a blurred photograph + other photographs ──► a sharper one, in the LLM's tokens."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 Kernel = Annotated[
     int | None,
     typer.Option(
-        help="Pixels a side of the blur at the model's size, odd (5, 7, 9, 11); by default estimated from the "
-        "photograph."
+        help="Pixels a side of the blur at the model's size, odd (5, 7, 9, 11); by default estimated."
     ),
 ]
 
 
 @restoration_command("deblurred.png", without=("candidates", "order"))
 def deblur(given: RestorationOptions, kernel: Kernel = None) -> None:
-    """Sharpen a blurred photograph with tokens that the frozen LLM predicts from examples with the same blur."""
+    """Sharpen a photograph with tokens that the frozen LLM predicts from examples with the same blur."""
     from v2l.corruptions import Blur
     from v2l.tasks.restoration.corruption_estimate import estimate_blur
 

@@ -150,8 +150,8 @@ def restoration_command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the shared options to a command, written as `command(given: RestorationOptions, own)`.
 
-    Typer reads the signature of the function that comes back: the context, IMAGE, the command's own options, and
-    the fields of `RestorationOptions`.
+    Typer reads the signature of the function that comes back: the context, IMAGE, the command's own options,
+    and the fields of `RestorationOptions`.
 
     Args:
         target: default of `--output`.

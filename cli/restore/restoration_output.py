@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from v2l.cli.output import Output
@@ -35,8 +35,12 @@ class Restored:
     after: Tensor
     grids: Sequence[Tensor]
     log: Sequence[WindowPrediction]
-    kind: str
-    details: Mapping[str, Any]
+    kind: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def described(self, kind: str, details: Mapping[str, Any]) -> Restored:
+        """The same with its kind, and with these details before its own."""
+        return replace(self, kind=kind, details={**details, **self.details})
 
 
 def write(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from v2l.corruptions import Blur, Rotation, Shift
+    from v2l.tasks.restoration.inpaint import Inpainted
+    from v2l.tasks.restoration.repair import Repaired
+    from v2l.tasks.restoration.tiles import Tiled
 
     Corruption = Blur | Shift | Rotation
 
@@ -46,17 +49,14 @@ def fill(given: RestorationOptions, masked: Callable[[Tensor], tuple[Tensor, Ten
         with progress() as show:
             if given.tiles:
                 step = progress_of(show, "pixels")
-                tiled = inpaint_tiles(pipeline, image, mask, settings, step, examples)
-                details |= {"tiles": len(tiled.log)}
-                restored = Restored(before, tiled.image, tiled.grids, tiled.predictions, "masked", details)
+                restored = of_tiles(before, inpaint_tiles(pipeline, image, mask, settings, step, examples))
             else:
                 step = progress_of(show, "windows")
                 done = inpaint(pipeline, image, mask, settings, step, examples)
                 details |= {"masked_cells": int(done.hidden.sum())}
                 details |= {"candidates": list(done.sample_loglikelihoods)}
-                grids = [done.tokens.local_ids[0]]
-                restored = Restored(before, done.image, grids, done.log, "masked", details)
-        write(out, given, restored, settings, pipeline)
+                restored = of_whole(before, done)
+        write(out, given, restored.described("masked", details), settings, pipeline)
 
 
 def repair_photograph(
@@ -66,7 +66,7 @@ def repair_photograph(
 
     Args:
         given: the options.
-        corruption_of: photograph (3, H, W), example images, and side of the model's images ──► the corruption.
+        corruption_of: photograph (3, H, W), example images, side of the model's images ──► the corruption.
 
     Raises:
         V2LError: an option cannot be followed; as `repair`.
@@ -83,17 +83,24 @@ def repair_photograph(
         corruption = corruption_of(image, examples, pipeline.grid.config.model.image_size)
         details: dict[str, Any] = {"corruption": f"{type(corruption).__name__.lower()} {asdict(corruption)}"}
         with progress() as show:
+            step = progress_of(show, "tiles" if given.tiles else "windows")
             if given.tiles:
-                step = progress_of(show, "tiles")
                 tiled = repair_tiles(pipeline, image, corruption, examples, settings, step)
-                details |= {"tiles": len(tiled.log)}
-                restored = Restored(image, tiled.image, tiled.grids, tiled.predictions, "corrupted", details)
+                restored = of_tiles(image, tiled)
             else:
-                step = progress_of(show, "windows")
-                done = repair(pipeline, image, corruption, examples, settings, step)
-                grids = [done.tokens.local_ids[0]]
-                restored = Restored(image, done.image, grids, done.log, "corrupted", details)
-        write(out, given, restored, settings, pipeline)
+                restored = of_whole(image, repair(pipeline, image, corruption, examples, settings, step))
+        write(out, given, restored.described("corrupted", details), settings, pipeline)
+
+
+def of_tiles(before: Tensor, tiled: Tiled) -> Restored:
+    """What a command has made, from the tiles of an image."""
+    details = {"tiles": len(tiled.log)}
+    return Restored(before, tiled.image, tiled.grids, tiled.predictions, details=details)
+
+
+def of_whole(before: Tensor, done: Inpainted | Repaired) -> Restored:
+    """What a command has made, from an image that was restored at once."""
+    return Restored(before, done.image, [done.tokens.local_ids[0]], done.log)
 
 
 def progress_of(show: Callable[..., None], name: str) -> Callable[[int, int], None]:

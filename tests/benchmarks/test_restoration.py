@@ -1,4 +1,4 @@
-"""One window at a time, read whole, gives the tokens that batches and shared prefixes give; the benchmark runs."""
+"""One window at a time gives the tokens that batches and shared prefixes give; the benchmark runs."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def test_the_same_tokens_come_out(pipeline: Pipeline, sequential: bool, prompt: 
     codes = pipeline.tokenizer.local_codebook.token_ids
     clean, other = codes[torch.randint(len(codes), (2, 8, 8), generator=torch.Generator().manual_seed(0))]
     hidden = centre_cells((8, 8)) if sequential else all_cells((8, 8))
-    damage, settings = (
+    tokens, settings = (
         CorruptedTokens(clean, clean if sequential else other, hidden, sequential),
         replace(SETTINGS, prompt=prompt),
     )
-    windows = chosen_windows(damage, settings, 6)
-    plain = restore_plainly(pipeline.llm, codes, damage, settings, windows)
-    assert plain == [told.ids for told in denoise(pipeline, damage, settings, 6).log]
+    windows = chosen_windows(tokens, settings, 6)
+    plain = restore_plainly(pipeline.llm, codes, tokens, settings, windows)
+    assert plain == [window.ids for window in denoise(pipeline, tokens, settings, 6).log]
 
 
-def test_the_benchmark_tells_its_ratios(
+def test_the_benchmark_prints_its_ratios(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], samples: Path
 ) -> None:
     monkeypatch.setattr(Pipeline, "load", lambda **_: pipeline)
@@ -48,6 +48,6 @@ def test_the_benchmark_tells_its_ratios(
     monkeypatch.setattr(benchmark, "SIDE", 64)
     monkeypatch.setattr(sys, "argv", ["restoration.py", str(samples / "hat" / "straw.jpg"), "--windows", "2"])
     benchmark.main()
-    told = capsys.readouterr().out
-    assert told.count("same tokens as plain: 2 of 2") == 2
-    assert told.count("tuned prompt ") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("same tokens as plain: 2 of 2") == 2
+    assert printed.count("tuned prompt ") == 2

@@ -1,4 +1,4 @@
-"""v2l outpaint, deblur, unshift, unrotate and evaluate restoration: pictures of the right size, records, and bad input in one line."""
+"""Restoration commands: pictures of the right size, records, shared options, and bad input in one line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def small(samples: Path, tmp_path: Path) -> Path:
 @pytest.mark.embedded
 def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_path: Path) -> None:
     out, page, tokens = (tmp_path / name for name in ("out.png", "page.png", "tokens.json"))
-    asked = (
+    command = (
         "outpaint",
         small,
         "--right",
@@ -53,7 +53,7 @@ def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_p
         "n_predict=6",
         "--json",
     )
-    record = json.loads(run(*asked, "--candidates", 2, "--temperature", 1).stdout)
+    record = json.loads(run(*command, "--candidates", 2, "--temperature", 1).stdout)
     before, after = load_image(small), load_image(out)
     assert after.shape == (3, 112, 108)
     assert torch.equal(after[:, :, :96], before)
@@ -75,7 +75,7 @@ def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
     run: Run, small: Path, tmp_path: Path, samples: Path
 ) -> None:
     out = tmp_path / "sharp.png"
-    asked = (
+    command = (
         "deblur",
         small,
         "-o",
@@ -88,7 +88,7 @@ def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
         "n_examples=2",
         "--json",
     )
-    record = json.loads(run(*asked).stdout)
+    record = json.loads(run(*command).stdout)
     assert load_image(out).shape == (3, 112, 96)
     assert record["corruption"].startswith("blur {'kernel':")
     assert record["predicted_tokens"] == sum(len(window["cells"]) for window in record["windows"])
@@ -96,7 +96,7 @@ def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
 
 @pytest.mark.embedded
 def test_evaluation_prints_both_the_llm_and_the_vote(run: Run, samples: Path, tmp_path: Path) -> None:
-    asked = (
+    command = (
         "evaluate",
         "restoration",
         samples / "hat",
@@ -107,17 +107,17 @@ def test_evaluation_prints_both_the_llm_and_the_vote(run: Run, samples: Path, tm
         "--tasks",
         "inpaint,deblur",
     )
-    report = json.loads(run(*asked, "--log", tmp_path / "log.jsonl", "--json").stdout)
+    report = json.loads(run(*command, "--log", tmp_path / "log.jsonl", "--json").stdout)
     assert report["protocol"] == "paper"
     assert report["n"] == 2
     assert report["baselines"]["deblur"]["plurality vote"]["token_accuracy"]["value"] > 0.7
     assert 0 <= report["metrics"]["inpaint"]["token_accuracy"]["value"] <= 1
-    assert "plurality vote" in run(*asked, "--log", tmp_path / "log.jsonl").stdout
+    assert "plurality vote" in run(*command, "--log", tmp_path / "log.jsonl").stdout
 
 
 @pytest.mark.embedded
 def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: Path) -> None:
-    asked = (
+    command = (
         "evaluate",
         "restoration",
         samples / "hat",
@@ -130,9 +130,14 @@ def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: P
         "--tasks",
         "unshift",
     )
-    report = json.loads(run(*asked, "--json").stdout)
-    asking = report["settings"]["cases"]["prediction"]
-    assert (report["protocol"], asking["prompt"], asking["n_before"], asking["num_candidates"]) == (
+    report = json.loads(run(*command, "--json").stdout)
+    prediction = report["settings"]["cases"]["prediction"]
+    assert (
+        report["protocol"],
+        prediction["prompt"],
+        prediction["n_before"],
+        prediction["num_candidates"],
+    ) == (
         "official",
         "official",
         0,
@@ -163,8 +168,8 @@ def test_the_official_protocol_turns_all_of_its_switches_on(run: Run, samples: P
 def test_what_cannot_be_restored_is_one_line(
     pipeline_loaded_once: None, args: tuple[object, ...], part: str, small: Path
 ) -> None:
-    verb, *rest = args
-    assert part in refused(verb, small, *rest)
+    name, *rest = args
+    assert part in refused(name, small, *rest)
 
 
 def test_a_tiny_picture_cannot_be_deblurred(pipeline_loaded_once: None, tmp_path: Path) -> None:

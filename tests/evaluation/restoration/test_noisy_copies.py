@@ -31,7 +31,7 @@ def test_as_many_tokens_are_replaced_as_the_protocol_says(
     assert len(supports) == len(RATES) == 10
 
 
-def test_clean_and_damaged_copies_are_replaced_alike(clean: Tensor) -> None:
+def test_clean_and_corrupted_copies_are_replaced_alike(clean: Tensor) -> None:
     damaged = clean + 1000
     for support in noisy_copies(clean, damaged, CODES, torch.Generator().manual_seed(0)):
         for cell, (one, other) in enumerate(zip(support.clean, support.corrupted, strict=True)):

@@ -1,4 +1,4 @@
-"""The paper's protocol: examples are noisy copies, questions what the paper shows; batches and shared examples change nothing."""
+"""The paper's protocol: examples are noisy copies; batches and shared examples change no prediction."""
 
 from __future__ import annotations
 
@@ -27,55 +27,56 @@ def hole(clean: torch.Tensor) -> CorruptedTokens:
 
 
 @pytest.fixture(scope="module")
-def damaged(clean: torch.Tensor) -> CorruptedTokens:
+def corrupted(clean: torch.Tensor) -> CorruptedTokens:
     return CorruptedTokens(clean, clean.rot90(), all_cells((8, 8)), sequential=False)
 
 
-def test_what_is_hidden_builds_on_what_was_told(pipeline: Pipeline, hole: CorruptedTokens) -> None:
+def test_masked_windows_show_the_predictions_before_them(pipeline: Pipeline, hole: CorruptedTokens) -> None:
     done = denoise(pipeline, hole, SETTINGS)
     assert [
-        cell for told in done.log for cell in told.cells
+        cell for window in done.log for cell in window.cells
     ] == hole.hidden.flatten().nonzero().flatten().tolist()
     flat = hole.clean.flatten().tolist()
-    for told in done.log:
-        assert told.given == tuple(flat[told.cells[0] - 4 : told.cells[0]])
-        for cell, token_id in zip(told.cells, told.ids, strict=True):
+    for window in done.log:
+        assert window.given == tuple(flat[window.cells[0] - 4 : window.cells[0]])
+        for cell, token_id in zip(window.cells, window.ids, strict=True):
             flat[cell] = token_id
     assert done.ids.flatten().tolist() == flat
 
 
-def test_what_is_damaged_is_shown_damaged_with_what_stands_before(
-    pipeline: Pipeline, damaged: CorruptedTokens
+def test_corrupted_windows_show_their_own_tokens_and_those_before(
+    pipeline: Pipeline, corrupted: CorruptedTokens
 ) -> None:
-    done = denoise(pipeline, damaged, SETTINGS)
-    flat = damaged.corrupted.flatten().tolist()
-    for told in done.log:
-        assert told.given == tuple(flat[(told.cells[0] + step) % 64] for step in (-3, -2, -1, 0, 1))
-    assert [cell for told in done.log for cell in told.cells] == list(range(64))
+    done = denoise(pipeline, corrupted, SETTINGS)
+    flat = corrupted.corrupted.flatten().tolist()
+    for window in done.log:
+        assert window.given == tuple(flat[(window.cells[0] + step) % 64] for step in (-3, -2, -1, 0, 1))
+    assert [cell for window in done.log for cell in window.cells] == list(range(64))
 
 
 def test_the_official_reading_shows_only_the_windows_own_tokens(
-    pipeline: Pipeline, damaged: CorruptedTokens
+    pipeline: Pipeline, corrupted: CorruptedTokens
 ) -> None:
-    done = denoise(pipeline, damaged, replace(SETTINGS, n_before=0), official=True)
+    done = denoise(pipeline, corrupted, replace(SETTINGS, n_before=0), official=True)
     assert all(
-        told.given == tuple(damaged.corrupted.flatten()[list(told.cells)].tolist()) for told in done.log
+        window.given == tuple(corrupted.corrupted.flatten()[list(window.cells)].tolist())
+        for window in done.log
     )
 
 
-@pytest.mark.parametrize("levers", [{}, {"draws": 2, "contrast": 0.5}, {"splits": 3}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"draws": 2, "contrast": 0.5}, {"splits": 3}], ids=str)
 def test_batches_change_nothing(
-    pipeline: Pipeline, hole: CorruptedTokens, damaged: CorruptedTokens, levers: dict
+    pipeline: Pipeline, hole: CorruptedTokens, corrupted: CorruptedTokens, changes: dict
 ) -> None:
-    for damage in (hole, damaged):
+    for tokens in (hole, corrupted):
         found: list[Denoised] = [
-            denoise(pipeline, damage, replace(SETTINGS, batch_tokens=size, **levers), limit=5)
+            denoise(pipeline, tokens, replace(SETTINGS, batch_tokens=size, **changes), limit=5)
             for size in (1, 5000)
         ]
-        assert [told.ids for told in found[0].log] == [told.ids for told in found[1].log]
+        assert [window.ids for window in found[0].log] == [window.ids for window in found[1].log]
 
 
-def test_supports_are_drawn_from_the_seed(pipeline: Pipeline, hole: CorruptedTokens) -> None:
+def test_noisy_copies_are_drawn_from_the_seed(pipeline: Pipeline, hole: CorruptedTokens) -> None:
     first, second, other = (
         denoise(pipeline, hole, replace(SETTINGS, seed=seed), limit=1).copies for seed in (1, 1, 2)
     )
@@ -83,13 +84,13 @@ def test_supports_are_drawn_from_the_seed(pipeline: Pipeline, hole: CorruptedTok
 
 
 @pytest.mark.parametrize("num_candidates", [0, 1])
-def test_a_palette_is_all_that_stands_in_the_copies_whatever_their_cells(
-    pipeline: Pipeline, damaged: CorruptedTokens, num_candidates: int
+def test_candidates_are_the_tokens_of_the_copies_in_any_cell(
+    pipeline: Pipeline, corrupted: CorruptedTokens, num_candidates: int
 ) -> None:
-    done = denoise(pipeline, damaged, replace(SETTINGS, num_candidates=num_candidates, draws=2))
+    done = denoise(pipeline, corrupted, replace(SETTINGS, num_candidates=num_candidates, draws=2))
     assert len(done.copies) == 2 * SETTINGS.n_examples
     shown = {token for copy in done.copies for token in copy.clean}
-    assert ({token for told in done.log for token in told.ids} <= shown) is (num_candidates > 0)
+    assert ({token for window in done.log for token in window.ids} <= shown) is (num_candidates > 0)
 
 
 def test_the_cleanest_copies_are_shown(pipeline: Pipeline, hole: CorruptedTokens) -> None:
@@ -102,25 +103,25 @@ def test_the_cleanest_copies_are_shown(pipeline: Pipeline, hole: CorruptedTokens
 
 
 def test_a_limit_takes_the_first_windows_of_a_sequence_and_any_of_the_others(
-    hole: CorruptedTokens, damaged: CorruptedTokens
+    hole: CorruptedTokens, corrupted: CorruptedTokens
 ) -> None:
     assert chosen_windows(hole, SETTINGS, 3) == chosen_windows(hole, SETTINGS, None)[:3]
-    chosen = chosen_windows(damaged, SETTINGS, 3)
+    chosen = chosen_windows(corrupted, SETTINGS, 3)
     assert len(chosen) == 3
     assert (
         chosen
-        == chosen_windows(damaged, SETTINGS, 3)
-        != chosen_windows(damaged, replace(SETTINGS, seed=6), 3)
+        == chosen_windows(corrupted, SETTINGS, 3)
+        != chosen_windows(corrupted, replace(SETTINGS, seed=6), 3)
     )
-    assert chosen_windows(damaged, SETTINGS, 1000) == chosen_windows(damaged, SETTINGS, None)
+    assert chosen_windows(corrupted, SETTINGS, 1000) == chosen_windows(corrupted, SETTINGS, None)
 
 
-def test_words_that_are_told_are_words_of_the_codebook_and_progress_reaches_the_end(
-    pipeline: Pipeline, damaged: CorruptedTokens
+def test_predictions_are_tokens_of_the_codebook_and_progress_reaches_the_end(
+    pipeline: Pipeline, corrupted: CorruptedTokens
 ) -> None:
     steps: list[tuple[int, int]] = []
-    done = denoise(pipeline, damaged, SETTINGS, limit=4, progress=lambda *step: steps.append(step))
-    assert {token for told in done.log for token in told.ids} <= set(
+    done = denoise(pipeline, corrupted, SETTINGS, limit=4, progress=lambda *step: steps.append(step))
+    assert {token for window in done.log for token in window.ids} <= set(
         pipeline.tokenizer.local_codebook.token_ids.tolist()
     )
     assert steps[-1] == (4, 4)

@@ -1,4 +1,4 @@
-"""Restoration is measured the same whether it was stopped or not; protocols are named and never mixed; baselines are what they say."""
+"""A resumed evaluation equals an uninterrupted one; protocols are never mixed, and baselines are blind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from random import Random
 import pytest
 import torch
 from tiny_metrics import tiny_metrics
-from tiny_pipeline import tiny_pipeline
 from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
@@ -41,16 +40,11 @@ from v2l.sources import ImageFile, find_images
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
 
-ASKING = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
+SETTINGS = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
 
 class StoppedError(Exception):
     """Ctrl-C, as the test presses it."""
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return tiny_pipeline()
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +60,9 @@ def photographs(files: list[ImageFile]) -> tuple[Tensor, ...]:
 def evaluation_of(
     pipeline: Pipeline, protocol: str, photographs: tuple[Tensor, ...], **plan: object
 ) -> Restoration:
-    scenes = CaseSettings(protocol, ASKING)
+    cases = CaseSettings(protocol, SETTINGS)
     return Restoration(
-        pipeline, tiny_metrics(), replace(RestorationPlan(scenes, limit=2, seed=1), **plan), photographs
+        pipeline, tiny_metrics(), replace(RestorationPlan(cases, limit=2, seed=1), **plan), photographs
     )
 
 
@@ -87,30 +81,30 @@ def result(evaluation: Restoration, files: list[ImageFile]) -> RestorationResult
 def test_every_task_has_figures_intervals_and_its_baselines(
     evaluation: Restoration, result: RestorationResult
 ) -> None:
-    told = json.loads(json.dumps(report(result), allow_nan=False))
+    found = json.loads(json.dumps(report(result), allow_nan=False))
     protocol = evaluation.settings.cases.protocol
-    assert told["protocol"] == protocol
-    assert told["metrics"].keys() == told["baselines"].keys() == set(TASKS)
+    assert found["protocol"] == protocol
+    assert found["metrics"].keys() == found["baselines"].keys() == set(TASKS)
     hidden = {MEAN, TELEA, NEAREST, CEILING, *([VOTE] if protocol == "paper" else [FIRST, RANDOM])}
-    assert told["baselines"]["inpaint"].keys() == told["baselines"]["outpaint"].keys() == hidden
-    assert {NOTHING, AS_CORRUPTED, CEILING} <= told["baselines"]["deblur"].keys()
-    assert (VOTE in told["baselines"]["deblur"]) is (protocol == "paper")
-    for task, figures in told["metrics"].items():
+    assert found["baselines"]["inpaint"].keys() == found["baselines"]["outpaint"].keys() == hidden
+    assert {NOTHING, AS_CORRUPTED, CEILING} <= found["baselines"]["deblur"].keys()
+    assert (VOTE in found["baselines"]["deblur"]) is (protocol == "paper")
+    for task, figures in found["metrics"].items():
         low, high = figures["token_accuracy"]["interval"]
         assert low <= figures["token_accuracy"]["value"] <= high
         assert figures["whole"]["psnr"]["interval"]
         assert ("region" in figures) is (task in ("inpaint", "outpaint"))
-    assert told["n"] == 2
-    assert told["windows"] == {"inpaint": 4, "outpaint": 8, "deblur": 16, "unshift": 16, "unrotate": 16}
-    assert told["networks"]["perceptual"] == "lpips-squeeze"
+    assert found["n"] == 2
+    assert found["windows"] == {"inpaint": 4, "outpaint": 8, "deblur": 16, "unshift": 16, "unrotate": 16}
+    assert found["networks"]["perceptual"] == "lpips-squeeze"
 
 
 def test_the_exact_inverse_is_exact_and_the_ceiling_has_every_token(result: RestorationResult) -> None:
-    told = report(result)["baselines"]
+    found = report(result)["baselines"]
     for task in ("unshift", "unrotate"):
-        assert told[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
-    assert INVERSE not in told["deblur"]
-    assert "token_accuracy" not in told["deblur"][CEILING]
+        assert found[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
+    assert INVERSE not in found["deblur"]
+    assert "token_accuracy" not in found["deblur"][CEILING]
 
 
 def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> None:
@@ -150,13 +144,13 @@ def test_a_journal_of_the_other_protocol_is_refused(
 
 
 def test_some_windows_give_token_accuracy_and_no_pictures(pipeline: Pipeline, files: list[ImageFile]) -> None:
-    scenes = CaseSettings("paper", ASKING, windows=2)
-    some = Restoration(pipeline, tiny_metrics(), RestorationPlan(scenes, ("deblur", "inpaint"), limit=2)).run(
+    cases = CaseSettings("paper", SETTINGS, windows=2)
+    some = Restoration(pipeline, tiny_metrics(), RestorationPlan(cases, ("deblur", "inpaint"), limit=2)).run(
         files
     )
-    told = report(some)
-    assert told["windows"] == {"deblur": 2, "inpaint": 2}
-    assert told["metrics"]["deblur"].keys() == {"token_accuracy"}
+    found = report(some)
+    assert found["windows"] == {"deblur": 2, "inpaint": 2}
+    assert found["metrics"]["deblur"].keys() == {"token_accuracy"}
     assert pictures(some) is None
     assert "right tokens" in page(some)
 
@@ -166,7 +160,7 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
-    plan = RestorationPlan(CaseSettings("paper", ASKING, windows=1), ("inpaint",), limit=None)
+    plan = RestorationPlan(CaseSettings("paper", SETTINGS, windows=1), ("inpaint",), limit=None)
     mixed = Restoration(pipeline, tiny_metrics(), plan).run([bad, files[0]])
     assert [file for file, _ in mixed.skipped] == [str(bad)]
     assert mixed.files == [str(files[0])]
@@ -174,40 +168,39 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
         Restoration(pipeline, tiny_metrics(), plan).run([bad])
 
 
-def test_a_blind_scene_shows_nobody_what_is_hidden(
+def test_no_method_gets_the_masked_pixels_of_a_blind_case(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile]
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
     for task in ("inpaint", "outpaint"):
-        scene = make_case(pipeline, load_image(files[0]), task, seed=3)
-        noise = torch.where(scene.mask, torch.rand(scene.clean.shape), scene.clean)
+        case = make_case(pipeline, load_image(files[0]), task, seed=3)
+        noise = torch.where(case.mask, torch.rand(case.clean.shape), case.clean)
         first, second = (
-            methods.restore(replace(scene, corrupted=damaged), 3) for damaged in (scene.clean, noise)
+            methods.restore(replace(case, corrupted=corrupted), 3) for corrupted in (case.clean, noise)
         )
         for row in (LLM, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
             assert torch.equal(first.pictures[row], second.pictures[row])
         for row in (MEAN, TELEA):
             assert torch.equal(first.pictures[row], second.pictures[row])
-        assert torch.equal(first.pictures[LLM][:, ~scene.mask], scene.clean[:, ~scene.mask])
+        assert torch.equal(first.pictures[LLM][:, ~case.mask], case.clean[:, ~case.mask])
 
 
 @pytest.mark.parametrize("task", ["deblur", "unshift", "unrotate"])
-def test_a_damaged_scene_shows_nobody_the_clean_image(
+def test_no_method_gets_the_clean_image_of_a_corrupted_case(
     pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", ASKING), photographs)
-    scene = make_case(pipeline, load_image(files[0]), task, seed=3)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
+    case = make_case(pipeline, load_image(files[0]), task, seed=3)
     first, second = (
-        methods.restore(replace(scene, clean=clean), 3)
-        for clean in (scene.clean, torch.rand(scene.clean.shape))
+        methods.restore(replace(case, clean=clean), 3) for clean in (case.clean, torch.rand(case.clean.shape))
     )
     rows = set(first.pictures) - {CEILING}
     assert {LLM, FIRST, RANDOM, NOTHING} <= rows
     assert all(torch.equal(first.pictures[row], second.pictures[row]) for row in rows)
 
 
-def test_scenes_repeat_with_their_seed_and_the_official_shift_is_a_corner(
+def test_cases_repeat_with_their_seed_and_the_official_shift_is_a_corner(
     pipeline: Pipeline, samples: Path
 ) -> None:
     photograph = load_image(samples / "pants" / "tartan.jpg")
@@ -260,3 +253,59 @@ def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: 
         CaseSettings("clairvoyant")
     with pytest.raises(V2LError, match="--examples"):
         Methods(pipeline, CaseSettings("blind"))
+
+
+def header_of_0_1(evaluation: Restoration, drawn: list[ImageFile]) -> dict:
+    """The first line of a journal that version 0.1 began: every key as it was on disk."""
+    now = evaluation.metadata(drawn)
+    prediction = {
+        "n_context": 3,
+        "n_predict": 4,
+        "n_before": 0,
+        "above": 0,
+        "n_examples": 4,
+        "splits": 1,
+        "draws": 1,
+        "contrast": 0.0,
+        "order": "raster",
+        "candidates": 1,
+        "seed": 0,
+        "temperature": 0.0,
+        "top_k": 0,
+        "prompt": "tuned",
+        "palette": 32,
+        "trust": 0.0,
+        "reading": "windows",
+        "batch_tokens": 2048,
+    }
+    stack = ("checkpoint", "llm", "llm_fingerprint", "encoder", "encoder_fingerprint", "variant")
+    described = evaluation.pipeline.describe()
+    return {
+        "protocol": "restoration, paper",
+        "settings": {
+            "scenes": {"protocol": "paper", "asking": prediction, "windows": 1},
+            "tasks": ["inpaint", "deblur"],
+            "seed": 1,
+            "limit": 2,
+        },
+        "judge": "lpips-squeeze",
+        "stack": {name: described[name] for name in stack},
+        **{name: now[name] for name in ("photographs", "examples", "weights")},
+    }
+
+
+def test_a_journal_of_version_0_1_is_resumed(
+    pipeline: Pipeline, files: list[ImageFile], tmp_path: Path
+) -> None:
+    plan = RestorationPlan(CaseSettings("paper", SETTINGS, windows=1), ("inpaint", "deblur"), seed=1, limit=2)
+    evaluation, log = Restoration(pipeline, tiny_metrics(), plan), tmp_path / "log.jsonl"
+    straight = evaluation.run(files, log)
+    lines = log.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines[1:]]
+    assert all(record.keys() == {"file", "task", "tokens", "told", "figures"} for record in records)
+    old = {"facts": header_of_0_1(evaluation, plan.draw(files))}
+    log.write_text("\n".join([json.dumps(old), *lines[1:3]]) + "\n", encoding="utf-8")
+    done: list[int] = []
+    resumed = evaluation.run(files, log, lambda number, total, task: done.append(number))
+    assert done == [3, 4]  # the first two cases came from the journal
+    assert report(resumed) == report(straight)

@@ -1,4 +1,4 @@
-"""What an image went through is told from its pixels."""
+"""The corruption of an image is estimated from its pixels."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def photographs(samples: Path) -> list[torch.Tensor]:
     return [resize_and_crop(load_image(path), 128) for path in sorted(samples.rglob("*.jpg"))]
 
 
-def test_a_wider_blur_is_less_sharp_and_is_told_as_wider(photographs: list[torch.Tensor]) -> None:
+def test_a_wider_blur_is_less_sharp_and_is_estimated_as_wider(photographs: list[torch.Tensor]) -> None:
     squares = torch.stack(photographs)
     sharp = [sharpness(Blur(kernel).apply(squares)).log().mean().item() for kernel in KERNELS]
     assert sharp == sorted(sharp, reverse=True)
-    told = [
+    kernels = [
         sum(estimate_blur(Blur(kernel).apply(one), photographs, 128).kernel for one in photographs)
         for kernel in KERNELS
     ]
-    assert told == sorted(told)
-    assert told[0] < told[-1]
+    assert kernels == sorted(kernels)
+    assert kernels[0] < kernels[-1]
 
 
-def test_the_seam_tells_a_shift(photographs: list[torch.Tensor]) -> None:
+def test_a_shift_is_estimated_from_its_seam(photographs: list[torch.Tensor]) -> None:
     shifts = [(16, 24), (-20, 10), (0, 0), (30, -30)]
     right = sum(
         estimate_shift(Shift(down / 128, across / 128).apply(image)) == Shift(down / 128, across / 128)

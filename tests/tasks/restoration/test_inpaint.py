@@ -48,16 +48,16 @@ def test_visible_pixels_stay_bit_equal_at_the_images_own_size(pipeline: Pipeline
     assert 0 <= painted.min() <= painted.max() <= 1
 
 
-def test_every_hidden_cell_is_told_once_with_a_word_of_the_codebook(
+def test_every_hidden_cell_is_predicted_once_with_a_token_of_the_codebook(
     pipeline: Pipeline, image: Tensor
 ) -> None:
     done = inpaint(pipeline, image, centre_mask(image.shape[-2:]))
-    told = [cell for window in done.log for cell in window.cells]
-    assert told == done.hidden.flatten().nonzero().flatten().tolist()
+    predicted = [cell for window in done.log for cell in window.cells]
+    assert predicted == done.hidden.flatten().nonzero().flatten().tolist()
     words = set(pipeline.tokenizer.local_codebook.token_ids.tolist())
     assert {token for window in done.log for token in window.ids} <= words
     ids = done.tokens.local_ids.flatten()
-    assert [int(ids[cell]) for cell in told] == [token for window in done.log for token in window.ids]
+    assert [int(ids[cell]) for cell in predicted] == [token for window in done.log for token in window.ids]
 
 
 def test_visible_cells_keep_their_tokens(pipeline: Pipeline, image: Tensor) -> None:
@@ -68,7 +68,7 @@ def test_visible_cells_keep_their_tokens(pipeline: Pipeline, image: Tensor) -> N
     assert torch.equal(done.tokens.local_ids[0][~done.hidden], again.tokens.local_ids[0][~done.hidden])
 
 
-def test_what_is_told_becomes_context(pipeline: Pipeline, image: Tensor) -> None:
+def test_predicted_tokens_become_context(pipeline: Pipeline, image: Tensor) -> None:
     done = inpaint(pipeline, image, centre_mask(image.shape[-2:]), RestorationSettings(n_context=3))
     for before, after in zip(done.log, done.log[1:], strict=False):
         if after.cells[0] == before.cells[-1] + 1:
@@ -83,24 +83,29 @@ def test_the_log_is_a_full_prompts_answer(pipeline: Pipeline, image: Tensor) -> 
 
     settings = RestorationSettings(n_context=6, n_examples=4)
     done = inpaint(pipeline, image, centre_mask(image.shape[-2:]), settings)
-    teller = InpaintingPredictor(pipeline, done.tokens.local_ids[0], done.hidden, settings, done.candidates)
-    for told in done.log:
-        prompt = denoise_prompt(teller.examples[0], told.given, settings.n_predict, settings.prompt)
+    predictor = InpaintingPredictor(
+        pipeline, done.tokens.local_ids[0], done.hidden, settings, done.candidates
+    )
+    for prediction in done.log:
+        prompt = denoise_prompt(predictor.examples[0], prediction.given, settings.n_predict, settings.prompt)
         (whole,) = pipeline.llm.generate(
-            [prompt], GenerationConfig(len(told.ids), allowed=Places(teller.allowed(told.cells)), ends=False)
+            [prompt],
+            GenerationConfig(
+                len(prediction.ids), allowed=Places(predictor.allowed(prediction.cells)), ends=False
+            ),
         )
-        assert whole.ids == told.ids
-        assert whole.loglikelihood == pytest.approx(told.loglikelihood, abs=1e-3)
+        assert whole.ids == prediction.ids
+        assert whole.loglikelihood == pytest.approx(prediction.loglikelihood, abs=1e-3)
 
 
 @pytest.mark.parametrize("limit", [0, 5])
-def test_the_palette_is_what_visible_cells_let_expect_or_the_whole_codebook(
+def test_predictions_come_from_the_candidates_or_the_whole_codebook(
     pipeline: Pipeline, image: Tensor, limit: int
 ) -> None:
     done = inpaint(pipeline, image, centre_mask(image.shape[-2:]), RestorationSettings(num_candidates=limit))
     seen = set(done.tokens.local_ids[0][~done.hidden].tolist())
-    told = {token for window in done.log for token in window.ids}
-    assert (told <= seen) is (limit > 0)
+    predicted = {token for window in done.log for token in window.ids}
+    assert (predicted <= seen) is (limit > 0)
 
 
 @pytest.mark.parametrize("size", [(16, 17), (16, 300), (333, 18), (64, 64)])
@@ -160,7 +165,7 @@ def test_masks_that_do_not_fit_are_refused(pipeline: Pipeline, image: Tensor, ma
         {"num_candidates": -1},
     ],
 )
-def test_settings_without_sense_are_refused(change: dict) -> None:
+def test_settings_out_of_range_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match=next(iter(change))):
         replace(RestorationSettings(), **change)
 

@@ -1,4 +1,4 @@
-"""Outpainting is blind, keeps the image bit by bit, and grows it as far as it was told."""
+"""Outpainting is blind, keeps the image bit by bit, and grows it by the given border."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ def test_the_restored_image_has_the_clean_images_size(
     done = repair(pipeline, damaged, corruption, others, SETTINGS)
     assert done.image.shape == image.shape
     assert 0 <= done.image.min() <= done.image.max() <= 1
-    assert sorted(cell for told in done.log for cell in told.cells) == list(
+    assert sorted(cell for window in done.log for cell in window.cells) == list(
         range(done.tokens.local_ids.numel())
     )
     assert all(
-        set(told.ids) <= {token for cell in told.cells for token in done.candidates[cell].ids}
-        for told in done.log
+        set(window.ids) <= {token for cell in window.cells for token in done.candidates[cell].ids}
+        for window in done.log
     )
     assert torch.equal(done.decode(done.tokens.local_ids), done.image)
 
@@ -50,23 +50,27 @@ def test_equal_seeds_give_equal_pictures(pipeline: Pipeline, photographs: list[T
     assert first.log == second.log
 
 
-def test_trust_without_end_tells_what_is_expected(pipeline: Pipeline, photographs: list[Tensor]) -> None:
+def test_a_huge_prior_weight_predicts_the_first_candidate(
+    pipeline: Pipeline, photographs: list[Tensor]
+) -> None:
     image, *others = photographs
-    told = {
+    repaired = {
         prior_weight: repair(
             pipeline, image, Blur(5), others, replace(SETTINGS, num_candidates=4, prior_weight=prior_weight)
         )
         for prior_weight in (0.0, 1e6)
     }
-    firsts = [likely.ids[0] for likely in told[1e6].candidates.values()]
+    firsts = [likely.ids[0] for likely in repaired[1e6].candidates.values()]
     assert (
-        told[1e6].tokens.local_ids.flatten().tolist()
+        repaired[1e6].tokens.local_ids.flatten().tolist()
         == firsts
-        != told[0.0].tokens.local_ids.flatten().tolist()
+        != repaired[0.0].tokens.local_ids.flatten().tolist()
     )
 
 
-def test_candidates_of_a_damaged_image_are_refused(pipeline: Pipeline, photographs: list[Tensor]) -> None:
+def test_several_samples_of_a_corrupted_image_are_refused(
+    pipeline: Pipeline, photographs: list[Tensor]
+) -> None:
     with pytest.raises(V2LError, match="3 samples"):
         repair(
             pipeline,
@@ -105,7 +109,7 @@ def test_without_examples_there_is_nothing_to_learn_from(
         repair(pipeline, photographs[0], Blur(5), [], SETTINGS)
 
 
-def test_a_damage_that_moves_nothing_keeps_the_pixels_where_tokens_stay(
+def test_a_corruption_that_moves_nothing_keeps_the_pixels_where_tokens_stay(
     pipeline: Pipeline, photographs: list[Tensor]
 ) -> None:
     image, *others = photographs

@@ -1,4 +1,4 @@
-"""Levers mean what they say: the mixture of prompts is the weighted sum of log-probabilities, in any batch."""
+"""The mixture of prompts is the weighted sum of their log-probabilities, in any batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOWED = frozenset(range(40, 300, 3))
 EXAMPLES = tuple(Window((40 + i, 43 + i, 46 + i), (100 + i, 103 + i)) for i in range(0, 12, 3))
 
 
-def questions(settings: RestorationSettings) -> list[MaskedWindow]:
+def masked_windows(settings: RestorationSettings) -> list[MaskedWindow]:
     """Three windows, each with examples of its own for each prompt."""
     draws = [EXAMPLES[i:] + EXAMPLES[:i] for i in range(settings.draws)]
     return [
@@ -28,34 +28,34 @@ def questions(settings: RestorationSettings) -> list[MaskedWindow]:
 
 
 def plain(
-    pipeline: Pipeline, question: MaskedWindow, settings: RestorationSettings
+    pipeline: Pipeline, window: MaskedWindow, settings: RestorationSettings
 ) -> tuple[tuple[int, ...], float]:
     """A full pass a prompt and token, log-probabilities added by hand."""
-    query = denoise_query(question.given, settings.prompt)
+    query = denoise_query(window.given, settings.prompt)
     prompts = [
-        denoise_examples(some, settings.n_predict, settings.prompt) + query for some in question.examples
+        denoise_examples(some, settings.n_predict, settings.prompt) + query for some in window.examples
     ]
     weights = [1 / len(prompts)] * len(prompts)
     if settings.contrast:
         prompts.append(denoise_examples((), settings.n_predict, settings.prompt) + query)
         weights.append(-settings.contrast)
-    told, total, allowed = [], 0.0, sorted(ALLOWED)
-    for _ in question.cells:
+    ids, total, allowed = [], 0.0, sorted(ALLOWED)
+    for _ in window.cells:
         mixed = torch.zeros(pipeline.llm.model.config.vocab_size)
         for prompt, weight in zip(prompts, weights, strict=True):
             with torch.inference_mode():
                 logits = pipeline.llm.model(
-                    input_ids=torch.tensor([[*pipeline.llm.encode(prompt), *told]]), use_cache=False
+                    input_ids=torch.tensor([[*pipeline.llm.encode(prompt), *ids]]), use_cache=False
                 ).logits[0, -1]
             mixed += weight * logits.log_softmax(dim=-1)
         mixed = mixed.log_softmax(dim=-1)
-        told.append(allowed[int(mixed[allowed].argmax())])
-        total += mixed[told[-1]].item()
-    return tuple(told), total
+        ids.append(allowed[int(mixed[allowed].argmax())])
+        total += mixed[ids[-1]].item()
+    return tuple(ids), total
 
 
 @pytest.mark.parametrize(
-    "levers",
+    "changes",
     [
         {},
         {"contrast": 0.5},
@@ -67,32 +67,35 @@ def plain(
     ids=str,
 )
 @pytest.mark.parametrize("batch_tokens", [1, 10_000])
-def test_answers_are_those_of_plain_full_passes(pipeline: Pipeline, levers: dict, batch_tokens: int) -> None:
-    settings = replace(SETTINGS, batch_tokens=batch_tokens, **levers)
-    asked = questions(settings)
-    for told, question in zip(TokenPredictor(pipeline.llm, settings).predict(asked), asked, strict=True):
-        ids, likelihood = plain(pipeline, question, settings)
-        assert told.ids == ids
-        assert told.loglikelihood == pytest.approx(likelihood, abs=1e-3)
+def test_answers_are_those_of_plain_full_passes(pipeline: Pipeline, changes: dict, batch_tokens: int) -> None:
+    settings = replace(SETTINGS, batch_tokens=batch_tokens, **changes)
+    queries = masked_windows(settings)
+    for prediction, window in zip(
+        TokenPredictor(pipeline.llm, settings).predict(queries), queries, strict=True
+    ):
+        ids, likelihood = plain(pipeline, window, settings)
+        assert prediction.ids == ids
+        assert prediction.loglikelihood == pytest.approx(likelihood, abs=1e-3)
 
 
-@pytest.mark.parametrize("levers", [{}, {"splits": 2, "contrast": 0.5}], ids=str)
-def test_examples_read_before_give_the_same_answers(pipeline: Pipeline, levers: dict) -> None:
-    settings = replace(SETTINGS, **levers)
-    asker, asked = TokenPredictor(pipeline.llm, settings), questions(settings)
-    whole = asker.predict(asked)
-    bare = [replace(question, examples=()) for question in asked]
-    assert [told.ids for told in asker.predict(bare, shared=asker.read_examples(asked[0].examples))] == [
-        told.ids for told in whole
-    ]
-    each = asker.read_examples_of_each([question.examples for question in asked])
+@pytest.mark.parametrize("changes", [{}, {"splits": 2, "contrast": 0.5}], ids=str)
+def test_examples_read_before_give_the_same_answers(pipeline: Pipeline, changes: dict) -> None:
+    settings = replace(SETTINGS, **changes)
+    predictor, queries = TokenPredictor(pipeline.llm, settings), masked_windows(settings)
+    whole = predictor.predict(queries)
+    bare = [replace(window, examples=()) for window in queries]
     assert [
-        asker.predict([question], shared=contexts)[0].ids
-        for question, contexts in zip(bare, each, strict=True)
-    ] == [told.ids for told in whole]
+        prediction.ids
+        for prediction in predictor.predict(bare, shared=predictor.read_examples(queries[0].examples))
+    ] == [prediction.ids for prediction in whole]
+    each = predictor.read_examples_of_each([window.examples for window in queries])
+    assert [
+        predictor.predict([window], shared=contexts)[0].ids
+        for window, contexts in zip(bare, each, strict=True)
+    ] == [prediction.ids for prediction in whole]
 
 
-def test_splits_deal_the_same_examples_out() -> None:
+def test_splits_distribute_the_same_examples() -> None:
     settings = replace(SETTINGS, splits=3)
     dealt = split_examples([EXAMPLES], settings)
     assert len(dealt) == settings.num_prompts == 3
@@ -117,6 +120,6 @@ def test_weights_of_the_prompts_add_up() -> None:
         ({"n_context": -1}, "n_context"),
     ],
 )
-def test_settings_without_sense_are_refused(change: dict, part: str) -> None:
+def test_settings_out_of_range_are_refused(change: dict, part: str) -> None:
     with pytest.raises(V2LError, match=part):
         replace(SETTINGS, **change)

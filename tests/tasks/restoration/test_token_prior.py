@@ -42,11 +42,13 @@ def test_hidden_tokens_are_not_looked_at() -> None:
     assert first == masked_cell_candidates(TOKENIZER, torch.where(hidden, grid(9), ids), hidden, 3)
     assert len(first) == 9
     assert all(
-        set(told.ids) <= set(ids[~hidden].tolist()) and len(set(told.ids)) == len(told.ids) == 3
-        for told in first
+        set(candidates.ids) <= set(ids[~hidden].tolist())
+        and len(set(candidates.ids)) == len(candidates.ids) == 3
+        for candidates in first
     )
     assert all(
-        told.logprobs == sorted(told.logprobs, reverse=True) and max(told.logprobs) <= 0 for told in first
+        candidates.logprobs == sorted(candidates.logprobs, reverse=True) and max(candidates.logprobs) <= 0
+        for candidates in first
     )
 
 
@@ -55,11 +57,11 @@ def test_between_equal_tokens_the_same_is_expected() -> None:
     ids[:, 3:] = CODES[8]
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[2, 1] = hidden[2, 4] = True
-    assert [told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [
+    assert [candidates.ids[0] for candidates in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [
         int(CODES[3]),
         int(CODES[8]),
     ]
-    assert [told.ids for told in masked_cell_candidates(TOKENIZER, ids, ids == CODES[8], 5)] == [
+    assert [candidates.ids for candidates in masked_cell_candidates(TOKENIZER, ids, ids == CODES[8], 5)] == [
         [int(CODES[3])]
     ] * 18
 
@@ -91,27 +93,29 @@ def test_a_texture_goes_on_below_in_reverse() -> None:
     ids = CODES[torch.arange(36)].view(6, 6)
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[3:] = True
-    first = torch.tensor([told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 4)]).view(
-        3, 6
-    )
+    first = torch.tensor(
+        [candidates.ids[0] for candidates in masked_cell_candidates(TOKENIZER, ids, hidden, 4)]
+    ).view(3, 6)
     assert torch.equal(first, ids[:3].flip(0))
 
 
 def test_of_two_images_the_one_that_is_like_the_edges_counts() -> None:
-    """Between two walls of one word: behind the left one stands the same, behind the right one another word."""
+    """Two walls of one token: the same token follows the left wall, another one the right wall."""
     wall, other = (int(CODES[number]) for number in (3, 8))
     ids = torch.full((1, 8), wall)
     ids[0, 6:] = other
     hidden = torch.zeros(1, 8, dtype=torch.bool)
     hidden[0, 2:5] = True
-    assert [told.ids[0] for told in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [wall] * 3
+    assert [candidates.ids[0] for candidates in masked_cell_candidates(TOKENIZER, ids, hidden, 2)] == [
+        wall
+    ] * 3
 
 
 @pytest.mark.parametrize(
     ("shape", "turns", "shift"),
     [((6, 6), 0, (2, 5)), ((6, 6), 1, (0, 0)), ((4, 6), 3, (1, 0)), ((6, 6), 0, (0, 0))],
 )
-def test_where_things_went_is_told_from_one_pair(
+def test_source_cells_are_estimated_from_one_pair(
     shape: tuple[int, int], turns: int, shift: tuple[int, int]
 ) -> None:
     numbers = torch.arange(24 if shape == (4, 6) else 36).view(1, *shape)
@@ -122,8 +126,8 @@ def test_where_things_went_is_told_from_one_pair(
     assert damaged.flatten()[found].tolist() == numbers.flatten().tolist()
 
 
-def test_a_damage_that_trades_words_is_undone() -> None:
-    """Six words, each damaged to the one before it: what pairs of other grids show is told of a new one."""
+def test_a_corruption_that_permutes_tokens_is_undone() -> None:
+    """Six words, each corrupted to the one before it: the regression of other grids predicts a new one."""
     words = CODES[:6]
     generator = torch.Generator().manual_seed(0)
     clean = torch.randint(6, (40, 6, 6), generator=generator)
@@ -131,16 +135,16 @@ def test_a_damage_that_trades_words_is_undone() -> None:
     found = corrupted_cell_candidates(
         TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 3
     )
-    assert [len(set(told.ids)) for told in found] == [3] * 36
+    assert [len(set(candidates.ids)) for candidates in found] == [3] * 36
     right = sum(
-        told.ids[0] == int(words[index])
-        for told, index in zip(found, clean[0].flatten().tolist(), strict=True)
+        candidates.ids[0] == int(words[index])
+        for candidates, index in zip(found, clean[0].flatten().tolist(), strict=True)
     )
     assert right > 30
-    assert all(told.logprobs == sorted(told.logprobs, reverse=True) for told in found)
+    assert all(candidates.logprobs == sorted(candidates.logprobs, reverse=True) for candidates in found)
     assert all(
-        len(told.ids) == len(CODES)
-        for told in corrupted_cell_candidates(
+        len(candidates.ids) == len(CODES)
+        for candidates in corrupted_cell_candidates(
             TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 10**6
         )
     )

@@ -1,4 +1,4 @@
-"""A whole map is told in one pass: what the LLM says behind each cell, weighed with what is expected there."""
+"""A whole map is predicted in one pass: the LLM's scores after each cell, plus the weighted prior."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plain(pipeline: Pipeline, prior_weight: float) -> list[tuple[int, float]]:
         (None, [52]),
         (5, [*unseen, 71]),
     ]
-    ids, told = list(pipeline.llm.start_ids), []
+    ids, predicted = list(pipeline.llm.start_ids), []
     for cell, part in parts:
         ids += part
         if cell is not None:
@@ -56,23 +56,23 @@ def plain(pipeline: Pipeline, prior_weight: float) -> list[tuple[int, float]]:
                 logprobs[i].item() + prior_weight * prior for i, prior in zip(*CHOICES[cell], strict=True)
             ]
             best = CHOICES[cell].ids[max(range(len(weighed)), key=weighed.__getitem__)]
-            told.append((best, logprobs[best].item()))
-    return told
+            predicted.append((best, logprobs[best].item()))
+    return predicted
 
 
 @pytest.mark.parametrize("prior_weight", [0.0, 1.0, 30.0])
 def test_answers_equal_those_of_a_pass_each(pipeline: Pipeline, prior_weight: float) -> None:
     settings = replace(ADAPTER, prior_weight=prior_weight)
-    told = predict_map(pipeline, map_query(pipeline, MAP, 3, CHOICES, settings), settings)
-    assert [window.cells for window in told] == [(1,), (3,), (5,)]
-    assert [window.given for window in told] == [(43, 90), (60,), (71,)]
+    predicted = predict_map(pipeline, map_query(pipeline, MAP, 3, CHOICES, settings), settings)
+    assert [window.cells for window in predicted] == [(1,), (3,), (5,)]
+    assert [window.given for window in predicted] == [(43, 90), (60,), (71,)]
     expected = plain(pipeline, prior_weight)
-    assert [window.ids for window in told] == [(token,) for token, _ in expected]
-    assert [window.loglikelihood for window in told] == pytest.approx(
+    assert [window.ids for window in predicted] == [(token,) for token, _ in expected]
+    assert [window.loglikelihood for window in predicted] == pytest.approx(
         [likelihood for _, likelihood in expected], abs=1e-4
     )
     if prior_weight == 30:
-        assert [window.ids for window in told] == [(90,), (60,), (71,)]
+        assert [window.ids for window in predicted] == [(90,), (60,), (71,)]
 
 
 def test_candidates_are_drawn_each_in_its_own_way(pipeline: Pipeline) -> None:
@@ -103,7 +103,7 @@ def test_hidden_pixels_change_nothing(pipeline: Pipeline) -> None:
     assert all(window.ids[0] in first.candidates[window.cells[0]].ids for window in first.log)
 
 
-def test_damaged_maps_show_the_damaged_token_and_what_the_examples_let_expect(pipeline: Pipeline) -> None:
+def test_corrupted_maps_show_the_corrupted_token_and_the_first_candidate(pipeline: Pipeline) -> None:
     photographs = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     done = repair(pipeline, photographs[0], Rotation(), list(photographs[1:]), ADAPTER)
     shown = done.realigned.flatten().tolist()

@@ -1,4 +1,4 @@
-"""Every hidden cell is told once, from known cells only."""
+"""Every hidden cell is predicted once, from known cells only."""
 
 from __future__ import annotations
 

@@ -61,10 +61,8 @@ def page(result: RestorationResult) -> str:
             *_tables(totals, result.judge),
         ]
     if any(totals.figures for totals in result.totals.values()) and len(result.files) < MIN_PHOTOGRAPHS:
-        lines += [
-            "",
-            f"{FD} is of n = {len(result.files):,}, below {MIN_PHOTOGRAPHS:,}: compare rows of one table only.",
-        ]
+        n = f"{len(result.files):,}, below {MIN_PHOTOGRAPHS:,}"
+        lines += ["", f"{FD} is of n = {n}: compare rows of one table only."]
     return "\n".join(lines)
 
 

@@ -40,6 +40,7 @@ from v2l.tasks.restoration.settings import stored
 SHOWN = 4  # photographs on the page of pictures
 ORIGINAL, CLEAN, CORRUPTED = "original", "clean", "damaged"  # titles of pictures, as journals store them
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
+LATER_NAMES = ("llm_weights", "tokenizer")  # of a pipeline, which journals of version 0.1 do not have
 Progress = Callable[[int, int, str], None]  # gets (cases done, cases in all, task)
 
 
@@ -187,9 +188,10 @@ class Restoration:
         """What must be equal when a journal is resumed.
 
         Names on disk are those of version 0.1 (scenes, asking, and the settings' own), so that its journals
-        can be resumed.
+        can be resumed. For the same reason the stack has no names that came later; `weights` covers them.
         """
         cases = self.settings.cases
+        stack = {name: value for name, value in self.pipeline.identity().items() if name not in LATER_NAMES}
         listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
         return {
             "protocol": f"restoration, {cases.protocol}",
@@ -204,7 +206,7 @@ class Restoration:
                 "limit": self.settings.limit,
             },
             "judge": self.judges.distance.name,
-            "stack": self.pipeline.identity(),
+            "stack": stack,
             "photographs": {
                 "n": len(drawn),
                 "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],

@@ -26,7 +26,7 @@ from v2l.prompts import caption, vqa
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
-from v2l.tasks.description.dialogue_generation import describe_llm
+from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
 
 TASKS = {"caption": caption, "vqa": vqa}
 

@@ -84,7 +84,7 @@ def accept_old_names(settings_class: type[Settings]) -> type[Settings]:
     def build_with_old_names(self: Settings, *values: Any, **named: Any) -> None:
         build(self, *values, **current_names(named, lambda line: warnings.warn(line, FutureWarning, 4)))
 
-    settings_class.__init__ = build_with_old_names  # type: ignore[method-assign]  # a wrapper, same signature
+    setattr(settings_class, "__init__", build_with_old_names)  # noqa: B010  # mypy forbids the assignment
     return settings_class
 
 
