@@ -1,4 +1,4 @@
-"""arguments ──► a verb: the root command, its global options, and the one place where failures become lines."""
+"""arguments ──► a command: the root command, its global options, and the text of failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from v2l.cli.train.lora import train_lora
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
-VERBS = {
+COMMANDS = {
     "words": words,
     "reconstruct": reconstruct,
     "inpaint": inpaint,
@@ -52,7 +52,10 @@ VERBS = {
     "doctor": doctor,
     "demo": demo,
 }
-EPILOG = "Global options may stand before or after the verb. Results are printed; pictures are written where -o says."
+EPILOG = (
+    "Global options go before or after the command. "
+    "Results are printed; pictures are written to the path of -o."
+)
 
 
 class Root(TyperGroup):
@@ -63,7 +66,7 @@ class Root(TyperGroup):
         return super().parse_args(ctx, globals_first(args))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; a failure that the user can mend becomes one line and an exit code."""
+        """Run the command; a failure that the user can repair becomes one line and an exit code."""
         try:
             return super().invoke(ctx)
         except (Exception, KeyboardInterrupt) as error:
@@ -77,14 +80,14 @@ class Root(TyperGroup):
 app = typer.Typer(
     cls=Root, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EPILOG
 )
-for name, verb in VERBS.items():
-    app.command(name)(verb)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(codebook, name="codebook")
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"v2l {version('v2l')}")
         raise typer.Exit
@@ -97,9 +100,10 @@ def root(
     dtype: Annotated[
         str, typer.Option(help="Precision of the frozen LLM: auto, float32, bfloat16, float16.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.", min=0)] = 0,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: models are on this machine or refused.")
+        bool,
+        typer.Option("--offline", help="Use no network; a model that is not on this machine is an error."),
     ] = False,
     config: Annotated[
         str | None,
@@ -121,6 +125,6 @@ def root(
 ) -> None:
     """Images as words of a frozen large language model."""
     prepare_environment(offline)
-    warnings.simplefilter("ignore")  # of packages; ours are errors or notes
+    warnings.simplefilter("ignore")  # these come from packages; v2l itself raises errors or prints notes
     show_left_out(strict)
     ctx.obj = Options(device, dtype, seed, config)

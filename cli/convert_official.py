@@ -1,4 +1,4 @@
-"""v2l convert-official: the official release's files ──► a tokenizer directory, or only a report of what is in them."""
+"""v2l convert-official: files of the official release ──► a tokenizer directory, or a report only."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def convert_official(
     check: Check = False,
     json: Json = False,
 ) -> None:
-    """Turn the official release's checkpoint and codebooks into a directory that every verb takes as --checkpoint."""
+    """Convert the official checkpoint and codebooks to a directory for --checkpoint of every command."""
     from v2l.encoders import load_encoder
     from v2l.llm.loading import load_vocabulary
     from v2l.official.conversion import convert, examine
@@ -85,7 +85,7 @@ def convert_official(
 
 
 def encoder_if_here(name: str, given: Options) -> JointEncoder | None:
-    """The joint encoder, or None where it is not to be had: a report can do without, and says so."""
+    """The joint encoder; None when it is not available, because a report is possible without it."""
     from v2l.encoders import load_encoder
 
     try:
@@ -95,16 +95,17 @@ def encoder_if_here(name: str, given: Options) -> JointEncoder | None:
 
 
 def page(report: Report, target: Path | None) -> str:
-    """The report for people."""
+    """The report as text."""
     sizes = report.config.model
+    levels = ", ".join(map(str, sizes.level_channels))
     lines = [
-        f"{report.files.checkpoint}: layout {report.files.layout}, levels {', '.join(map(str, sizes.level_channels))}, "
+        f"{report.files.checkpoint}: layout {report.files.layout}, levels {levels}, "
         f"{sizes.res_blocks} blocks a level, lookup in {sizes.lookup_dim} dimensions",
         *(
             f"  {part.prefix + '.':24} {part.wanted - len(part.missing):>4} of {part.wanted}"
             for part in report.parts
         ),
-        *(f"  {name} codebook: {told(facts)}" for name, facts in report.codebooks.items()),
+        *(f"  {name} codebook: {figures(facts)}" for name, facts in report.codebooks.items()),
         *(f"  note: {note}" for note in report.notes),
         *(f"  problem: {problem}" for part in report.parts for problem in every_name(part.to_dict())),
         *(f"  problem: {problem}" for problem in report.disagreements),
@@ -118,8 +119,8 @@ def page(report: Report, target: Path | None) -> str:
     return "\n".join([*lines, f"{verdict}; {end}"])
 
 
-def told(facts: Mapping[str, Any]) -> str:
-    """Figures of a codebook in a row."""
+def figures(facts: Mapping[str, Any]) -> str:
+    """The figures of a codebook in one line."""
     return ", ".join(
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in facts.items()
     )

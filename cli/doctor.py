@@ -1,4 +1,7 @@
-"""this machine ──► what v2l finds on it, what is missing, and the command that brings each missing part; nothing is downloaded."""
+"""this machine ──► the parts of v2l found on it, and the command that installs each missing part.
+
+Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ PAPER_MODELS = {
     "meta-llama/Llama-2-7b-hf": "frozen LLM of the paper: LLaMA-2 7B (--config paper)",
 }
 
-BRING_VGG = "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\""
+INSTALL_VGG = "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ class Check:
     Attributes:
         group: packages, embedded models, checkpoint, device, or paper pipeline.
         name: of the part.
-        found: whether it is here and whole.
-        needed: False for what only other settings use.
-        detail: version, place, or what it is for.
-        run: the command that brings it.
+        found: whether it is on this machine and complete.
+        needed: False for a part that only other settings use.
+        detail: version, path, or purpose.
+        run: the command that installs it.
     """
 
     group: str
@@ -43,13 +46,13 @@ class Check:
 
 
 def doctor(ctx: typer.Context, json: Json = False) -> None:
-    """List which packages, models and weights are here, which are missing, and the command that brings each."""
+    """List the packages, models and weights that are here or missing, and how to install each."""
     prepare_environment(offline=True)
     with output(json) as out:
         checks, pipeline = [*packages(), *embedded_models()], None
         if all(check.found for check in checks if check.group == "packages"):
             checkpoint, pipeline = shipped()
-            checks += [checkpoint, *device(options(ctx)), *paper_stack()]
+            checks += [checkpoint, *device(options(ctx)), *paper_models()]
         ready = all(check.found for check in checks if check.needed)
         out.result(
             {"ready": ready, "stack": pipeline, "checks": [asdict(check) for check in checks]},
@@ -59,7 +62,7 @@ def doctor(ctx: typer.Context, json: Json = False) -> None:
 
 
 def packages() -> Iterator[Check]:
-    """The distributions that v2l depends on, located without importing them."""
+    """The distributions that v2l depends on; none is imported."""
     for requirement in metadata.requires("v2l") or ():
         name, extra = re.split(r"[^\w.-]", requirement, maxsplit=1)[0], "extra ==" in requirement
         if extra:
@@ -87,7 +90,7 @@ def embedded_models() -> Iterator[Check]:
 
 
 def shipped() -> tuple[Check, dict[str, Any] | None]:
-    """The checkpoint that ships, read whole (a changed or missing byte is found), and its description."""
+    """The checkpoint that ships, and its description; every byte is read and compared with its hash."""
     from v2l.errors import V2LError
     from v2l.pipeline.pipeline import Pipeline
     from v2l.tokenizers.grid.model import SHIPPED
@@ -99,12 +102,13 @@ def shipped() -> tuple[Check, dict[str, Any] | None]:
             "checkpoint", SHIPPED.name, False, True, error.got, "pip install --force-reinstall --no-deps v2l"
         ), None
     model = pipeline.grid
-    detail = f"{len(model.local_codebook):,} local and {len(model.global_codebook):,} global words of {model.local_codebook.source.llm}"
-    return Check("checkpoint", SHIPPED.name, True, True, f"{detail}, in {SHIPPED}"), pipeline.describe()
+    local, shared = model.local_codebook, model.global_codebook
+    detail = f"{len(local):,} local and {len(shared):,} global words of {local.source.llm}, in {SHIPPED}"
+    return Check("checkpoint", SHIPPED.name, True, True, detail), pipeline.describe()
 
 
 def device(given: Options) -> Iterator[Check]:
-    """Where models would run."""
+    """The device and the dtype that models use."""
     from v2l.device import choose_device, choose_dtype
 
     chosen = choose_device(given.device)
@@ -112,7 +116,7 @@ def device(given: Options) -> Iterator[Check]:
     yield Check("device", str(chosen), True, True, f"frozen LLM in {dtype}")
 
 
-def paper_stack() -> Iterator[Check]:
+def paper_models() -> Iterator[Check]:
     """Models that only the paper's settings need."""
     from v2l.errors import V2LError
     from v2l.perceptual import backbone_path
@@ -125,7 +129,7 @@ def paper_stack() -> Iterator[Check]:
         backbone.is_file(),
         False,
         f"perceptual loss of the paper: {backbone}",
-        BRING_VGG,
+        INSTALL_VGG,
     )
     for name, what in PAPER_MODELS.items():
         try:
@@ -135,7 +139,7 @@ def paper_stack() -> Iterator[Check]:
 
 
 def page(checks: list[Check], ready: bool) -> str:
-    """The checks for people; packages that are here are counted, all else is listed."""
+    """The checks as text: packages that are installed are counted, everything else is listed."""
     lines: list[str] = []
     for group in dict.fromkeys(check.group for check in checks):
         members = [check for check in checks if check.group == group]
@@ -147,7 +151,7 @@ def page(checks: list[Check], ready: bool) -> str:
 
 
 def line(check: Check) -> str:
-    """One check for people."""
+    """One check as text."""
     mark = "ok     " if check.found else "missing"
     return f"  {mark}  {check.name}: {check.detail}" + (
         "" if check.found else f"\n           bring it: {check.run}"

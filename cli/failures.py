@@ -1,4 +1,4 @@
-"""a failure ──► one line and an exit code; what is no user's to mend keeps its traceback."""
+"""a failure ──► one line and an exit code, or None for a bug, which keeps its traceback."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from v2l.errors import V2LError
 
-STOPPED = 130  # as a shell reports Ctrl-C
+STOPPED = 130  # a shell's exit code for Ctrl-C: 128 + SIGINT
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EMFILE})
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What the user reads on standard error, and what the shell gets."""
+    """The line for standard error, and the exit code for the shell."""
 
     line: str
     exit_code: int = 1
 
 
 def explain(error: BaseException) -> Failure | None:
-    """The line for a failure that the user can mend; None for a bug."""
+    """The line for a failure that the user can repair; None for a bug."""
     if isinstance(error, V2LError):
         return Failure(str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -32,13 +32,12 @@ def explain(error: BaseException) -> Failure | None:
         return Failure(
             f"the system refused: {error.strerror}{named(error)}; try: another place, or its permissions"
         )
-    if (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # torch's, named so that torch need not be imported
+    # torch's OutOfMemoryError is recognized by its name, because importing torch takes a second.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure("out of memory; try: a smaller batch, fewer images at once, or --device cpu")
     return None
 
 
 def named(error: OSError) -> str:
-    """The file that an error is about, when it says so."""
+    """The file of an error in brackets; empty when the error has none."""
     return f" ({error.filename})" if error.filename else ""

@@ -1,6 +1,7 @@
-"""options of every verb ──► one frozen record.
+"""global options ──► one frozen record, and the options that several commands share.
 
-Global options stand before the verb or after it: `v2l --seed 1 train …` and `v2l train … --seed 1` mean the same.
+Global options go before the command or after it: `v2l --seed 1 train …` and `v2l train … --seed 1` mean the
+same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FLAGS = ("--offline", "--strict")
 Json = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print JSON alone on standard output; everything for people goes to standard error."
+        "--json", help="Print only JSON on standard output; text for people goes to standard error."
     ),
 ]
 Tokenizer = Annotated[
@@ -36,7 +37,8 @@ Llm = Annotated[
     str | None,
     typer.Option(
         "--llm",
-        help="Frozen LLM: smollm2 (embedded), a folder, a .gguf file or a hub name; by default --config's, else the codebook's.",
+        help="Frozen LLM: smollm2 (embedded), a folder, a .gguf file or a hub name; "
+        "by default --config's, else the codebook's.",
     ),
 ]
 Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image file that Pillow reads.")]
@@ -44,12 +46,12 @@ Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image fil
 
 @dataclass(frozen=True)
 class Options:
-    """What the root command was told.
+    """The values of the global options.
 
     Attributes:
         device: auto, cpu, cuda, cuda:0, mps.
         dtype: precision of the frozen LLM: auto, float32, bfloat16, float16.
-        seed: of everything that is drawn.
+        seed: of every random draw.
         config: a preset's name or a YAML file; None is the preset small.
     """
 
@@ -60,12 +62,12 @@ class Options:
 
 
 def options(ctx: typer.Context) -> Options:
-    """The root command's options, as a verb reads them."""
+    """The global options of a running command."""
     return ctx.ensure_object(Options)
 
 
 def globals_first(args: Sequence[str]) -> list[str]:
-    """The same arguments with the global options, wherever they stood, in front of the verb; after `--` nothing is moved."""
+    """The same arguments with all global options in front of the command; what follows `--` is not moved."""
     front: list[str] = []
     rest: list[str] = []
     remaining = iter(args)
@@ -82,9 +84,13 @@ def globals_first(args: Sequence[str]) -> list[str]:
 
 
 def prepare_environment(offline: bool) -> None:
-    """Tell packages that are not imported yet to stay off the network (when `offline`), to keep quiet and to share the processor.
+    """Set environment variables for packages that are not imported yet: no network, no bars, passive threads.
 
-    Threads that spin while they wait make small models some thirty times slower as soon as another program wants a core.
+    Idle OpenMP threads must sleep, because threads that spin make small models about thirty times slower as
+    soon as another program needs a core.
+
+    Args:
+        offline: whether the hub may not be used.
     """
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,6 +1,6 @@
 """results ──► standard output: JSON for programs, text for people.
 
-With `--json` standard output carries JSON alone; text, progress and whatever packages print go to standard error.
+With `--json` standard output carries only JSON; text, progress and the output of packages go to standard error.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True)
 class Output:
-    """Where one verb writes.
+    """Where one command writes.
 
     Attributes:
         as_json: True when a program reads standard output.
-        stdout: the real standard output; while a verb runs, `print` goes to standard error.
+        stdout: the real standard output; while a command runs, `print` goes to standard error.
     """
 
     as_json: bool
     stdout: TextIO
 
     def result(self, record: Mapping[str, Any], text: str) -> None:
-        """One result: `record` as one line of JSON, or `text` for people."""
+        """Print one result: `record` as one line of JSON, or `text` for people."""
         line = json.dumps(record, allow_nan=False) if self.as_json else text
         print(line, file=self.stdout, flush=True)
 
     def note(self, text: str) -> None:
-        """A remark beside the result; always on standard error."""
+        """Print a remark beside the result, always on standard error."""
         print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def output(as_json: bool) -> Iterator[Output]:
-    """Give a verb its output, and send everything else that is printed to standard error."""
+    """The output of a command; everything else that is printed goes to standard error."""
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         yield Output(as_json, stdout)

@@ -1,4 +1,4 @@
-"""steps of long work ──► bars with the time left, on standard error."""
+"""steps of long work ──► progress bars with the remaining time, on standard error."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Protocol
 
 
-class Tell(Protocol):
-    """What long work is given to report with."""
+class ProgressBars(Protocol):
+    """A `v2l.progress.Progress` that may also show a figure beside the bar."""
 
     def __call__(self, step: str, done: int, total: int, detail: str = "") -> None:
-        """Take the step's name, how many items are done, how many there are, and a figure to show beside."""
+        """Show `done` of `total` items of `step`, and `detail` beside the bar."""
         ...
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """One bar a step, from the first time that the step is told of."""
+def progress() -> Iterator[ProgressBars]:
+    """One bar for each step; it appears with the first report of the step."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -31,7 +31,7 @@ def progress() -> Iterator[Tell]:
     bars = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False)
     tasks: dict[str, TaskID] = {}
 
-    def tell(step: str, done: int, total: int, detail: str = "") -> None:
+    def report(step: str, done: int, total: int, detail: str = "") -> None:
         if not tasks:
             bars.start()
         if step not in tasks:
@@ -39,7 +39,7 @@ def progress() -> Iterator[Tell]:
         bars.update(tasks[step], completed=done, total=total, detail=detail)
 
     try:
-        yield tell
+        yield report
     finally:
-        if tasks:  # a refusal before the first step stays one line
+        if tasks:  # no bar was started when the command fails before its first step
             bars.stop()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from v2l.cli.app import VERBS, app
+from v2l.cli.app import COMMANDS as NAMES
+from v2l.cli.app import app
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 LONG = {
@@ -27,9 +28,9 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 
-def verb_of(command: str) -> str:
-    """The verb of a command of README."""
-    return next(word for word in shlex.split(command) if word in {*VERBS, "evaluate", "codebook"})
+def name_of(command: str) -> str:
+    """The name of the v2l command in a line of README."""
+    return next(word for word in shlex.split(command) if word in {*NAMES, "evaluate", "codebook"})
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def place(tmp_path: Path, root: Path, pipeline_loaded_once: None, monkeypatch: p
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("command", [command for command in COMMANDS if verb_of(command) not in LONG])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if name_of(command) not in LONG])
 def test_commands_run(command: str, place: Path) -> None:
     program, *args = shlex.split(command)
     answer = CliRunner().invoke(app, args)
@@ -54,7 +55,7 @@ def test_commands_run(command: str, place: Path) -> None:
         assert all(json.loads(line) for line in answer.stdout.splitlines())
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if verb_of(command) in LONG])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if name_of(command) in LONG])
 def test_long_commands_are_spelt_right(command: str) -> None:
     answer = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
     options = re.findall(r"(?<= )--?[a-z-]+", command)

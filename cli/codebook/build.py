@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Images = Annotated[
     list[str],
     typer.Option(
-        help="Photographs; words that none of them is near to are dropped. A folder, an image, a list (.csv, .txt) or a tar shard, "
+        help="Photographs; words that are near to none of them are dropped. "
+        "A folder, an image, a list (.csv, .txt) or a tar shard, "
         "PLACE@train or PLACE@eval for a part of it; may be given several times.",
         metavar="PLACE",
     ),
@@ -67,15 +68,17 @@ def build_codebook(
     replace_other: Replace = False,
     json: Json = False,
 ) -> None:
-    """Build both codebooks from the LLM's vocabulary; a stopped build goes on where it was.
+    """Build both codebooks from the LLM's vocabulary; an interrupted build continues where it stopped.
 
-    What is computed is kept in the user's cache: another threshold costs no new encoding. torchrun shares a build out among processes.
+    Encodings are kept in the user's cache, so another threshold encodes nothing again. torchrun divides a
+    build among processes.
     """
     from v2l.codebook.build import CodebookBuilder
     from v2l.config import load_config
     from v2l.encoders import load_encoder
     from v2l.llm import load_llm
     from v2l.processes import join_world
+    from v2l.progress import silent
     from v2l.sources import find_images
     from v2l.zoo import cache_home
 
@@ -87,9 +90,9 @@ def build_codebook(
         world = join_world(given.device)
         joint = load_encoder(encoder or config.models.encoder, world.device)
         frozen = load_llm(llm or config.models.llm, world.device, given.dtype)
-        with progress() if world.leads else nullcontext(lambda *_: None) as tell:
+        with progress() if world.leads else nullcontext(silent) as report:
             builder = CodebookBuilder(
-                joint, frozen, settings, cache_home() / "build", tell, cache_home() / "images", world
+                joint, frozen, settings, cache_home() / "build", report, cache_home() / "images", world
             )
             local, filtered = builder.build(photographs, target, keep_candidates, replace_other)
         if world.leads:
@@ -106,7 +109,7 @@ def build_codebook(
 
 
 def filter_settings(settings: CodebookConfig, min_count: int | None, keep: str | None) -> CodebookConfig:
-    """The config's settings with the filter that was asked for."""
+    """The config's settings with the filter of --min-count and --keep."""
     from v2l.codebook.filtering import Rule
 
     if keep is not None:
@@ -116,7 +119,7 @@ def filter_settings(settings: CodebookConfig, min_count: int | None, keep: str |
 
 
 def summary(codebook: Codebook) -> dict[str, Any]:
-    """Size and facts of one codebook."""
+    """Size and metadata of one codebook."""
     return {
         "codebook_size": len(codebook),
         "codebook_dim": codebook.embeddings.shape[1],

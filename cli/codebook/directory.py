@@ -1,12 +1,17 @@
-"""a directory ──► the codebooks in it: of a build both, else the one that it is; arguments that the verbs about codebooks share."""
+"""a directory ⇄ the codebooks in it; arguments and output that the commands about codebooks share.
+
+A build or a checkpoint holds several codebooks. Another directory is one codebook.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from v2l.cli.output import output
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ Target = Annotated[
 
 
 def codebooks_in(directory: Path) -> dict[str, Codebook]:
-    """The codebooks of a build or a checkpoint by their names, or the one that the directory is.
+    """The codebooks of a build or a checkpoint by name, or the one codebook of the directory.
 
     Raises:
         V2LError: there is none, or it is damaged.
@@ -39,7 +44,7 @@ def codebooks_in(directory: Path) -> dict[str, Codebook]:
 
 
 def one_codebook(directory: Path) -> Codebook:
-    """The codebook of a directory; of a build the global one.
+    """The codebook of a directory; the global one of a build.
 
     Raises:
         V2LError: there is none, or it is damaged.
@@ -50,10 +55,10 @@ def one_codebook(directory: Path) -> Codebook:
 
 
 def refuse_existing(target: Path) -> None:
-    """Nothing is overwritten: a codebook is written to a new place.
+    """Check that nothing would be overwritten.
 
     Raises:
-        V2LError: there is something.
+        V2LError: `target` is a file or a folder with files.
     """
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise V2LError(f"{target} is there already", "a new directory", "another -o")
@@ -63,7 +68,7 @@ def encoder_of(codebook: Codebook, device: str) -> JointEncoder:
     """The joint encoder that embedded a codebook.
 
     Raises:
-        V2LError: it is not on this machine, or is another one by now.
+        V2LError: it is not on this machine, or its weights have changed.
     """
     from v2l.encoders import load_encoder
 
@@ -72,12 +77,24 @@ def encoder_of(codebook: Codebook, device: str) -> JointEncoder:
     return encoder
 
 
-def written(codebook: Codebook, target: Path) -> tuple[dict[str, Any], str]:
-    """What a verb prints when it has written a codebook: for programs, and for people."""
+def write_codebook(make: Callable[[], Codebook], target: Path, json: bool) -> None:
+    """Make a codebook, save it to a new directory and print its size.
+
+    Args:
+        make: returns the codebook; it is called after `target` is checked.
+        target: the directory to write.
+        json: print JSON instead of text.
+
+    Raises:
+        V2LError: `target` is there already, or the codebook cannot be made.
+    """
     from v2l.cli.codebook.build import summary
 
-    record = {"output": str(target), "stack": vars(codebook.source), **summary(codebook)}
-    return (
-        record,
-        f"{target}: {len(codebook):,} words of {codebook.source.llm}, embedded by {codebook.source.encoder}",
-    )
+    with output(json) as out:
+        refuse_existing(target)
+        codebook = make()
+        codebook.save(target)
+        source = codebook.source
+        record = {"output": str(target), "stack": vars(source), **summary(codebook)}
+        text = f"{target}: {len(codebook):,} words of {source.llm}, embedded by {source.encoder}"
+        out.result(record, text)

@@ -20,7 +20,7 @@ Table = Annotated[
 
 
 def codebook_export(directory: Directory, target: Table, json: Json = False) -> None:
-    """Write a codebook's words as a table; v2l codebook import reads it back, without the lines that were taken out."""
+    """Write a codebook's words as a table; after lines are removed, v2l codebook import reads it back."""
     from v2l.codebook.wordlist import export_csv
 
     with output(json) as out:

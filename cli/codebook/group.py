@@ -1,4 +1,4 @@
-"""v2l codebook: a verb about codebooks ──► what it prints or writes; one verb, one file."""
+"""v2l codebook: the name of a command ──► the command; each has its own file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from v2l.cli.codebook.import_words import codebook_import
 from v2l.cli.codebook.merge import codebook_merge
 from v2l.cli.codebook.show import codebook_show
 
-VERBS = {
+COMMANDS = {
     "show": codebook_show,
     "export": codebook_export,
     "import": codebook_import,
@@ -23,5 +23,5 @@ VERBS = {
 codebook = typer.Typer(
     no_args_is_help=True, help="Look at codebooks, and make them from words, from tables and from each other."
 )
-for name, verb in VERBS.items():
-    codebook.command(name)(verb)
+for name, command in COMMANDS.items():
+    codebook.command(name)(command)

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.codebook.directory import Target, one_codebook, refuse_existing, written
+from v2l.cli.codebook.directory import Target, one_codebook, write_codebook
 from v2l.cli.options import Json
-from v2l.cli.output import output
 
 Table = Annotated[
     Path,
@@ -25,8 +24,4 @@ def codebook_import(table: Table, origin: Origin, target: Target, json: Json = F
     """Make a codebook of the words that are left in a table."""
     from v2l.codebook.wordlist import import_csv
 
-    with output(json) as out:
-        refuse_existing(target)
-        codebook = import_csv(table, one_codebook(origin))
-        codebook.save(target)
-        out.result(*written(codebook, target))
+    write_codebook(lambda: import_csv(table, one_codebook(origin)), target, json)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli.codebook.directory import Target, one_codebook, refuse_existing, written
+from v2l.cli.codebook.directory import Target, one_codebook, write_codebook
 from v2l.cli.options import Json
-from v2l.cli.output import output
 from v2l.errors import V2LError
+
+if TYPE_CHECKING:
+    from v2l.codebook.codebook import Codebook
 
 Directories = Annotated[
     list[Path],
@@ -22,13 +24,13 @@ Directories = Annotated[
 
 
 def codebook_merge(directories: Directories, target: Target, json: Json = False) -> None:
-    """Put codebooks together, in the order given."""
+    """Merge codebooks in the given order."""
     if len(directories) < 2:
         raise V2LError(
             f"got {len(directories)} codebook to merge", "two or more", "v2l codebook merge A B -o C"
         )
-    with output(json) as out:
-        refuse_existing(target)
-        codebook = reduce(lambda one, other: one.merge(other), map(one_codebook, directories))
-        codebook.save(target)
-        out.result(*written(codebook, target))
+
+    def merged() -> Codebook:
+        return reduce(lambda one, other: one.merge(other), map(one_codebook, directories))
+
+    write_codebook(merged, target, json)

@@ -1,4 +1,4 @@
-"""v2l codebook show: a codebook ──► its sizes, what was dropped and why, neighbours of a word, and a page of pictures with their words."""
+"""v2l codebook show: a codebook ──► its sizes, dropped words, neighbours of a word, a page of pictures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def codebook_show(
     limit: Limit = 16,
     json: Json = False,
 ) -> None:
-    """Show what is in a codebook: words by length, ids that are no words, neighbours, and photographs with their nearest words."""
+    """Show a codebook: words by length, ids that are no words, neighbours, photographs with nearest words."""
     from v2l.images import check_suffix
     from v2l.tokenizers.grid.model import SHIPPED
 
@@ -81,7 +81,7 @@ def codebook_show(
 
 
 def describe(book: Codebook) -> dict[str, Any]:
-    """Sizes and facts for programs."""
+    """Sizes and metadata as a record."""
     orders = Counter(entry.order for entry in book.entries)
     return {
         "codebook_size": len(book),
@@ -93,14 +93,15 @@ def describe(book: Codebook) -> dict[str, Any]:
 
 
 def described(name: str, book: Codebook) -> list[str]:
-    """The same for people."""
-    told, facts = describe(book), book.metadata
+    """Sizes and metadata as lines of text."""
+    sizes, facts = describe(book), book.metadata
     by_order = ", ".join(
         f"{number:,} of {order if order != '0' else 'unknown'} token(s)"
-        for order, number in told["by_order"].items()
+        for order, number in sizes["by_order"].items()
     )
     lines = [
-        f"{name}: {len(book):,} words × {told['codebook_dim']}, of {book.source.llm}, embedded by {book.source.encoder}",
+        f"{name}: {len(book):,} words × {sizes['codebook_dim']}, of {book.source.llm}, "
+        f"embedded by {book.source.encoder}",
         f"  {by_order}",
     ]
     if dropped := facts.get("dropped"):
@@ -142,7 +143,7 @@ def neighbours(book: Codebook, word: str, count: int) -> list[Word]:
 def draw(
     ctx: typer.Context, book: Codebook, places: list[str], page: Path, count: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Write the page; what is on it, for programs."""
+    """Write the page; returns a record of the words of each photograph."""
     from v2l.codebook.page import words_by_order, words_page
     from v2l.encoders.image_features import image_features
     from v2l.images import load_image, save_image
@@ -151,11 +152,11 @@ def draw(
     from v2l.zoo import cache_home
 
     files = find_images(*places)
-    files = files[:: -(-len(files) // limit)]
-    with progress() as tell:
+    files = files[:: -(-len(files) // limit)]  # every ceil(n / limit)-th file: at most `limit`
+    with progress() as report:
         encoder = encoder_of(book, options(ctx).device)
         features, unreadable = image_features(
-            encoder, files, Shards(cache_home() / "images", "encoding images", tell, 256)
+            encoder, files, Shards(cache_home() / "images", "encoding images", report, 256)
         )
     readable = [file for file in files if file not in unreadable]
     words = words_by_order(book, features, count)

@@ -1,4 +1,4 @@
-"""Help answers at once: no verb's help waits for torch or for a model."""
+"""Help answers at once: no command's help waits for torch or for a model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from v2l.cli.app import VERBS
-from v2l.cli.codebook.group import VERBS as CODEBOOKS
+from v2l.cli.app import COMMANDS
+from v2l.cli.codebook.group import COMMANDS as CODEBOOKS
 from v2l.cli.evaluate.group import COMMANDS as EVALUATIONS
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "timm", "open_clip", "sentence_transformers", "accelerate")
@@ -35,9 +35,9 @@ def ask(*args: str) -> dict:
     return json.loads(answer.stdout)
 
 
-HELP = [(verb, "--help") for verb in VERBS]
-HELP += [("evaluate", "--help"), *(("evaluate", verb, "--help") for verb in EVALUATIONS)]
-HELP += [("codebook", "--help"), *(("codebook", verb, "--help") for verb in CODEBOOKS)]
+HELP = [(command, "--help") for command in COMMANDS]
+HELP += [("evaluate", "--help"), *(("evaluate", command, "--help") for command in EVALUATIONS)]
+HELP += [("codebook", "--help"), *(("codebook", command, "--help") for command in CODEBOOKS)]
 
 
 @pytest.mark.parametrize("args", [("--help",), ("--version",), *HELP], ids=" ".join)
@@ -50,12 +50,12 @@ def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
 
 def test_the_root_lists_every_verb() -> None:
     text = ask("--help")["text"]
-    assert all(verb in text for verb in (*VERBS, "evaluate", "codebook"))
+    assert all(command in text for command in (*COMMANDS, "evaluate", "codebook"))
 
 
 def test_the_group_lists_every_evaluation() -> None:
     text = ask("evaluate", "--help")["text"]
-    assert all(verb in text for verb in EVALUATIONS)
+    assert all(command in text for command in EVALUATIONS)
 
 
 def test_the_library_itself_imports_nothing_heavy() -> None:

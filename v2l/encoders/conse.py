@@ -43,7 +43,10 @@ class ConSE(JointEncoder):
     Args:
         classifier: timm's `tf_efficientnet_lite2` with 1,000 ImageNet classes.
         sentences: the sentence encoder whose space is the joint space.
-        top_classes: how many of the most likely classes make an image's vector.
+        top_classes: how many of the most probable classes are combined in an image's vector.
+
+    Raises:
+        V2LError: the sentence encoder does not state its width.
     """
 
     class_vectors: Tensor
@@ -54,7 +57,14 @@ class ConSE(JointEncoder):
         super().__init__()
         self.name, self.image_size, self.templates = "conse", CROP, PHOTO_TEMPLATE
         self.classifier, self.sentences, self.top_classes = classifier, sentences, top_classes
-        self.dim = int(sentences.get_embedding_dimension() or 0)
+        width = sentences.get_embedding_dimension()
+        if width is None:
+            raise V2LError(
+                "the sentence encoder does not state the width of its vectors",
+                "a sentence encoder whose last module has a fixed width",
+                "v2l doctor",
+            )
+        self.dim = width
         self.requires_grad_(False).eval()
         facts = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
         self.fingerprint = fingerprint_of(self.state_dict(), *facts)
