@@ -1,1 +1,1 @@
-"""words typed in a terminal ──► the library: one verb, one file; heavy packages are imported only when a verb runs."""
+"""words typed in a terminal ──► the library: one file for each command, which imports what it needs."""

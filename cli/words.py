@@ -46,7 +46,7 @@ LISTS = {
     "together": "words that sum up to the image, as fewshot-classify, caption and vqa read them; "
     "the nearest: --selection nearest",
 }
-OWN_LIST = "words of the tokenizer's own tokens, highest score first; fewshot-classify, caption and vqa read the same"
+OWN_LIST = "words of the tokenizer's own tokens, best first; fewshot-classify, caption and vqa read the same"
 
 
 def words(

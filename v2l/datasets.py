@@ -1,7 +1,7 @@
 """folders of images ──► crops for training, and few-shot episodes (support, query).
 
-Everything drawn is a function of its seed: episode i is the same whether ten or a thousand are drawn, a crop depends on (seed, epoch,
-index) alone. Files that cannot be read are skipped and listed.
+Everything drawn is a function of its seed: episode i is the same whether ten or a thousand are drawn, a crop
+depends on (seed, epoch, index) alone. Files that cannot be read are skipped and listed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class ClassFolder:
         """Read the names (not the images) below `folder`, or only those of one part of the split.
 
         Raises:
-            V2LError: there is no such folder, no class folder with an image in it, or two whose names read the same.
+            V2LError: there is no such folder, no class folder with an image in it, or two whose names read
+                the same.
         """
         root = Path(folder)
         if root.is_file():
@@ -111,7 +112,8 @@ def draw_episodes(
     """Draw episodes: N classes, K support images of each in mixed order, and a query from one of them.
 
     Raises:
-        V2LError: fewer than 2 ways, 1 shot or 1 episode; too few classes; a class with fewer than K + 1 readable images.
+        V2LError: fewer than 2 ways, 1 shot or 1 episode; too few classes; a class with fewer than K + 1
+            readable images.
     """
     for name, value, least in (("ways", n_ways, 2), ("shots", k_shots, 1), ("episodes", episodes, 1)):
         if value < least:
@@ -128,15 +130,16 @@ def draw_episodes(
 
 
 def has_support_and_query(folder: str | Path) -> bool:
-    """True for a folder with the user's own episodes: support/CLASS/IMAGE and query/IMAGE or query/CLASS/IMAGE."""
+    """True for a folder of episodes: support/CLASS/IMAGE with query/IMAGE or query/CLASS/IMAGE."""
     return all((Path(folder) / name).is_dir() for name in ("support", "query"))
 
 
 def read_support_and_query(folder: str | Path, skipped: Skipped | None = None) -> list[Episode]:
-    """One episode for each image in query/, all with the whole of support/; a query's label is None unless it lies in a class folder.
+    """One episode for each image in query/, with all of support/; outside a class folder its label is None.
 
     Raises:
-        V2LError: a part is missing, fewer than two classes, a query of a class without support, or a query that is also a support.
+        V2LError: a part is missing, fewer than two classes, a query of a class without support, or a query
+            that is also a support.
     """
     readable = _Readable(skipped if skipped is not None else Skipped())
     support = ClassFolder.load(Path(folder) / "support")
@@ -201,7 +204,8 @@ class CropSettings:
 
     Attributes:
         size: side S of the square crop, in pixels.
-        shorter: the shorter side is first resized to a length drawn from this range (inclusive); None: to `size`.
+        shorter: the shorter side is first resized to a length drawn from this range (inclusive); None: to
+            `size`.
         random: crop anywhere and flip every other time; otherwise the centre as it is.
         seed: of all that is drawn.
         two_step: the centre is made as `resize_in_two_steps` does.
@@ -217,9 +221,9 @@ class CropSettings:
 class ImageDataset(Dataset[Tensor]):
     """Image files ──► crops (3, S, S) float32 in [0, 1].
 
-    A file that cannot be read gives the next readable one instead, so that batches keep their size; `skipped` lists such files. An
-    image that is smaller than a crop is enlarged; `enlarged` counts such images. Both, and the epoch, are in shared memory, so they
-    hold for worker processes too, also persistent ones.
+    A file that cannot be read gives the next readable one instead, so that batches keep their size; `skipped`
+    lists such files. An image that is smaller than a crop is enlarged; `enlarged` counts such images. Both,
+    and the epoch, are in shared memory, so they hold for worker processes too, also persistent ones.
     """
 
     def __init__(self, paths: Sequence[ImageFile], settings: CropSettings) -> None:

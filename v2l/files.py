@@ -1,7 +1,7 @@
 """bytes ──► disk, whole or not at all.
 
-What is written goes to a temporary name beside its target, is flushed to the disk, and is renamed. A full disk, Ctrl-C or a crash
-leaves the old file as it was and no half-written one.
+What is written goes to a temporary name beside its target, is flushed to the disk, and is renamed. A full
+disk, Ctrl-C or a crash leaves the old file as it was and no half-written one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from v2l.errors import V2LError
 
 @contextmanager
 def write_file(target: str | Path) -> Iterator[Path]:
-    """A temporary path beside `target`: it becomes `target` when the block ends well, and disappears when it does not.
+    """A temporary path beside `target`: it becomes `target` when the block ends well, else it disappears.
 
     Folders on the way are made. The temporary path keeps the suffix, by which writers choose a format.
 
@@ -49,7 +49,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def umask() -> int:
-    """The permissions that this process takes from its new files; asked by setting it, for there is no other way."""
+    """The permissions that this process takes from its new files; only setting them returns the old ones."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -76,7 +76,7 @@ def require_space(target: str | Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise V2LError(
-            f"not enough room for {target}: it needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free",
+            f"not enough room for {target}: it needs {needed / 1e6:,.0f} MB, there are {free / 1e6:,.0f} MB",
             "a disk with room",
             f"free some space in {folder}, or choose another place",
         )

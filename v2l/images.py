@@ -1,7 +1,8 @@
 """image file ⇄ image (3, H, W): float32 RGB in [0, 1]; masks (H, W); pages of pictures for people.
 
-Opening is safe: only bitmap formats that Pillow decodes by itself, never more pixels than `Image.MAX_IMAGE_PIXELS`. Cameras'
-orientation (EXIF) is honoured, animations give their first frame, transparency is laid over white.
+Opening is safe: only bitmap formats that Pillow decodes by itself, never more pixels than
+`Image.MAX_IMAGE_PIXELS`. Cameras' orientation (EXIF) is honoured, animations give their first frame,
+transparency is laid over white.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ def check_suffix(path: str | Path) -> str:
 
 
 def save_image(image: Tensor, path: str | Path) -> None:
-    """Write an image (3, H, W) in [0, 1]; the suffix chooses the format, and PNG, WebP, BMP and TIFF lose nothing but depth.
+    """Write an image (3, H, W) in [0, 1]. The suffix chooses the format; PNG, WebP, BMP and TIFF keep 8 bits.
 
     Raises:
-        V2LError: the suffix is unknown, its format cannot hold so many pixels, or the disk is full or cannot be written.
+        V2LError: the suffix is unknown, its format cannot hold so many pixels, or the disk is full or cannot
+            be written.
     """
     suffix = check_suffix(path)
     try:
@@ -117,14 +119,14 @@ def decode_image(content: bytes) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images (..., 3, H, W) to `size` = (height, width), antialiased bicubic; values stay in [0, 1]."""
+    """Resize images (..., 3, H, W) to `size` = (height, width), bicubic; values stay in [0, 1]."""
     batch = images.reshape(-1, *images.shape[-3:])
     resized = interpolate(batch, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return resized.reshape(*images.shape[:-2], *size)
 
 
 def resize_shorter(images: Tensor, size: int) -> Tensor:
-    """Resize images (..., 3, H, W) so that the shorter side is `size`; of a long sliver the middle is kept."""
+    """Resize images (..., 3, H, W): the shorter side becomes `size`; of a sliver the middle is kept."""
     limit = LONGEST_SHAPE * min(images.shape[-2:])
     images = centre_crop(images, (limit, limit))
     shorter = min(images.shape[-2:])
@@ -133,12 +135,12 @@ def resize_shorter(images: Tensor, size: int) -> Tensor:
 
 
 def resize_and_crop(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side of images (..., 3, H, W) to `size`, then crop the centre: (..., 3, size, size)."""
+    """Resize the shorter side of images (..., 3, H, W) to `size`, then crop the centre square."""
     return centre_crop(resize_shorter(images, size), (size, size))
 
 
 def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, H, W) ──► (B, 3, size, size) as the official code makes them, to the bit: what CLIP sees, by Pillow's bicubic resize
+    """Images (B, 3, H, W) ──► (B, 3, size, size), bit-equal to the official code: CLIP's view, by Pillow's resize
     and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
     """
     resized = [
@@ -159,10 +161,11 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
-    """Read a mask: (H, W) bool, True where the picture is white, which is what is to be painted. Transparent counts as black.
+    """Read a mask: (H, W) bool, True where the picture is white, to be painted. Transparent counts as black.
 
     Raises:
-        V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W), nothing masked, or everything.
+        V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
+            nothing masked, or everything.
     """
     values = _read(Path(path), background="black").mean(dim=0)
     between = ((values > 0.2) & (values < 0.8)).float().mean().item()
@@ -177,7 +180,7 @@ def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
 
 
 def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """A mask (H, W) that is True in `box` = (left, top, right, bottom), in pixels; right and bottom lie just outside.
+    """A mask (H, W), True in `box` = (left, top, right, bottom) in pixels; right and bottom are excluded.
 
     Raises:
         V2LError: the box is empty, is the whole image, or does not lie inside `size` = (H, W).
@@ -271,7 +274,7 @@ def load_images(
 
 
 def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]], cell: int = 160) -> Tensor:
-    """A page of pictures for people: (3, H, W), white, every image (3, H, W) fitted into a square with its label below.
+    """A page of pictures for people: (3, H, W), white, each image fitted into a square with its label below.
 
     Args:
         rows: the images, row by row.
@@ -309,7 +312,8 @@ def draw_outlines(
 
     Args:
         image: (3, H, W) in [0, 1]; it is resized so that its longer side has `longest` pixels.
-        outlines: one for each token, in shares of the image's sides; empty if the tokens have no place in the image.
+        outlines: one for each token, in shares of the image's sides; empty if the tokens have no place in the
+            image.
         words: one for each token; without outlines they are written into the top left corner.
         longest: pixels.
     """
@@ -337,7 +341,7 @@ def _read(file: ImageFile, background: str) -> Tensor:
 
 
 def _decode(file: ImageFile, background: str) -> Image.Image:
-    """Open and decode, with one clear line for everything that can be wrong with a file; RGB, or a wide grey mode."""
+    """Open and decode; each fault of a file becomes one clear line. RGB, or a wide grey mode."""
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
@@ -373,7 +377,7 @@ def _upright(file: ImageFile, background: str) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(source, formats=FORMATS) as picture:
             picture.load()
-            # Not exif_transpose: it also writes the EXIF block anew, which fails when a camera left it damaged.
+            # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
             turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
             upright = picture.copy() if turn is None else picture.transpose(turn)
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):

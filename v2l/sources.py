@@ -1,8 +1,8 @@
-"""places (folders, lists, archives) ──► image files: paths, and members of archives that are read where they lie.
+"""places (folders, lists, archives) ──► image files: paths, and members of archives, read where they lie.
 
-A place may end in `@train` or `@eval`: then it gives only that part of its images, by a hash of the file's name.
-No member is ever written under its own name: a plain tar and a zip are read in place; a compressed tar is decompressed
-once for each process, as a whole, into a temporary file.
+A place may end in `@train` or `@eval`: then it gives only that part of its images, by a hash of the file's
+name. No member is ever written under its own name: a plain tar and a zip are read in place; a compressed tar
+is decompressed once for each process, as a whole, into a temporary file.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def image_size(file: ImageFile) -> int:
 
 
 def image_version(file: ImageFile) -> tuple[int, int] | None:
-    """A file's size, and when it or its archive was written: both change when it is replaced; None when it is gone."""
+    """A file's size and time of writing, or its archive's: both change with a new file; None when gone."""
     container = file if isinstance(file, Path) else file.archive
     return (image_size(file), container.stat().st_mtime_ns) if container.is_file() else None
 
@@ -236,20 +236,20 @@ def split_by_hash(files: Iterable[AnyImageFile], part: Part = "all") -> list[Any
 
 
 def find_images(*places: str | Path) -> list[ImageFile]:
-    """The image files of one or several places, each once: by place, then by name or in the order of the list.
+    """The image files of one or several places, each once: by place, then by name or in list order.
 
-    What is left out of archives is counted, and said in one `LeftOutWarning`: names that lead outside the archive,
-    links, devices, hidden files, files that are no picture.
+    What is left out of archives is counted, and said in one `LeftOutWarning`: names that lead outside the
+    archive, links, devices, hidden files, files that are no picture.
 
     Args:
-        places: folders, searched through all their folders, hidden ones left out, archives in them read too; image
-            files; lists: .csv with a column `path`, .txt with a path a line, relative to the list's own folder;
-            archives: .tar, .tar.gz, .tar.bz2, .tar.xz, .zip. `PLACE@train` and `PLACE@eval` give a part of a place,
-            see `split_by_hash`.
+        places: folders, searched through all their folders, hidden ones left out, archives in them read too;
+            image files; lists: .csv with a column `path`, .txt with a path a line, relative to the list's own
+            folder; archives: .tar, .tar.gz, .tar.bz2, .tar.xz, .zip. `PLACE@train` and `PLACE@eval` give a
+            part of a place, see `split_by_hash`.
 
     Raises:
-        V2LError: a place is missing or holds no image file, a list has no paths, or an archive is damaged or of a
-            kind that is not read.
+        V2LError: a place is missing or holds no image file, a list has no paths, or an archive is damaged or
+            of a kind that is not read.
 
     Example:
         >>> find_images("photographs@train", "more.csv", "shard-000.tar", "holiday.zip")
@@ -478,7 +478,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 @cache
 def _copy(archive: Path, size: int, written: int, opener: Callable[[Path], Any]) -> Path:
-    """Decompress a tar as a whole, so that its images can be read in any order without decompressing it again.
+    """Decompress a whole tar once, so that its images can be read in any order.
 
     Args:
         archive: the archive.

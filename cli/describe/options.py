@@ -63,7 +63,7 @@ MaxTokens = Annotated[
     int,
     typer.Option(
         "--endpoint-max-tokens",
-        help="Tokens of a thought and its answer together, for a reasoning model that cannot be stopped thinking.",
+        help="Tokens of a thought and its answer together, for a model whose thinking cannot be turned off.",
     ),
 ]
 MAX_TOKENS = 2048  # as in v2l.llm.endpoint, which is not imported for help

@@ -71,7 +71,7 @@ def evaluate_restoration(
     prompt: Wording = None,
     temperature: Temperature = 0.0,
     settings: Preset = None,
-    levers: OldPreset = None,
+    old_preset: OldPreset = None,
     assignments: Assignments = None,
     examples: Examples = None,
     adapter: Adapter = None,
@@ -106,7 +106,7 @@ def evaluate_restoration(
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
         best = "adapter" if adapter else "blind" if protocol == "blind" else "strong"
-        values = preset(preset_name(settings, levers), prompt, best) | chosen
+        values = preset(preset_name(settings, old_preset), prompt, best) | chosen
         cases = CaseSettings(protocol, build_settings(values, assignments), windows or None)
         plan = RestorationPlan(cases, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
         if adapter is not None and not cases.blind:

@@ -97,7 +97,7 @@ class JointEncoder(nn.Module, ABC):
         )
 
     def prepare_batch(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) ──► (B, 3, S, S), both in [0, 1]; a batch that is prepared already passes unchanged."""
+        """(B, 3, H, W) ──► (B, 3, S, S), both in [0, 1]; a prepared batch passes unchanged."""
         if images.shape[-2:] == (self.image_size, self.image_size):
             return images.to(self.device)
         return torch.stack([self.prepare(image) for image in images.to(self.device)])

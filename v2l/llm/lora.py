@@ -43,7 +43,7 @@ class TrainableAdapter:
         shape: sizes of the adapter.
         seed: of the adapter's first weights.
         visual_features: (V, dim) float32, how each token looks; the adapters of the input embedding and of
-            the output head are built on them (`fix_visual_factors`). None leaves these two layers as they are.
+            the output head are built on them (`fix_visual_factors`). None leaves these layers as they are.
 
     Attributes:
         model: the LLM with its adapter; only the adapter's weights need gradients.

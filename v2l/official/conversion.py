@@ -191,7 +191,8 @@ def row_problems(files: OfficialFiles, tokens: TokenStrings) -> Iterator[str]:
     elif len(files.vocabulary) != len(words):
         yield f"{VOCABULARY} has {len(files.vocabulary):,} words for {len(words):,} global rows"
     if local is not None and len(local) != tokens.vocabulary_size:
-        yield f"the checkpoint has {len(local):,} local rows, and {tokens.name} has {tokens.vocabulary_size:,} token ids"
+        vocabulary = f"{tokens.name} has {tokens.vocabulary_size:,} token ids"
+        yield f"the checkpoint has {len(local):,} local rows, and {vocabulary}"
     own = files.weights.get(f"{GLOBAL}.weight")
     yield from table_problems(LOCAL_ROWS, files.local_rows, local, words)
     yield from table_problems(GLOBAL_ROWS, files.global_rows, own, local)
@@ -219,7 +220,7 @@ def precision_problems(parts: Sequence[Part]) -> Iterator[str]:
     halved = [part for part in trained if part.half]
     if halved and any(part.half < part.found for part in trained):
         names = ", ".join(f"{part.half} of {part.found} tensors of {part.prefix}." for part in halved)
-        yield f"a mix of precisions: {names} are stored in half and the other ones are not; every one as .float() would do"
+        yield f"a mix of precisions: {names} are stored in half, the others not; convert all by .float()"
 
 
 def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: int) -> Iterator[str]:
@@ -236,7 +237,8 @@ def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: 
     )
     if differing:
         names = shortened(tuple(sorted(differing)))
-        yield f"{encoder.name} is another encoder than the checkpoint's: {len(differing)} of {len(found)} tensors differ ({names})"
+        share = f"{len(differing)} of {len(found)} tensors differ ({names})"
+        yield f"{encoder.name} is another encoder than the checkpoint's: {share}"
 
 
 def image_half(files: OfficialFiles) -> dict[str, Tensor]:
@@ -257,13 +259,15 @@ def notes(files: OfficialFiles, parts: tuple[Part, ...], encoder: JointEncoder |
     """What was read otherwise than it lies in the files, and what was not compared."""
     for part in parts:
         if part.half and part.prefix in (*NETWORK, DISCRIMINATOR):
-            yield f"{part.prefix}.: {part.half} of {part.wanted} tensors are in half precision, and are raised to float32"
+            share = f"{part.half} of {part.wanted} tensors"
+            yield f"{part.prefix}.: {share} are in half precision, and are raised to float32"
     for name, table in ((LOCAL_ROWS, files.local_rows), (GLOBAL_ROWS, files.global_rows)):
         if table is None:
             yield f"{name} is not there: the checkpoint's own rows stand alone"
     groups = by_prefix(files.weights)
     if PERCEPTUAL in groups:
-        yield f"{PERCEPTUAL}.: {len(groups[PERCEPTUAL])} tensors left aside, the perceptual network comes with its own package"
+        count = len(groups[PERCEPTUAL])
+        yield f"{PERCEPTUAL}.: {count} tensors left aside, the perceptual network comes with its own package"
     if encoder is None or IMAGE_HALF not in groups:
         what = "the checkpoint brings no image half" if encoder else "no joint encoder is loaded"
         yield f"{IMAGE_HALF}.: not compared with the joint encoder, for {what}"

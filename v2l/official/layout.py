@@ -94,8 +94,9 @@ def infer_config(shapes: Shapes) -> Config:
     network = config.model
     channels = tuple(shape[0] for shape in numbered(shapes, r"encoder\.down\.(\d+)\.block\.0\.conv2\.weight"))
     if channels and len(channels) != LEVELS:
+        side = 2 ** (len(channels) - 1)
         raise V2LError(
-            f"the encoder has {len(channels)} levels, {2 ** (len(channels) - 1)} × {2 ** (len(channels) - 1)} pixels a token",
+            f"the encoder has {len(channels)} levels, {side} × {side} pixels a token",
             f"{LEVELS} levels, 8 × 8 pixels a token",
         )
     inner = size_of(

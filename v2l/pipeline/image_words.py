@@ -27,7 +27,7 @@ class ImageWords:
     """One image as prompts and baselines see it.
 
     Attributes:
-        words: words of the whole image, the most telling first.
+        words: words of the whole image, the best first.
         joint_vector: (D,) of unit length in the joint space, on the CPU; None if the tokenizer has no such
             space.
     """

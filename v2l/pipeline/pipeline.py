@@ -40,7 +40,7 @@ class Pipeline:
 
     Args:
         tokenizer: any tokenizer of the family; a task refuses one that lacks what it needs.
-        llm: a frozen LLM, or the choice of one, which is loaded when it is first needed; None if a server answers.
+        llm: a frozen LLM, or the choice of one, which is loaded at its first use; None if a server answers.
         checkpoint: where the tokenizer comes from, for reports.
         adapter: a LoRA adapter of that LLM and these codes; None leaves the LLM as it is.
 
@@ -119,7 +119,7 @@ class Pipeline:
         """The frozen LLM.
 
         Raises:
-            V2LError: there is none, or not on this machine; or the tokenizer or the adapter belongs to another LLM.
+            V2LError: there is none on this machine, or tokenizer or adapter belong to another LLM.
         """
         if self._llm is None:
             raise V2LError("this pipeline has no LLM of its own", "a pipeline with an LLM", "--llm smollm2")
@@ -137,14 +137,15 @@ class Pipeline:
 
     @cached_property
     def codebook_fingerprint(self) -> str:
-        """Hash of the local words and the trained quantizer: a LoRA adapter fits the codes that it was trained on."""
+        """Hash of the local words and the trained quantizer, to which a LoRA adapter is bound."""
         return self.grid.code_fingerprint
 
     def describe(self) -> dict[str, Any]:
-        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. No LLM is loaded for it.
+        """Names and fingerprints of tokenizer, encoder and LLM: the `stack` of every report. It loads no LLM.
 
-        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`. It is there only once the LLM
-        is loaded. Two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two precisions of one LLM.
+        `llm` is the LLM that was chosen. `llm_weights` is its `weights_fingerprint`, which is there once the
+        LLM is loaded. Two LLMs with one vocabulary (LLaMA-2 7B and 13B) differ in it, and so do two
+        precisions.
         """
         vocabulary = self.tokenizer.vocabulary
         fingerprint = self.llm.fingerprint if self._is_loaded else vocabulary and vocabulary.fingerprint

@@ -70,7 +70,7 @@ class TaggedImages:
     """The words of B images, for prompts and for people.
 
     Attributes:
-        words: per image its words, the most telling first.
+        words: per image its words, the best first.
         vectors: (B, D) float32 of unit length in a joint space of images and texts; None if the tokenizer has
             no such space.
     """

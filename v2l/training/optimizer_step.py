@@ -103,7 +103,7 @@ class OptimizerStep:
         finite = bool(norm.isfinite())
         if finite:
             self.optimizer.step()
-            # The quantizer's cache notices a change by the weights' version, which a fused optimizer leaves as it was.
+            # The quantizer's cache watches the weights' version, which a fused optimizer does not raise.
             increment_version(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)
         self._bad_steps = 0 if finite else self._bad_steps + 1

@@ -23,7 +23,7 @@ def predict_baselines(episode: Episode, images: Images, names: Names | None = No
 
     Args:
         episode: support and query.
-        images: words and vector of every image of the episode; without vectors the prototype baseline is left out.
+        images: words and vector of every image of the episode; without vectors there is no prototype.
         names: for each class the vector of its name in the joint space, (D,); without them the zero-shot
             baseline is left out.
     """

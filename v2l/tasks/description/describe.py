@@ -133,7 +133,7 @@ class Describer:
         return tuple(Exchange(self._words_of(shot), shot.question, shot.answer) for shot in chosen)
 
     def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
-        """Every readable file with its words and its vector, some at a time; the others are put in `skipped`."""
+        """Every readable file with its words and its vector, in batches; the others go into `skipped`."""
         opened = load_images(files, skipped)
         while batch := list(islice(opened, BATCH)):
             yield from zip(
@@ -155,7 +155,7 @@ class Describer:
             yield from zip([file for file, _ in batch], descriptions, strict=True)
 
     def words_of(self, images: Sequence[Tensor]) -> list[ImageWords]:
-        """Images (3, H, W) in [0, 1] of any sizes ──► their words, and their vectors if the tokenizer has them.
+        """Images (3, H, W) in [0, 1] of any sizes ──► their words, and vectors if the tokenizer has them.
 
         Raises:
             V2LError: the tokenizer gives no words, or its codebook has fewer than asked for.

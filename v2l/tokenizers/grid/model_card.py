@@ -17,8 +17,9 @@ tags: [image-tokenizer, vector-quantization, frozen-llm]
 
 # V2L tokenizer over the words of {llm}
 
-Images become words of a frozen LLM's own vocabulary: {global_tokens} global words that say what an image shows, and one local word for each
-{factor} × {factor} pixels of a {size} px square, from which it is painted again. Method: arXiv 2403.07874.
+Images become words of a frozen LLM's own vocabulary: {global_tokens} global words that say what an image
+shows, and one local word for each {factor} × {factor} pixels of a {size} px square, from which it is painted
+again. Method: arXiv 2403.07874.
 
 ```python
 import v2l
@@ -36,7 +37,8 @@ picture = model.decode(tokens)
 | frozen LLM | {llm}, vocabulary {llm_fingerprint} |
 | frozen joint encoder | {encoder}, fingerprint {encoder_fingerprint} |
 {facts}
-The tokens hold words of this LLM only: another one is refused. `manifest.json` has every setting and the sha256 of every file.
+The tokens hold words of this LLM only: another one is refused. `manifest.json` has every setting and the
+sha256 of every file.
 """
 
 

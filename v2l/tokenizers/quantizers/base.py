@@ -128,7 +128,7 @@ def _filled(scores: Tensor, features: Tensor, entries: Tensor, bias: Tensor) -> 
 
 
 def _first_of_the_largest(scores: Tensor) -> Tensor:
-    """(n, W) ──► (n,) columns, block by block: `max` with indices over all of W is much slower than `amax`."""
+    """(n, W) ──► (n,) columns, block by block, because `max` with indices over W is slower than `amax`."""
     blocks = scores.view(len(scores), scores.shape[1] // BLOCK, BLOCK)
     best = blocks.amax(dim=-1).max(dim=-1).indices
     within = blocks[torch.arange(len(scores), device=scores.device), best].max(dim=-1).indices
