@@ -2,7 +2,8 @@
 
     python docs/picture.py
 
-Row one: words and reconstructions. Row two: few-shot classification. Row three: a restoration that works, and one that fails.
+Row one: words and reconstructions. Row two: few-shot classification. Row three: a restoration that works,
+and one that fails.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""official names ──► what each formula gives, read plainly: no class, no chunk, no cache, nothing of the product.
+"""official names ──► what each formula gives, read plainly: no class, no chunk, no cache, nothing of the
+product.
 
 Every function takes the state dict `w` of a release and writes the formula out. Images are in [-1, 1].
 """
@@ -143,7 +144,9 @@ def quantizer_loss(z: Tensor, z_q: Tensor) -> Tensor:
 
 
 def lpips(trunk: list, shift: Tensor, scale: Tensor, heads: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """LPIPS v0.1 by the levels of a trunk: unit length over channels, squared difference, a non-negative weight a channel."""
+    """LPIPS v0.1 by the levels of a trunk: unit length over channels, squared difference, a non-negative weight
+    a channel.
+    """
     total = torch.zeros(len(x))
     for level, weight in enumerate(heads):
         x, y = (trunk[level](maps if level else (maps - shift) / scale) for maps in (x, y))

@@ -1,4 +1,5 @@
-"""Episodes and crops are functions of their seeds, the query is never in the support, and bad files are passed over."""
+"""Episodes and crops are functions of their seeds, the query is never in the support, and bad files are
+passed over."""
 
 from __future__ import annotations
 

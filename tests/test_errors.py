@@ -1,4 +1,5 @@
-"""A V2LError is one line that says what came, what is allowed and what to type, also after a worker process."""
+"""A V2LError is one line that says what came, what is allowed and what to type, also after a worker
+process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Code and documents use the field's words: no word of a private dialect, and no line that is too long to read."""
+"""Code and documents use the field's words: no word of a private dialect, and no line that is too long to
+read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""docs/reproducing.md: every command of v2l that it shows exists, and the table of switches is that of the preset."""
+"""docs/reproducing.md: every command of v2l that it shows exists, and the table of switches is that of the
+preset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""a seed ──► a real CLIP of open_clip, two blocks deep and 16 wide, saved as a folder that `openclip:local-dir:` loads."""
+"""a seed ──► a real CLIP of open_clip, two blocks deep and 16 wide, saved as a folder that
+`openclip:local-dir:` loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""a seed ──► a folder as LLaMA-2 comes: a LlamaForCausalLM of two layers and a SentencePiece tokenizer, both as real as LLaMA's."""
+"""a seed ──► a folder as LLaMA-2 comes: a LlamaForCausalLM of two layers and a SentencePiece tokenizer,
+both as real as LLaMA's."""
 
 from __future__ import annotations
 

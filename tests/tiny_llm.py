@@ -1,4 +1,5 @@
-"""a seed ──► a real LLM of two layers with a real tokenizer of some three hundred tokens: what tests run instead of billions."""
+"""a seed ──► a real LLM of two layers with a real tokenizer of some three hundred tokens: what tests run
+instead of billions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""a seed ──► the judges of a reconstruction: LPIPS's SqueezeNet and four features an image, with random weights."""
+"""a seed ──► the judges of a reconstruction: LPIPS's SqueezeNet and four features an image, with random
+weights."""
 
 from __future__ import annotations
 

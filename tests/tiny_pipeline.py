@@ -1,4 +1,5 @@
-"""a seed ──► a whole small pipeline: encoder, codebooks, tokenizer and LLM, all real and all with random weights."""
+"""a seed ──► a whole small pipeline: encoder, codebooks, tokenizer and LLM, all real and all with random
+weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""a seed ──► the official release's files with random weights, in full size or in small: names and shapes from the table of its format."""
+"""a seed ──► the official release's files with random weights, in full size or in small: names and shapes
+from the table of its format."""
 
 from __future__ import annotations
 
@@ -120,7 +121,9 @@ def discriminator() -> Shapes:
 
 
 def random_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Numbers that keep features of a healthy size: convolutions by fan-in, norms about one, attention that tells cells apart."""
+    """Numbers that keep features of a healthy size: convolutions by fan-in, norms about one, attention that
+    tells cells apart.
+    """
     if name.endswith("num_batches_tracked"):
         return torch.tensor(7)
     if name.endswith("running_var"):

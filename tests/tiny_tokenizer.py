@@ -1,4 +1,5 @@
-"""a seed ──► codebooks of a few random words and a V2L tokenizer of a few thousand weights, with no models behind them."""
+"""a seed ──► codebooks of a few random words and a V2L tokenizer of a few thousand weights, with no models
+behind them."""
 
 from __future__ import annotations
 

@@ -140,7 +140,8 @@ def resize_and_crop(images: Tensor, size: int) -> Tensor:
 
 
 def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, H, W) ──► (B, 3, size, size), bit-equal to the official code: CLIP's view, by Pillow's resize
+    """Images (B, 3, H, W) ──► (B, 3, size, size), bit-equal to the official code: CLIP's view, by Pillow's
+    resize
     and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
     """
     resized = [

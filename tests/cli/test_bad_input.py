@@ -1,4 +1,5 @@
-"""What a user gets wrong is one line on standard error and exit code 1, never a traceback, never a half-written file."""
+"""What a user gets wrong is one line on standard error and exit code 1, never a traceback, never a
+half-written file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""v2l codebook and v2l evaluate semantics: codebooks are looked at, turned into tables and back, and measured; nothing is overwritten."""
+"""v2l codebook and v2l evaluate semantics: codebooks are looked at, turned into tables and back, and
+measured; nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -223,8 +223,8 @@ def test_llama_in_metas_format_is_refused_with_the_command_that_converts_it(
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert (
-        f"convert_llama_weights_to_hf --input_dir {meta} --num_shards 2 --llama_version 2 --output_dir {meta}-hf"
-        in line
+        f"convert_llama_weights_to_hf --input_dir {meta} --num_shards 2 --llama_version 2 "
+        f"--output_dir {meta}-hf" in line
     )
     (meta / "tokenizer.model").unlink()
     assert (

@@ -1,4 +1,5 @@
-"""The whole line on a LLaMA with a SentencePiece vocabulary, verb by verb: codebook, tokenizer, words, few-shot, inpainting."""
+"""The whole line on a LLaMA with a SentencePiece vocabulary, verb by verb: codebook, tokenizer, words,
+few-shot, inpainting."""
 
 from __future__ import annotations
 

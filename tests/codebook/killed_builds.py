@@ -1,4 +1,5 @@
-"""run alone: builds that kill themselves (SIGKILL) at three points of one build, then that build to its end, and one straight through.
+"""run alone: builds that kill themselves (SIGKILL) at three points of one build, then that build to its
+end, and one straight through.
 
 Every build that dies is a process of its own, forked; the last ones are other processes than those that died.
 """

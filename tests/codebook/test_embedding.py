@@ -1,4 +1,5 @@
-"""A word's embedding is the mean over templates, whatever the parts it was computed in, and lies on the disk."""
+"""A word's embedding is the mean over templates, whatever the parts it was computed in, and lies on the
+disk."""
 
 from __future__ import annotations
 

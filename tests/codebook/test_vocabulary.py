@@ -40,7 +40,9 @@ class Tokens:
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> FrozenLLM:
-    """A SentencePiece vocabulary as LLaMA's and Gemma's: pieces with "▁", all 256 bytes, and ids kept for later use."""
+    """A SentencePiece vocabulary as LLaMA's and Gemma's: pieces with "▁", all 256 bytes, and ids kept for later
+    use.
+    """
     folder, model = tmp_path_factory.mktemp("llama"), io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT),

@@ -1,4 +1,5 @@
-"""run by torchrun: build the tiny codebooks together, and print how many processes there were and how many parts this one made."""
+"""run by torchrun: build the tiny codebooks together, and print how many processes there were and how many
+parts this one made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The short way through a causal text tower gives the vectors of the long way, and towers of other kinds take the long way."""
+"""The short way through a causal text tower gives the vectors of the long way, and towers of other kinds
+take the long way."""
 
 from __future__ import annotations
 

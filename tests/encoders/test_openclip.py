@@ -1,4 +1,5 @@
-"""Any open_clip model: frozen, unit vectors that depend on nothing but image or text, and an own fingerprint."""
+"""Any open_clip model: frozen, unit vectors that depend on nothing but image or text, and an own
+fingerprint."""
 
 from __future__ import annotations
 

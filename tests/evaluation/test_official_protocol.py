@@ -1,4 +1,5 @@
-"""The official protocol of reconstruction: 256 px, the checkpoint's own way of making crops, LPIPS in the released range."""
+"""The official protocol of reconstruction: 256 px, the checkpoint's own way of making crops, LPIPS in the
+released range."""
 
 from __future__ import annotations
 

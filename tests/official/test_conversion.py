@@ -1,4 +1,5 @@
-"""Files of one release become a tokenizer; files that disagree become one line each, and nothing is written."""
+"""Files of one release become a tokenizer; files that disagree become one line each, and nothing is
+written."""
 
 from __future__ import annotations
 
@@ -129,8 +130,8 @@ def rename(weights: Weights) -> None:
         (rename, "encoder.: 1 missing (encoder.norm_out.bias)"),
         (
             half_halved,
-            "a mix of precisions: 106 of 106 tensors of encoder. are stored in half and the other ones are not; "
-            "every one as .float() would do",
+            "a mix of precisions: 106 of 106 tensors of encoder. are stored in half, the others not; "
+            "convert all by .float()",
         ),
         (lambda w: w.update({"strange.weight": torch.ones(2)}), "strange.: 1 unexpected (strange.weight)"),
         (
@@ -187,7 +188,8 @@ def test_swapped_codebook_files_are_called_swapped(setting: Setting, files: Offi
     swapped = replace(files, global_rows=files.local_rows, local_rows=files.global_rows)
     assert examine(swapped, setting.tokens, setting.encoder).problems == [
         "local_codebook_embedding.pth has 60 rows, as many as the other codebook: the two files are swapped",
-        "global_codebook_embedding.pth has 400 rows, as many as the other codebook: the two files are swapped",
+        "global_codebook_embedding.pth has 400 rows, as many as the other codebook: "
+        "the two files are swapped",
     ]
 
 

@@ -1,4 +1,5 @@
-"""Layer by layer, what a converted release computes equals a plain reading of every formula to 1e-5, and token ids are equal."""
+"""Layer by layer, what a converted release computes equals a plain reading of every formula to 1e-5, and
+token ids are equal."""
 
 from __future__ import annotations
 

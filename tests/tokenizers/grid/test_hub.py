@@ -147,6 +147,7 @@ def test_offline_no_socket_is_opened_and_hf_home_is_looked_into(
     assert done.stdout == "sockets []\n"
     missing, found = done.stderr.splitlines()
     assert missing.startswith(
-        "v2l: there is no checkpoint 'nobody/nothing': it is no folder on this machine, not in the hub's cache"
+        "v2l: there is no checkpoint 'nobody/nothing': it is no folder on this machine, "
+        "not in the hub's cache"
     )
     assert "got encoder 'nowhere'" in found  # so its settings were read, from HF_HOME
