@@ -24,9 +24,9 @@ Rule = Annotated[
         "--rule",
         help="What decides. generate: what the LLM writes is exactly a label; constrained: it can write "
         "labels only; loglikelihood: log p(label | words); calibrated: the same minus its value after empty "
-        "input; channel: log p(words | label); alone: the same behind the label's own examples only; contrast: what "
-        "these raise; rounds: log p(label | words) after one example of each label at a time; both: alone "
-        "and rounds together; masked: constrained as in the official code.",
+        "input; channel: log p(words | label); alone: the same behind the label's own examples only; "
+        "contrast: what these raise; rounds: log p(label | words) after one example of each label at a time; "
+        "both: alone and rounds together; masked: constrained as in the official code.",
     ),
 ]
 Words = Annotated[int | None, typer.Option("--words", help="Global words of an image, 1 to 21 and more.")]
