@@ -174,6 +174,19 @@ def test_a_journal_continues_with_the_same_examples_and_refuses_changed_ones(
         evaluate("A straw hat.")
 
 
+def test_a_journal_refuses_another_image_under_the_name_of_an_example(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    log, examples = tmp_path / "log.jsonl", tmp_path / "mine.json"
+    examples.write_text(json.dumps([{"image": "mine.jpg", "caption": "Mine."}]))
+    settings = DescribeSettings(n_words=3, n_examples=1, examples=examples)
+    (tmp_path / "mine.jpg").write_bytes(photographs[0].read_bytes())
+    evaluate_captions(Describer(tiny_pipeline(), "caption", settings), photographs[:2], log)
+    (tmp_path / "mine.jpg").write_bytes(photographs[-1].read_bytes())
+    with pytest.raises(V2LError, match="examples_fingerprint"):
+        evaluate_captions(Describer(tiny_pipeline(), "caption", settings), photographs[:2], log)
+
+
 def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, questions: Path) -> None:
     records = evaluate_answers(answerer, load_questions(questions))
     assert [record["question"] for record in records] == ["What is it?", "Is it a boot?", "What is it?"]
