@@ -37,12 +37,12 @@ Which = Annotated[
     ),
 ]
 Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
-Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --seed; 0 takes all.", min=0)]
+Limit = Annotated[int, typer.Option(help="At most so many photographs, drawn by --seed; 0 takes all.", min=0)]
 Windows = Annotated[
     int,
     typer.Option(
-        help="Only so many windows a photograph, and no pictures, unless blind; 0 predicts all and makes "
-        "pictures.",
+        help="At most so many windows for each photograph, without pictures; 0 predicts all and makes "
+        "pictures. The blind protocol always predicts all.",
         min=0,
     ),
 ]
@@ -71,7 +71,7 @@ def evaluate_restoration(
     prompt: Wording = None,
     temperature: Temperature = 0.0,
     settings: Preset = None,
-    levers: OldPreset = None,
+    old_settings: OldPreset = None,
     assignments: Assignments = None,
     examples: Examples = None,
     adapter: Adapter = None,
@@ -106,7 +106,7 @@ def evaluate_restoration(
         chosen = {"prompt": prompt, "temperature": temperature, "seed": given.seed}
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
         best = "adapter" if adapter else "blind" if protocol == "blind" else "strong"
-        values = preset(preset_name(settings, levers), prompt, best) | chosen
+        values = preset(preset_name(settings, old_settings), prompt, best) | chosen
         cases = CaseSettings(protocol, build_settings(values, assignments), windows or None)
         plan = RestorationPlan(cases, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
         if adapter is not None and not cases.blind:

@@ -221,7 +221,7 @@ def test_regions_are_cut_at_their_cells(pipeline: Pipeline, samples: Path) -> No
     assert found["deblur"] == {"whole": (slice(0, 64), slice(0, 64))}
 
 
-def test_fillings_look_at_visible_parts_only() -> None:
+def test_baselines_use_visible_parts_only() -> None:
     image, mask = torch.rand(3, 20, 20), torch.zeros(20, 20, dtype=torch.bool)
     mask[5:15, 5:15] = True
     noise = torch.where(mask, torch.rand(3, 20, 20), image)
@@ -258,19 +258,21 @@ def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: 
 def header_of_0_1(evaluation: Restoration, drawn: list[ImageFile]) -> dict:
     """The first line of a journal that version 0.1 began: every key as it was on disk."""
     now = evaluation.metadata(drawn)
-    prediction = {
-        **{"n_context": 3, "n_predict": 4, "n_before": 0, "above": 0, "n_examples": 4, "splits": 1},
-        **{"draws": 1, "contrast": 0.0, "order": "raster", "candidates": 1, "seed": 0, "temperature": 0.0},
-        **{"top_k": 0, "prompt": "tuned", "palette": 32, "trust": 0.0, "reading": "windows"},
-        **{"batch_tokens": 2048},
-    }
+    prediction = (
+        {"n_context": 3, "n_predict": 4, "n_before": 0, "above": 0, "n_examples": 4, "splits": 1}
+        | {"draws": 1, "contrast": 0.0, "order": "raster", "candidates": 1, "seed": 0, "temperature": 0.0}
+        | {"top_k": 0, "prompt": "tuned", "palette": 32, "trust": 0.0, "reading": "windows"}
+        | {"batch_tokens": 2048}
+    )
     stack = ("checkpoint", "llm", "llm_fingerprint", "encoder", "encoder_fingerprint", "variant")
     described = evaluation.pipeline.describe()
     return {
         "protocol": "restoration, paper",
         "settings": {
             "scenes": {"protocol": "paper", "asking": prediction, "windows": 1},
-            **{"tasks": ["inpaint", "deblur"], "seed": 1, "limit": 2},
+            "tasks": ["inpaint", "deblur"],
+            "seed": 1,
+            "limit": 2,
         },
         "judge": "lpips-squeeze",
         "stack": {name: described[name] for name in stack},
