@@ -37,12 +37,12 @@ Which = Annotated[
     ),
 ]
 Tasks = Annotated[str, typer.Option(help="Which tasks, with commas between them.", metavar="NAMES")]
-Limit = Annotated[int, typer.Option(help="Only so many photographs, drawn by --seed; 0 takes all.", min=0)]
+Limit = Annotated[int, typer.Option(help="At most so many photographs, drawn by --seed; 0 takes all.", min=0)]
 Windows = Annotated[
     int,
     typer.Option(
-        help="Only so many windows a photograph, and no pictures, unless blind; 0 predicts all and makes "
-        "pictures.",
+        help="At most so many windows for each photograph, without pictures; 0 predicts all and makes "
+        "pictures. The blind protocol always predicts all.",
         min=0,
     ),
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MaskFile = Annotated[
-    Path | None, typer.Option("--mask", help="Picture of the same size, white where to paint.")
+    Path | None, typer.Option("--mask", help="Picture of the same size, white where to fill.")
 ]
 Box = Annotated[str | None, typer.Option("--box", help="left,top,right,bottom in pixels.")]
 Centre = Annotated[

@@ -71,7 +71,7 @@ def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_p
 
 
 @pytest.mark.embedded
-def test_deblurring_keeps_the_size_and_says_what_it_took_the_blur_for(
+def test_deblurring_keeps_the_size_and_reports_its_estimate(
     run: Run, small: Path, tmp_path: Path, samples: Path
 ) -> None:
     out = tmp_path / "sharp.png"
@@ -204,7 +204,7 @@ def test_what_cannot_be_measured_is_one_line(
     assert part in refused("evaluate", "restoration", "data/samples", *args)
 
 
-def test_blind_evaluation_without_examples_says_what_to_type(
+def test_blind_evaluation_without_examples_names_the_option(
     pipeline_loaded_once: None, samples: Path
 ) -> None:
     assert "--examples FOLDER" in refused(

@@ -15,7 +15,7 @@ from v2l.tasks.restoration.settings import RENAMED
 
 SHARED = {
     *("--output", "--page", "--tokens", "--temperature", "--prompt", "--set", "--examples", "--protocol"),
-    *("--adapter", "--llm", "--json", "--checkpoint"),
+    *("--adapter", "--llm", "--json"),
 }
 OWN = {
     "inpaint": {"--mask", "--box", "--centre", "--candidates", "--order", "--tiles"},
@@ -34,7 +34,9 @@ def flags(command: str) -> set[str]:
 
 @pytest.mark.parametrize("command", OWN)
 def test_a_command_has_the_shared_options_and_its_own(command: str) -> None:
-    assert flags(command) - {"--tokenizer"} == (SHARED | OWN[command]) - {"--tokenizer"}
+    checkpoint = {"--checkpoint", "--tokenizer"}
+    assert flags(command) - checkpoint == SHARED | OWN[command]
+    assert flags(command) & checkpoint
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ def test_as_many_tokens_are_replaced_as_the_protocol_says(
     clean: Tensor, official: bool, counts: list[int]
 ) -> None:
     supports = noisy_copies(clean, clean, CODES, torch.Generator().manual_seed(0), official)
-    assert [sum(token >= 50_000 for token in support.clean) for support in supports] == counts
+    assert [sum(token >= 50_000 for token in copy.clean) for copy in supports] == counts
     assert len(supports) == len(RATES) == 10
 
 
-def test_clean_and_corrupted_copies_are_replaced_alike(clean: Tensor) -> None:
-    damaged = clean + 1000
-    for support in noisy_copies(clean, damaged, CODES, torch.Generator().manual_seed(0)):
-        for cell, (one, other) in enumerate(zip(support.clean, support.corrupted, strict=True)):
+def test_clean_and_corrupted_copies_have_the_same_replacements(clean: Tensor) -> None:
+    corrupted = clean + 1000
+    for copy in noisy_copies(clean, corrupted, CODES, torch.Generator().manual_seed(0)):
+        for cell, (one, other) in enumerate(zip(copy.clean, copy.corrupted, strict=True)):
             assert one == other >= 50_000 or (one, other) == (cell, cell + 1000)
 
 

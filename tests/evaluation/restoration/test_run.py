@@ -221,7 +221,7 @@ def test_regions_are_cut_at_their_cells(pipeline: Pipeline, samples: Path) -> No
     assert found["deblur"] == {"whole": (slice(0, 64), slice(0, 64))}
 
 
-def test_fillings_look_at_visible_parts_only() -> None:
+def test_baselines_use_visible_parts_only() -> None:
     image, mask = torch.rand(3, 20, 20), torch.zeros(20, 20, dtype=torch.bool)
     mask[5:15, 5:15] = True
     noise = torch.where(mask, torch.rand(3, 20, 20), image)

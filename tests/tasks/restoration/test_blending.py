@@ -29,7 +29,7 @@ def test_a_picture_of_another_brightness_is_the_image(hole: Tensor) -> None:
 
 
 @pytest.mark.parametrize("hole", HOLES, ids=["centre", "lower half", "corner"])
-def test_hidden_pixels_are_not_looked_at_and_others_stay(hole: Tensor) -> None:
+def test_masked_pixels_are_not_used_and_others_stay(hole: Tensor) -> None:
     first, second, picture = torch.rand(3, 3, 20, 24, generator=torch.Generator().manual_seed(0))
     done = seamless(first, picture, hole)
     assert torch.equal(done, seamless(torch.where(hole, second, first), picture, hole))

@@ -175,7 +175,7 @@ def test_an_image_smaller_than_one_window_is_refused(pipeline: Pipeline) -> None
         inpaint(pipeline, torch.rand(3, 40, 5), centre_mask((40, 5)))
 
 
-def test_a_prompt_beyond_the_context_says_what_to_lower(pipeline: Pipeline, image: Tensor) -> None:
+def test_a_prompt_beyond_the_context_is_refused_with_a_remedy(pipeline: Pipeline, image: Tensor) -> None:
     with pytest.raises(V2LError, match="fewer"):
         inpaint(
             pipeline,

@@ -1,4 +1,4 @@
-"""Repair is blind: it sees the damaged image and other images, and nothing else decides but the LLM."""
+"""Repair is blind: it reads the corrupted image and other images, and the LLM alone chooses the tokens."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_the_restored_image_has_the_clean_images_size(
     pipeline: Pipeline, photographs: list[Tensor], corruption: Corruption
 ) -> None:
     image, *others = photographs
-    damaged = corruption.apply(image)
-    done = repair(pipeline, damaged, corruption, others, SETTINGS)
+    corrupted = corruption.apply(image)
+    done = repair(pipeline, corrupted, corruption, others, SETTINGS)
     assert done.image.shape == image.shape
     assert 0 <= done.image.min() <= done.image.max() <= 1
     assert sorted(cell for window in done.log for cell in window.cells) == list(
@@ -60,7 +60,7 @@ def test_a_huge_prior_weight_predicts_the_first_candidate(
         )
         for prior_weight in (0.0, 1e6)
     }
-    firsts = [likely.ids[0] for likely in repaired[1e6].candidates.values()]
+    firsts = [of_cell.ids[0] for of_cell in repaired[1e6].candidates.values()]
     assert (
         repaired[1e6].tokens.local_ids.flatten().tolist()
         == firsts
@@ -81,7 +81,7 @@ def test_several_samples_of_a_corrupted_image_are_refused(
         )
 
 
-def test_the_most_alike_stretch_is_the_nearest_by_the_codebooks_entries(pipeline: Pipeline) -> None:
+def test_the_most_similar_stretch_is_the_nearest_by_code_vectors(pipeline: Pipeline) -> None:
     codes = pipeline.tokenizer.local_codebook.token_ids
     generator = torch.Generator().manual_seed(0)
     own, *others = (codes[torch.randint(len(codes), (30,), generator=generator)].tolist() for _ in range(3))

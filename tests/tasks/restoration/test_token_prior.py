@@ -34,7 +34,7 @@ def test_entries_are_the_quantizers() -> None:
         )
 
 
-def test_hidden_tokens_are_not_looked_at() -> None:
+def test_hidden_tokens_are_not_used() -> None:
     hidden = torch.zeros(6, 6, dtype=torch.bool)
     hidden[2:5, 1:4] = True
     ids = grid()
@@ -119,11 +119,11 @@ def test_source_cells_are_estimated_from_one_pair(
     shape: tuple[int, int], turns: int, shift: tuple[int, int]
 ) -> None:
     numbers = torch.arange(24 if shape == (4, 6) else 36).view(1, *shape)
-    damaged = torch.rot90(numbers.roll(shift, dims=(1, 2)), turns, dims=(1, 2))
+    corrupted = torch.rot90(numbers.roll(shift, dims=(1, 2)), turns, dims=(1, 2))
     entries = torch.randn(numbers.numel(), 5, generator=torch.Generator().manual_seed(0))
-    noise = 0.3 * torch.randn(*damaged.shape, 5, generator=torch.Generator().manual_seed(1))
-    found = estimate_source_cells(entries[numbers], entries[damaged] + noise)
-    assert damaged.flatten()[found].tolist() == numbers.flatten().tolist()
+    noise = 0.3 * torch.randn(*corrupted.shape, 5, generator=torch.Generator().manual_seed(1))
+    found = estimate_source_cells(entries[numbers], entries[corrupted] + noise)
+    assert corrupted.flatten()[found].tolist() == numbers.flatten().tolist()
 
 
 def test_a_corruption_that_permutes_tokens_is_undone() -> None:
@@ -131,9 +131,9 @@ def test_a_corruption_that_permutes_tokens_is_undone() -> None:
     words = CODES[:6]
     generator = torch.Generator().manual_seed(0)
     clean = torch.randint(6, (40, 6, 6), generator=generator)
-    damaged = (clean - 1) % 6
+    corrupted = (clean - 1) % 6
     found = corrupted_cell_candidates(
-        TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 3
+        TOKENIZER, TokenGrids(words[clean[1:]], words[corrupted[1:]], words[corrupted[0]]), 3
     )
     assert [len(set(candidates.ids)) for candidates in found] == [3] * 36
     right = sum(
@@ -145,6 +145,6 @@ def test_a_corruption_that_permutes_tokens_is_undone() -> None:
     assert all(
         len(candidates.ids) == len(CODES)
         for candidates in corrupted_cell_candidates(
-            TOKENIZER, TokenGrids(words[clean[1:]], words[damaged[1:]], words[damaged[0]]), 10**6
+            TOKENIZER, TokenGrids(words[clean[1:]], words[corrupted[1:]], words[corrupted[0]]), 10**6
         )
     )

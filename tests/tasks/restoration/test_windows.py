@@ -50,7 +50,7 @@ def test_context_is_known_cells_nearest_before_the_window(
 @given(
     st.integers(2, 9), st.integers(1, 8), st.integers(0, 5), st.integers(1, 3), st.integers(0, 3), st.data()
 )
-def test_examples_never_look_at_hidden_cells(
+def test_examples_never_hold_hidden_cells(
     width: int, height: int, given: int, missing: int, above: int, data: st.DataObject
 ) -> None:
     hidden = data.draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))

@@ -19,7 +19,7 @@ EVIDENCE = {
     "paper": "the LLM's examples are noisy copies of the clean image's tokens; most of the answer is in "
     "them, as the vote shows",
     "official": "as the paper's, with noise, shift and the two-token input of the official code",
-    "blind": "nobody sees a hidden pixel or an undamaged one; examples come from the visible part and from "
+    "blind": "no method gets a masked or an uncorrupted pixel; examples come from the visible part and from "
     "other images",
 }
 
@@ -115,7 +115,7 @@ def _frechet(totals: TaskTotals, area: str, row: str) -> float | None:
     return totals.distances[area][row].value if len(totals.figures[area][row]["psnr"]) > 1 else None
 
 
-def _tables(totals: TaskTotals, judge: str) -> list[str]:
+def _tables(totals: TaskTotals, distance: str) -> list[str]:
     rows = _rows(totals)
     lines = [
         markdown_table(
@@ -123,7 +123,7 @@ def _tables(totals: TaskTotals, judge: str) -> list[str]:
         )
     ]
     for area, figures in totals.figures.items():
-        head = [area, "PSNR RGB, dB", "PSNR Y, dB", "SSIM", judge, FD]
+        head = [area, "PSNR RGB, dB", "PSNR Y, dB", "SSIM", distance, FD]
         cells = [
             [
                 row,
