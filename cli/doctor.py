@@ -93,7 +93,7 @@ def shipped() -> tuple[Check, dict[str, Any] | None]:
     """The checkpoint that ships, and its description; every byte is read and compared with its hash."""
     from v2l.errors import V2LError
     from v2l.pipeline.pipeline import Pipeline
-    from v2l.tokenizers.grid.model import SHIPPED
+    from v2l.tokenizers.grid.model import SHIPPED, V2LTokenizer
 
     try:
         pipeline = Pipeline.load(device="cpu")
@@ -102,6 +102,7 @@ def shipped() -> tuple[Check, dict[str, Any] | None]:
             "checkpoint", SHIPPED.name, False, True, error.got, "pip install --force-reinstall --no-deps v2l"
         ), None
     model = pipeline.tokenizer
+    assert isinstance(model, V2LTokenizer), "the checkpoint that ships is a V2LTokenizer"
     local, shared = model.local_codebook, model.global_codebook
     detail = f"{len(local):,} local and {len(shared):,} global words of {local.source.llm}, in {SHIPPED}"
     return Check("checkpoint", SHIPPED.name, True, True, detail), pipeline.describe()

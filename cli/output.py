@@ -1,6 +1,7 @@
 """results ──► standard output: JSON for programs, text for people.
 
-With `--json` standard output carries only JSON; text, progress and the output of packages go to standard error.
+With `--json` standard output carries only JSON. Text, progress and the output of packages go to standard
+error.
 """
 
 from __future__ import annotations

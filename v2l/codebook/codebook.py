@@ -202,7 +202,7 @@ class Codebook:
         return cosines, found
 
     def select(self, rows: Sequence[int] | Tensor, **metadata: Any) -> Codebook:
-        """The codebook of some of the rows, in the given order; `metadata` are added to the codebook's own."""
+        """The codebook of some of the rows, in the given order; `metadata` is added to its own."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         entries = tuple(self.entries[row] for row in index.tolist())
         return replace(
@@ -297,7 +297,7 @@ class Codebook:
         return cls(entries, embeddings, Source(**manifest["source"]), manifest["facts"])
 
     def _nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """`nearest` for few features: the best of each block of `ROWS` rows are merged with the best so far."""
+        """`nearest` for few features: the best of each block of `ROWS` rows join the best so far."""
         scores = features.new_empty(len(features), 0)
         rows = torch.empty(len(features), 0, dtype=torch.int64, device=features.device)
         for first in range(0, len(self), ROWS):

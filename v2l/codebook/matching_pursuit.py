@@ -20,7 +20,8 @@ from torch.nn.functional import normalize
 from v2l.codebook.codebook import CHUNK_BYTES, Codebook
 from v2l.errors import V2LError
 
-STEP = 0.3  # share of each projection that is subtracted; 0 gives the nearest words, 1 is the matching pursuit of the paper
+# Share of each projection that is subtracted: 0 gives the nearest words, 1 is ordinary matching pursuit.
+STEP = 0.3
 
 
 def words_together(codebook: Codebook, features: Tensor, count: int, step: float = STEP) -> Tensor:

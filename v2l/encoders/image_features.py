@@ -73,7 +73,7 @@ def unreadable_files(files: Sequence[ImageFile], parts: Sequence[Tensor]) -> lis
 
 
 def is_readable(part: Tensor) -> Tensor:
-    """(n, D) rows of `encode_files` ──► (n,) bool: False for the rows of NaN, whose files could not be read."""
+    """(n, D) rows of `encode_files` ──► (n,) bool: False for a row of NaN, whose file was unreadable."""
     return part.isfinite().all(dim=-1)
 
 

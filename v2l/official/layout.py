@@ -94,8 +94,9 @@ def infer_config(shapes: Shapes) -> Config:
     network = config.model
     channels = tuple(shape[0] for shape in numbered(shapes, r"encoder\.down\.(\d+)\.block\.0\.conv2\.weight"))
     if channels and len(channels) != LEVELS:
+        side = 2 ** (len(channels) - 1)  # every level but the first halves the resolution
         raise V2LError(
-            f"the encoder has {len(channels)} levels, {2 ** (len(channels) - 1)} × {2 ** (len(channels) - 1)} pixels a token",
+            f"the encoder has {len(channels)} levels, {side} × {side} pixels a token",
             f"{LEVELS} levels, 8 × 8 pixels a token",
         )
     inner = size_of(
@@ -174,7 +175,7 @@ def our_name(name: str) -> str:
 
 
 def by_prefix(named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The same names in groups, by what stands before their first dot."""
+    """The same names in groups, by the part before their first dot."""
     groups: dict[str, dict[str, Any]] = {}
     for name, value in named.items():
         groups.setdefault(name.split(".", 1)[0], {})[name] = value
