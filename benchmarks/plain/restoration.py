@@ -1,4 +1,4 @@
-"""windows ──► their tokens, one window at a time, every prompt read whole: the plain reading of the official loop."""
+"""windows ──► their tokens, one window at a time, with whole prompts, as in the official loop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def restore_plainly(
     settings: RestorationSettings,
     windows: Sequence[list[int]],
 ) -> list[Ids]:
-    """The tokens told in some windows, in order, by greedy decoding among `codes`; one draw of examples, no contrast."""
+    """The predicted tokens of some windows, in order, by greedy decoding among `codes`.
+
+    Examples are drawn once. No contrast is applied.
+    """
     supports = noisy_copies(
         damage.clean, damage.corrupted, codes, torch.Generator().manual_seed(settings.seed)
     )
@@ -46,16 +49,16 @@ def restore_plainly(
         prompt = denoise_prompt(
             examples, tuple(ids[cell] for cell in shown), settings.n_predict, settings.prompt
         )
-        told, cache, new = [], None, llm.encode(prompt)
+        predicted, cache, new = [], None, llm.encode(prompt)
         for _ in window:
             out = llm.model(
                 input_ids=torch.tensor([new]), past_key_values=cache, use_cache=True, logits_to_keep=1
             )
             cache, logits = out.past_key_values, out.logits[0, -1].float()
-            told.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
-            new = told[-1:]
+            predicted.append(int(logits.masked_fill(~allowed, -torch.inf).argmax()))
+            new = predicted[-1:]
         if damage.sequential:
-            for cell, token_id in zip(window, told, strict=True):
+            for cell, token_id in zip(window, predicted, strict=True):
                 ids[cell] = token_id
-        answers.append(tuple(told))
+        answers.append(tuple(predicted))
     return answers
