@@ -42,7 +42,8 @@ def main() -> None:
     plain, plain_seconds = timed(lambda: expand_plainly(llm, words))
     same = len({gram.ids for gram in ours} & {gram.ids for gram in plain})
     print(
-        f"{given.llm}, {len(words)} words to bigrams and trigrams; {same} of {len(plain)} strings are the same"
+        f"{given.llm}, {len(words)} words to bigrams and trigrams; "
+        f"{same} of {len(plain)} strings are the same"
     )
     print(f"plain {len(words) / plain_seconds:8.1f} words/s   one prompt per call, no prefix cache")
     print(f"v2l   {len(words) / our_seconds:8.1f} words/s   batched, the shared prefix is run once")

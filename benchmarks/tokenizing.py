@@ -2,9 +2,9 @@
 
     python benchmarks/tokenizing.py [PLACE …] [--images N] [--batch B] [--checkpoint DIR]
 
-Each line is one run of `torchrun --standalone --nproc_per_node P`. The cores are divided among the
-P processes. Models are loaded and warmed up before the clock starts. The time is that of the slowest process. When there
-are fewer photographs than --images, they are repeated. The steps of `V2LTokenizer.encode` are timed one by
+Each line is one run of `torchrun --standalone --nproc_per_node P`. The cores are divided among the P
+processes. Models are loaded and warmed up before the clock starts. The time is that of the slowest process.
+When there are fewer photographs than --images, they are repeated. The steps of `V2LTokenizer.encode` are timed one by
 one, and the tokens of the first photograph are compared with those of `encode`.
 """
 

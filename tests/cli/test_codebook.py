@@ -1,4 +1,4 @@
-"""v2l codebook and v2l evaluate semantics: codebooks are looked at, turned into tables and back, and measured; nothing is overwritten."""
+"""v2l codebook and v2l evaluate semantics: show, export, import and measure; nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""run alone: builds that kill themselves (SIGKILL) at three points of one build, then that build to its end, and one straight through.
+"""run alone: builds killed by SIGKILL at three points and then finished, and one uninterrupted build.
 
 Every build that dies is a process of its own, forked; the last ones are other processes than those that died.
 """

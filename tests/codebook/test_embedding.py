@@ -1,4 +1,4 @@
-"""A word's embedding is the mean over templates, independent of the parts it was computed in, and is cached on disk."""
+"""A word's embedding is the mean over templates, for any size of parts, and is cached on disk."""
 
 from __future__ import annotations
 

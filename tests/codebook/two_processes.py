@@ -1,4 +1,4 @@
-"""run by torchrun: build the tiny codebooks together, and print how many processes there were and how many parts this one made."""
+"""run by torchrun: build the tiny codebooks together; print the numbers of processes and of own parts."""
 
 from __future__ import annotations
 

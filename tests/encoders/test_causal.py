@@ -1,4 +1,4 @@
-"""The short way through a causal text tower gives the vectors of the long way, and towers of other kinds take the long way."""
+"""A causal tower with a prefix cache gives the vectors of padded texts; other towers run padded texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any open_clip model: frozen, unit vectors that depend on nothing but image or text, and an own fingerprint."""
+"""Any open_clip model: frozen; unit vectors depend only on image or text; it has its own fingerprint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of one release become a tokenizer; files that disagree become one line each, and nothing is written."""
+"""Files of one release become a tokenizer; each disagreement is one line, and nothing is written then."""
 
 from __future__ import annotations
 

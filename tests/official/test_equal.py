@@ -1,4 +1,4 @@
-"""Layer by layer, what a converted release computes equals a plain reading of every formula to 1e-5, and token ids are equal."""
+"""Every layer of a converted release equals plain formulas to 1e-5, and token ids are equal."""
 
 from __future__ import annotations
 

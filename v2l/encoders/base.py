@@ -74,8 +74,8 @@ class JointEncoder(nn.Module, ABC):
     def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
         """An encoder of words inside one sentence template: N words ──► (N, D) float32, unit length.
 
-        Sentences with equal token ids are encoded once. Encoders with a causal text half also run the beginning
-        of the sentence only once for all words.
+        Sentences with equal token ids are encoded once. Encoders with a causal text half also run the
+        beginning of the sentence only once for all words.
         """
 
         def encode(words: Sequence[str]) -> Tensor:
