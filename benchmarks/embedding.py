@@ -1,9 +1,11 @@
-"""claim: embedding words over templates with a CLIP text tower is at least 10 times as fast as padded sentences, and equal to 1e-5.
+"""claim: a CLIP text tower embeds words 10 times as fast as padded sentences or faster, equal to 1e-5.
 
-    python benchmarks/embedding.py [--candidates 256] [--templates 16] [--plain-candidates 32] [--layers 12] [--width 768]
+    python benchmarks/embedding.py [--candidates 256] [--templates 16] [--plain-candidates 32]
+                                   [--layers 12] [--width 768]
 
-The tower is causal, of ViT-L/14's size, with random weights; the words are those of the shipped codebook, n-grams included. The plain side
-takes the first --plain-candidates of the same words, and its time is scaled by their number: each word costs it the same.
+The tower is causal, has the size of ViT-L/14 and random weights. The words are those of the shipped codebook,
+n-grams included. The plain method runs on the first --plain-candidates of these words. Its time is scaled by
+the number of words, because each word takes the same time.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Positions:
         self.count += output[..., 0].numel()
 
     def take(self) -> int:
-        """How many since the last time."""
+        """The count since the last call."""
         count, self.count = self.count, 0
         return count
 
@@ -86,13 +88,16 @@ def main() -> None:
         f"{encoder.name}; {len(words)} words x {len(templates)} templates; largest difference {distance:.1e}"
     )
     print(
-        f"plain {len(words) / (scale * plain_seconds):8.2f} words/s   timed on {len(fewer)} words, each padded to 77 tokens"
+        f"plain {len(words) / (scale * plain_seconds):8.2f} words/s   "
+        f"timed on {len(fewer)} words, each padded to 77 tokens"
     )
     print(
-        f"v2l   {len(words) / our_seconds:8.2f} words/s   and once {check_seconds:.1f} s to check that texts may be cut"
+        f"v2l   {len(words) / our_seconds:8.2f} words/s   "
+        f"and {check_seconds:.1f} s once, to compare with padded texts"
     )
     print(
-        f"ratio {scale * plain_seconds / our_seconds:8.1f}   of token positions {scale * positions.take() / our_positions:.1f}"
+        f"ratio {scale * plain_seconds / our_seconds:8.1f}   "
+        f"ratio of token positions {scale * positions.take() / our_positions:.1f}"
     )
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/embedding_memory.py [--candidates 2000 20000]
 
-Each size runs in a process of its own, with a small CLIP text tower (width 128, 2 layers, random weights) and four templates.
+Each size runs in its own process, with a small CLIP text tower (width 128, 2 layers, random weights) and four
+templates.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ import tempfile
 from pathlib import Path
 
 TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "the {}", "{}")
-TOLD = (
-    2**20 if sys.platform == "darwin" else 2**10
-)  # what the system counts peak memory in, by its units to a MB
+# Units of `ru_maxrss` per MB: macOS counts bytes, Linux counts KB.
+UNITS_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def peak(candidates: int) -> float:
-    """Peak memory in MB of this process, embedding so many made-up words."""
+    """Peak memory in MB of this process, which embeds `candidates` invented words."""
     from embedding import text_tower
 
     from v2l.codebook.embedding import WordEmbedder, embed_words
@@ -33,7 +33,7 @@ def peak(candidates: int) -> float:
         embedder = WordEmbedder(text_tower(128, 2), TEMPLATES)
         rows = embed_words(embedder, words, Shards(Path(folder), "embedding words", size=512))
         assert len(rows) == candidates
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / TOLD
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNITS_PER_MB
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         for size in given.candidates
     ]
     for size, megabytes in zip(given.candidates, peaks, strict=True):
-        print(f"{size:8,} candidates {megabytes:8.0f} MB at most")
+        print(f"{size:8,} candidates {megabytes:8.0f} MB peak memory")
     print(f"ratio {peaks[-1] / peaks[0]:8.2f}")
 
 

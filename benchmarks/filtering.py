@@ -28,10 +28,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--encoder", default="conse")
     given = parser.parse_args()
-    encoder, candidates = (
-        load_encoder(given.encoder, "cpu"),
-        V2LTokenizer.from_pretrained().global_codebook.embeddings.float(),
-    )
+    encoder = load_encoder(given.encoder, "cpu")
+    candidates = V2LTokenizer.from_pretrained().global_codebook.embeddings.float()  # (V, D)
     found = find_images(given.folder)
     paths = (found * (given.images // len(found) + 1))[: given.images]
 
@@ -46,13 +44,14 @@ def main() -> None:
             )
 
     prepared = torch.stack([encoder.prepare(load_image(path)) for path in paths])
-    encoder.encode_images(prepared[:BATCH])  # what only the first call pays
+    encoder.encode_images(prepared[:BATCH])  # warm-up: the first call is slower
     _, forward_seconds = timed(forward)
     our_counts, our_seconds = timed(ours)
     plain_counts, plain_seconds = timed(lambda: vote_plainly(encoder, paths, candidates))
     same = int((our_counts - plain_counts).abs().sum())
     print(
-        f"{given.encoder}, {len(paths)} images of {given.folder} ({len(found)} files), {len(candidates):,} candidates; {same} votes differ"
+        f"{given.encoder}, {len(paths)} images of {given.folder} ({len(found)} files), "
+        f"{len(candidates):,} candidates; {same} votes differ"
     )
     for name, seconds in (("forward", forward_seconds), ("v2l", our_seconds), ("plain", plain_seconds)):
         print(f"{name:7} {len(paths) / seconds:8.1f} images/s")

@@ -1,10 +1,10 @@
-"""claim: the quantizer's forward and backward take at most a fifth of the plain formula's memory, in less time, and give the same.
+"""claim: the quantizer needs a fifth of the plain formula's memory or less, is faster, and is equal.
 
     python benchmarks/quantizer.py [--vectors 4096] [--entries 32000] [--width 768] [--repeats 3]
 
-Each side runs in a process of its own. Memory is what the peak rises above the inputs, which stand before; time is the best of the
-repeats. Beside them: this machine's own two matrix products, words × projection and features × entries, in as many pieces as fit the
-cache, which no exact search can do without.
+Forward and backward passes are measured, each method in its own process. Memory is the peak above the inputs.
+Time is the best of the repeats. The lower bound of an exact search is printed, too: the two matrix products
+words × projection and features × entries, in chunks that fit the cache.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from v2l.tokenizers.quantizers.base import CHUNK_BYTES, Quantized
 from v2l.tokenizers.quantizers.frozen_words import LocalQuantizer
 from v2l.training.plan import peak_memory
 
-CELLS = 16  # a side of the grid
+CELLS = 16  # side of the token grid
 
 
 def inputs(given: argparse.Namespace) -> tuple[LocalQuantizer, Tensor]:
-    """Random unit vectors for words and features; the projection as it begins."""
+    """Random unit vectors for words and features; the projection has its initial weights."""
     torch.manual_seed(0)
     words = torch.nn.functional.normalize(torch.randn(given.entries, given.width), dim=-1)
     features = torch.randn(given.vectors // CELLS**2, given.width, CELLS, CELLS)
@@ -37,7 +37,7 @@ def inputs(given: argparse.Namespace) -> tuple[LocalQuantizer, Tensor]:
 
 
 def sides(quantizer: LocalQuantizer) -> dict[str, Callable[[Tensor], Quantized]]:
-    """Both ways."""
+    """Both methods by name."""
     weights = quantizer.commitment_weight, quantizer.codebook_weight
     return {
         "v2l": quantizer,
@@ -48,7 +48,7 @@ def sides(quantizer: LocalQuantizer) -> dict[str, Callable[[Tensor], Quantized]]
 
 
 def work(side: str, given: argparse.Namespace) -> dict[str, Any]:
-    """One side: seconds, MB above the inputs, and its results for comparison."""
+    """One method: seconds, MB above the inputs, and sums of its results for comparison."""
     quantizer, features = inputs(given)
     quantize = sides(quantizer)[side]
 
@@ -57,14 +57,14 @@ def work(side: str, given: argparse.Namespace) -> dict[str, Any]:
         features.grad = None
         torch.autograd.graph.increment_version(
             quantizer.projection.parameters()
-        )  # as after a step: what was projected is old
+        )  # as after an optimizer step: the cached projection is invalid
         done = quantize(features)
         (done.loss + (done.quantized * features.detach()).mean()).backward()
         return done
 
     before, seconds = peak_memory() or 0, []
     for _ in range(given.repeats):
-        done = None  # of the run before, which a step would not hold either
+        done = None  # frees the previous result, as a training step does
         done, passed = timed(forward_and_backward)
         seconds.append(passed)
     peak = peak_memory() or 0
@@ -93,7 +93,7 @@ def products(given: argparse.Namespace) -> float:
 
 
 def alone(side: str) -> dict[str, Any]:
-    """One side in a process of its own."""
+    """One method in its own process."""
     answer = subprocess.run(
         [sys.executable, __file__, *sys.argv[1:], "--side", side],
         check=True,
@@ -116,16 +116,18 @@ def main() -> None:
     if given.side:
         print(json.dumps(products(given) if given.side == "products" else work(given.side, given)))
         return
-    ours, plain, floor = (alone(side) for side in ("v2l", "plain", "products"))
+    ours, plain, floor = alone("v2l"), alone("plain"), alone("products")
     print(
-        f"{given.vectors:,} vectors x {given.entries:,} entries x {given.width}, forward and backward, {torch.get_num_threads()} thread(s)"
+        f"{given.vectors:,} vectors x {given.entries:,} entries x {given.width}, "
+        f"forward and backward, {torch.get_num_threads()} thread(s)"
     )
     for name, run in (("v2l", ours), ("plain", plain)):
         print(f"{name:6} {run['seconds']:8.3f} s  {run['megabytes']:8.0f} MB above the inputs")
-    print(f"memory {ours['megabytes'] / plain['megabytes']:8.3f} of the plain one's")
-    print(f"speed  {plain['seconds'] / ours['seconds']:8.2f} times the plain one's")
+    print(f"memory {ours['megabytes'] / plain['megabytes']:8.3f} of the plain formula")
+    print(f"speed  {plain['seconds'] / ours['seconds']:8.2f} times the plain formula")
     print(
-        f"matrix products alone {floor:.3f} s: v2l takes {ours['seconds'] / floor:.2f} times that, plain {plain['seconds'] / floor:.2f}"
+        f"matrix products alone {floor:.3f} s: "
+        f"v2l takes {ours['seconds'] / floor:.2f} times that, plain {plain['seconds'] / floor:.2f}"
     )
     worst = max(abs(ours["sums"][name] - value) / abs(value) for name, value in plain["sums"].items())
     print(f"indices, loss and gradients: largest relative difference {worst:.1e}")

@@ -1,10 +1,11 @@
-"""a folder of photographs ──► tokens: images a second, the share spent in the encoders' forward passes, two processes against one.
+"""photographs ──► tokens: images per second, share of the forward passes, two processes against one.
 
     python benchmarks/tokenizing.py [PLACE …] [--images N] [--batch B] [--checkpoint DIR]
 
-Each line is one run of `torchrun --standalone --nproc_per_node P`: the cores are shared out among the P processes, the models are loaded
-and warmed up before the clock starts, and the slowest process decides. Few photographs are gone through several times. The clock sees
-what `V2LTokenizer.encode` does for a photograph, step by step; the first one's tokens are compared with it.
+Each line is one run of `torchrun --standalone --nproc_per_node P`. The cores are divided among the P
+processes. Models are loaded and warmed up before the clock starts. The time is that of the slowest process.
+When there are fewer photographs than --images, they are repeated. The steps of `V2LTokenizer.encode` are timed one by
+one, and the tokens of the first photograph are compared with those of `encode`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 class Clock:
-    """Seconds by step; a step inside another one is not counted twice."""
+    """Seconds by step; the time of an inner step is not counted for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -64,7 +65,7 @@ class Clock:
 
 
 def tokenize(tokenizer: V2LTokenizer, files: Sequence[ImageFile], clock: Clock) -> ImageTokens:
-    """Some photographs together: what `encode` does for each of them."""
+    """The tokens of one batch of photographs, by the steps of `encode`."""
     with clock.step("reading"):
         images = [load_image(file) for file in files]
     with clock.step("resizing"):
@@ -77,7 +78,7 @@ def tokenize(tokenizer: V2LTokenizer, files: Sequence[ImageFile], clock: Clock) 
 
 
 def work(given: argparse.Namespace) -> None:
-    """One process's share; the first one prints what all of them took."""
+    """Tokenize one process's share; the first process prints the times of all."""
     world = join_world("cpu")
     tokenizer = V2LTokenizer.from_pretrained(given.checkpoint, world.device)
     files = list(islice(cycle(find_images(*given.places)), given.images))[world.index :: world.count]
@@ -141,16 +142,18 @@ def main() -> None:
         work(given)
         return
     print(
-        f"{given.images} photographs of {', '.join(given.places)}, batches of {given.batch}, {CORES} cores, conse and the checkpoint"
+        f"{given.images} photographs of {', '.join(given.places)}, batches of {given.batch}, "
+        f"{CORES} cores, conse and the checkpoint"
     )
     speeds = {}
     for processes in (1, 2):
         run = launch(processes, sys.argv[1:])
         shares, speeds[processes] = run["shares"], run["images_per_second"]
-        told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        by_step = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         forward = sum(shares[name] for name in FORWARD)
         print(
-            f"{processes} process(es): {speeds[processes]:5.1f} images/s; forward passes {forward:.0%} ({told})"
+            f"{processes} process(es): {speeds[processes]:5.1f} images/s; forward passes {forward:.0%} "
+            f"({by_step})"
         )
     print(f"two processes against one: {speeds[2] / speeds[1]:.2f} times")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ from v2l.cli.train.lora import train_lora
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "words": words,
     "reconstruct": reconstruct,
     "inpaint": inpaint,

@@ -69,9 +69,11 @@ def convert_official(
     with output(json) as out:
         files = OfficialFiles.read(checkpoint, codebooks)
         tokens = load_vocabulary(llm)
-        joint = encoder_if_here(encoder, given) if check else load_encoder(encoder, given.device)
-        report = examine(files, tokens, joint)
-        if not check:
+        if check:
+            report = examine(files, tokens, encoder_if_here(encoder, given))
+        else:
+            joint = load_encoder(encoder, given.device)
+            report = examine(files, tokens, joint)
             convert(report, tokens, joint, target)
         record = {
             **report.to_dict(),

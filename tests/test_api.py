@@ -1,4 +1,4 @@
-"""The public names: loaded lazily, and as short as the verbs."""
+"""The public names: loaded lazily, and as short as the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A directory on disk is whole, of the kind that is asked for, and unchanged, or it is refused in one line."""
+"""A directory on disk is whole, of the requested kind, and unchanged, or it is refused in one line."""
 
 from __future__ import annotations
 

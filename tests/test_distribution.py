@@ -1,4 +1,4 @@
-"""The wheel: one package, `v2l`, with its verbs, presets, types and shipped checkpoint inside."""
+"""The wheel: one package, `v2l`, with its commands, presets, types and shipped checkpoint inside."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_nothing_lands_outside_the_package(wheel_names: list[str]) -> None:
 
 def test_every_source_file_is_inside(wheel_names: list[str], root: Path) -> None:
     modules = [path.relative_to(root).as_posix() for path in (root / "v2l").rglob("*.py")]
-    verbs = [f"v2l/cli/{path.name}" for path in (root / "cli").glob("*.py")]
+    commands = [f"v2l/cli/{path.name}" for path in (root / "cli").glob("*.py")]
     presets = [f"v2l/configs/{path.name}" for path in (root / "configs").glob("*.yaml")]
     assert presets
-    assert {*modules, *verbs, *presets, "v2l/py.typed"} <= set(wheel_names)
+    assert {*modules, *commands, *presets, "v2l/py.typed"} <= set(wheel_names)
 
 
 def test_the_checkpoint_ships(wheel_names: list[str], root: Path) -> None:

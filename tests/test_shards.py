@@ -86,12 +86,12 @@ def test_a_changed_item_spares_the_other_parts(tmp_path: Path) -> None:
     assert again.parts == [changed[3:6]]
 
 
-def test_progress_is_told_after_every_part_old_or_new(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    shards = Shards(tmp_path, "all squares", lambda *event: told.append(event), size=4)
+def test_progress_is_reported_after_every_part_old_or_new(tmp_path: Path) -> None:
+    reported: list[tuple[str, int, int]] = []
+    shards = Shards(tmp_path, "all squares", lambda *event: reported.append(event), size=4)
     for _ in range(2):
         shards.run(ITEMS, [], Squares())
-    assert told == [("all squares", done, 10) for done in (4, 8, 10)] * 2
+    assert reported == [("all squares", done, 10) for done in (4, 8, 10)] * 2
 
 
 def test_no_items_give_no_parts(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """weights and settings ⇄ a directory that is complete, of a known kind, and unchanged since it was written.
 
-A directory holds safetensors (never pickle) and `manifest.json`: its kind, the schema version, whatever the
-writer adds, and the size and sha256 of every other file. It is written under a temporary name, flushed, and
+A directory holds safetensors (never pickle) and `manifest.json`: its kind, the schema version, entries of the
+writer, and the size and sha256 of every other file. It is written under a temporary name, flushed, and
 renamed; reading checks all of that.
 """
 

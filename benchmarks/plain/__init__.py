@@ -1,1 +1,4 @@
-"""The official steps, read plainly: one thing at a time, nothing shared. What v2l's own ways are held against, in figures and in speed."""
+"""Plain implementations of the official steps: no batches, no caches.
+
+Benchmarks and tests compare v2l with them, in results and in speed.
+"""

@@ -1,4 +1,4 @@
-"""words ──► their text vectors, one word at a time: all its sentences padded to the context, the mean of their unit vectors."""
+"""words ──► text vectors, one word at a time: the mean of the unit vectors of its padded sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from v2l.encoders.openclip import OpenCLIP
 
 @torch.inference_mode()
 def embed_plainly(encoder: OpenCLIP, words: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """(V, D) float32: the plain means, shorter than one."""
+    """(V, D) float32: means of unit vectors, not normalized again."""
     means = []
     for word in words:
         sentences = encoder.tokenizer([template.format(word) for template in templates])  # (T, context)

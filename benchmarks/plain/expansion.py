@@ -1,4 +1,7 @@
-"""words ──► bigrams and trigrams, one prompt and one full pass of the LLM for each (method of the official code: 64,000 calls)."""
+"""words ──► bigrams and trigrams, one full forward pass of the LLM for each.
+
+The official code works like this; it needs 64,000 calls.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from v2l.llm import FrozenLLM
 
 
 def expand_plainly(llm: FrozenLLM, words: Sequence[Gram], orders: int = 3) -> list[Gram]:
-    """All bigrams, then all trigrams, by greedy decoding of "a photo of {}", as long as the continuation is a word."""
+    """All bigrams, then all trigrams: greedy continuations of "a photo of {}" that are words."""
     grams, longest = [], list(words)
     for _ in range(2, orders + 1):
         continued = [expand([gram], llm, [[greedy(llm, gram)]])[0] for gram in longest]
@@ -22,6 +25,6 @@ def expand_plainly(llm: FrozenLLM, words: Sequence[Gram], orders: int = 3) -> li
 
 @torch.inference_mode()
 def greedy(llm: FrozenLLM, gram: Gram) -> int:
-    """The likeliest next token of one prompt, read from its first token."""
+    """The most probable next token of one prompt, without a cache."""
     ids = [*llm.encode("a photo of"), *gram.ids]
     return int(llm.model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())

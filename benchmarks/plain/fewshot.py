@@ -1,4 +1,4 @@
-"""prompts ──► log-likelihoods of continuations, one by one, each from its first token: no batch, no cache."""
+"""prompts ──► log-likelihoods of continuations, one by one: no batch, no cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""images + candidates ──► votes, two images at a time, nothing kept (method of the official code: batch 2)."""
+"""images + candidates ──► votes, two images at a time, nothing cached, as in the official code."""
 
 from __future__ import annotations
 

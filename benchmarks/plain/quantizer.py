@@ -1,4 +1,4 @@
-"""features + words ──► tokens by the official formula: every distance at once, in the graph (method of VQGAN's quantizer)."""
+"""features + words ──► tokens by VQGAN's formula: all distances at once, inside the autograd graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from v2l.tokenizers.quantizers.base import Quantized
 def quantize_plainly(
     features: Tensor, embeddings: Tensor, projection: nn.Module, commitment: float, codebook: float
 ) -> Quantized:
-    """(B, d, h, w) ──► as v2l's quantizer: ‖z‖² + ‖e‖² - 2 z·e for all z and e, the codebook projected in every call."""
+    """(B, d, h, w) ──► the result of v2l's quantizer, by ‖z‖² + ‖e‖² - 2 z·e for all z and e.
+
+    The codebook is projected in every call.
+    """
     rows = features.movedim(1, -1)
     flat, entries = rows.reshape(-1, rows.shape[-1]), projection(embeddings)
     distances = (
@@ -18,7 +21,8 @@ def quantize_plainly(
     )  # (N, V)
     indices = distances.argmin(dim=1)
     chosen = entries[indices].view(rows.shape)
-    pull, push = (chosen.detach() - rows).square().mean(), (chosen - rows.detach()).square().mean()
+    pull = (chosen.detach() - rows).square().mean()
+    push = (chosen - rows.detach()).square().mean()
     straight_through = rows + (chosen - rows).detach()
     terms = {"commitment": pull.detach(), "codebook": push.detach()}
     return Quantized(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from v2l.cli.codebook.export_words import codebook_export
@@ -11,7 +13,7 @@ from v2l.cli.codebook.import_words import codebook_import
 from v2l.cli.codebook.merge import codebook_merge
 from v2l.cli.codebook.show import codebook_show
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "show": codebook_show,
     "export": codebook_export,
     "import": codebook_import,

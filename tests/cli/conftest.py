@@ -1,4 +1,4 @@
-"""Verbs, run as a user types them."""
+"""Commands, run as a user types them."""
 
 from __future__ import annotations
 

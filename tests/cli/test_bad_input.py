@@ -30,9 +30,9 @@ def photograph(samples: Path) -> Path:
     return samples / "pants" / "tartan.jpg"
 
 
-@pytest.mark.parametrize("verb", ["reconstruct", "inpaint"])
-def test_a_missing_file_is_named(verb: str, tmp_path: Path) -> None:
-    assert "nowhere.jpg" in refused(verb, tmp_path / "nowhere.jpg", "-o", tmp_path / "out.png")
+@pytest.mark.parametrize("command", ["reconstruct", "inpaint"])
+def test_a_missing_file_is_named(command: str, tmp_path: Path) -> None:
+    assert "nowhere.jpg" in refused(command, tmp_path / "nowhere.jpg", "-o", tmp_path / "out.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -58,19 +58,21 @@ def test_a_mask_of_another_size_is_refused(photograph: Path, samples: Path) -> N
     assert "pixels" in refused("inpaint", photograph, "--mask", samples / "hat" / "straw.jpg")
 
 
-@pytest.mark.parametrize("verb", [("train", "data/samples"), ("build-codebook", "--images", "data/samples")])
-def test_an_unknown_config_key_is_refused(verb: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [("train", "data/samples"), ("build-codebook", "--images", "data/samples")]
+)
+def test_an_unknown_config_key_is_refused(command: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("training:\n  learning_rat: 0.1\n", encoding="utf-8")
-    line = refused(*verb, "--config", tmp_path / "mine.yaml", "-o", tmp_path / "out")
+    line = refused(*command, "--config", tmp_path / "mine.yaml", "-o", tmp_path / "out")
     assert "learning_rat" in line
     assert "learning_rate" in line
 
 
 @pytest.mark.parametrize(
-    "verb", [("train",), ("build-codebook", "--images"), ("words",), ("fewshot-classify",)]
+    "command", [("train",), ("build-codebook", "--images"), ("words",), ("fewshot-classify",)]
 )
-def test_a_folder_without_images_is_refused(verb: tuple[str, ...], tmp_path: Path) -> None:
-    assert str(tmp_path) in refused(*verb, tmp_path)
+def test_a_folder_without_images_is_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    assert str(tmp_path) in refused(*command, tmp_path)
 
 
 def test_a_missing_checkpoint_is_named(photograph: Path) -> None:

@@ -17,7 +17,7 @@ Run = Callable[..., Result]
 
 
 def refused(*args: object) -> str:
-    """The one line that the verb is refused with."""
+    """The one line of the error."""
     answer = CliRunner().invoke(app, ["caption", *map(str, args)])
     assert answer.exit_code == 1, answer.output
     assert answer.stdout == ""

@@ -59,12 +59,12 @@ def refused(*args: object) -> str:
 
 
 def test_a_build_is_shown(run: Run, built: Built) -> None:
-    told = json.loads(run("codebook", "show", built.folder, "--json").stdout)["codebooks"]
-    assert told.keys() == {"local", "global", "candidates"}
+    record = json.loads(run("codebook", "show", built.folder, "--json").stdout)["codebooks"]
+    assert record.keys() == {"local", "global", "candidates"}
     assert (
-        sum(told["candidates"]["by_order"].values())
-        == told["candidates"]["codebook_size"]
-        > told["global"]["codebook_size"]
+        sum(record["candidates"]["by_order"].values())
+        == record["candidates"]["codebook_size"]
+        > record["global"]["codebook_size"]
     )
     text = run("codebook", "show", built.folder).stdout
     assert all(
@@ -96,12 +96,12 @@ def test_a_page_of_pictures_is_written(run: Run, built: Built, samples: Path, tm
         "--images",
         samples / "shoes",
     )
-    told = json.loads(run(*page, "-o", tmp_path / "page.png", "-n", 2, "--limit", 5, "--json").stdout)[
+    record = json.loads(run(*page, "-o", tmp_path / "page.png", "-n", 2, "--limit", 5, "--json").stdout)[
         "images"
     ]
-    assert len(told) == 4, "every second of eight"
+    assert len(record) == 4, "every second of eight"
     assert all(
-        words.keys() == {"subwords", "bigrams", "trigrams"} for words in (image["words"] for image in told)
+        words.keys() == {"subwords", "bigrams", "trigrams"} for words in (image["words"] for image in record)
     )
     assert load_image(tmp_path / "page.png").shape[0] == 3
     assert "needs both --images and -o" in refused(*page)
@@ -111,7 +111,7 @@ def test_a_table_is_exported_and_imported(run: Run, built: Built, tmp_path: Path
     run("codebook", "export", built.folder, "-o", tmp_path / "words.csv")
     lines = (tmp_path / "words.csv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "words.csv").write_text("\n".join(lines[:3]), encoding="utf-8")
-    told = json.loads(
+    record = json.loads(
         run(
             "codebook",
             "import",
@@ -123,7 +123,7 @@ def test_a_table_is_exported_and_imported(run: Run, built: Built, tmp_path: Path
             "--json",
         ).stdout
     )
-    assert told["codebook_size"] == 2
+    assert record["codebook_size"] == 2
     assert Codebook.load(tmp_path / "new").entries == Codebook.load(built.folder / "global").entries[:2]
 
 
@@ -153,8 +153,8 @@ def test_own_words_become_a_codebook_and_are_merged(run: Run, built: Built, tmp_
     assert not (tmp_path / "bad").exists()
 
 
-@pytest.mark.parametrize("verb", ["filter", "import", "merge", "from-words"])
-def test_nothing_is_overwritten(verb: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["filter", "import", "merge", "from-words"])
+def test_nothing_is_overwritten(command: str, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "notes").write_text("mine", encoding="utf-8")
     sources = {
@@ -162,9 +162,9 @@ def test_nothing_is_overwritten(verb: str, tmp_path: Path) -> None:
         "import": ["a.csv", "--origin", "a"],
         "merge": ["a", "b"],
         "from-words": ["a.txt"],
-    }[verb]
+    }[command]
     assert "old is there already; allowed: a new directory" in refused(
-        "codebook", verb, *sources, "-o", tmp_path / "old"
+        "codebook", command, *sources, "-o", tmp_path / "old"
     )
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["notes"]
 
@@ -189,13 +189,13 @@ def test_words_are_measured_before_and_after_the_filter(
         "--counts",
         "2,1",
     )
-    told = json.loads(run(*measure, "--json").stdout)
-    assert told["n"] == len(find_images(samples))
-    assert told["skipped"] == [str(tmp_path / "bad.jpg")]
-    assert told["metrics"].keys() == {"before the filter", "after the filter"}
-    best = told["metrics"]["before the filter"]["with trigrams"]["1"]["relative"]["value"]
+    record = json.loads(run(*measure, "--json").stdout)
+    assert record["n"] == len(find_images(samples))
+    assert record["skipped"] == [str(tmp_path / "bad.jpg")]
+    assert record["metrics"].keys() == {"before the filter", "after the filter"}
+    best = record["metrics"]["before the filter"]["with trigrams"]["1"]["relative"]["value"]
     assert best == pytest.approx(1)
-    assert told["stack"]["encoder"] == built.encoder
+    assert record["stack"]["encoder"] == built.encoder
     text = run(*measure, "--limit", 6, "--distinct").stdout
     assert "6 images" in text or "5 images" in text
     assert "before the filter, subwords only" in text

@@ -1,4 +1,4 @@
-"""The verb: one command brings a release here, every verb takes what it writes, and bad files are one line."""
+"""v2l convert-official: every command accepts the converted release, and bad files give one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from v2l.encoders import load_encoder
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a release, a LLaMA and a CLIP that belong together."""
-    folder = tmp_path_factory.mktemp("verb")
+    folder = tmp_path_factory.mktemp("release")
     write_tiny_llama(folder / "llama", context=2048)
     encoder = load_encoder(write_tiny_clip(folder / "clip", quick_gelu=True), device="cpu")
     write_release(folder / "release", random_weights(SMALL, image_half=encoder.image_weights()))
@@ -63,8 +63,8 @@ def converted(place: Path) -> Path:
     return place / "converted"
 
 
-def verb(*args: object) -> str:
-    """What a verb prints."""
+def printed_by(*args: object) -> str:
+    """The output of a command."""
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -72,7 +72,9 @@ def verb(*args: object) -> str:
 
 def test_words_come_in_the_order_of_the_release(converted: Path, samples: Path) -> None:
     record = json.loads(
-        verb("words", samples / "hat" / "straw.jpg", "-n", 21, "--local", "--checkpoint", converted, "--json")
+        printed_by(
+            "words", samples / "hat" / "straw.jpg", "-n", 21, "--local", "--checkpoint", converted, "--json"
+        )
     )
     assert {word["word"] for word in record["words"]} <= set(words(60))
     assert len(record["words"]) == 21
@@ -81,13 +83,15 @@ def test_words_come_in_the_order_of_the_release(converted: Path, samples: Path) 
 
 
 def test_a_photograph_is_painted(converted: Path, samples: Path, tmp_path: Path) -> None:
-    verb("reconstruct", samples / "hat" / "straw.jpg", "--checkpoint", converted, "-o", tmp_path / "out.png")
+    printed_by(
+        "reconstruct", samples / "hat" / "straw.jpg", "--checkpoint", converted, "-o", tmp_path / "out.png"
+    )
     assert (tmp_path / "out.png").is_file()
 
 
 def test_the_frozen_llama_classifies_and_paints(converted: Path, samples: Path, tmp_path: Path) -> None:
     record = json.loads(
-        verb(
+        printed_by(
             "fewshot-classify",
             samples,
             "--episodes",
@@ -103,7 +107,7 @@ def test_the_frozen_llama_classifies_and_paints(converted: Path, samples: Path, 
     )
     assert record["n"] == 2
     box = ("--box", "0,0,60,60")
-    verb(
+    printed_by(
         "inpaint",
         samples / "hat" / "straw.jpg",
         *box,
@@ -181,7 +185,7 @@ def spoil(kind: str, release: Release) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("hostile", "asks to run"),
         ("truncated", "truncated"),
@@ -191,7 +195,7 @@ def spoil(kind: str, release: Release) -> None:
     ],
 )
 def test_bad_files_are_one_line_and_nothing_is_written(
-    kind: str, told: str, place: Path, release: Release, tmp_path: Path
+    kind: str, message: str, place: Path, release: Release, tmp_path: Path
 ) -> None:
     spoil(kind, release)
     result = run(place, release, tmp_path / "out")
@@ -199,7 +203,7 @@ def test_bad_files_are_one_line_and_nothing_is_written(
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("v2l: ")
-    assert told in line
+    assert message in line
     assert not (tmp_path / "out").exists()
     assert not (release.codebooks / "made").exists()
 

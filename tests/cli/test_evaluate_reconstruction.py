@@ -33,7 +33,7 @@ def test_the_report_and_the_page(run: Run, samples: Path, tmp_path: Path) -> Non
 
 
 def refused(*args: object) -> str:
-    """The one line that the verb is refused with."""
+    """The one line of the error."""
     answer = CliRunner().invoke(app, ["evaluate", "reconstruction", *map(str, args)])
     assert answer.exit_code == 1, answer.output
     assert answer.stdout == ""

@@ -56,8 +56,8 @@ def cache(home: Path) -> pytest.MonkeyPatch:
         yield patch
 
 
-def verb(home: Path, *args: object) -> dict:
-    """What a verb reports."""
+def report_of(home: Path, *args: object) -> dict:
+    """The JSON report of a command."""
     result = CliRunner().invoke(
         app, ["--config", str(home / "config.yaml"), "--device", "cpu", *map(str, args), "--json"]
     )
@@ -68,8 +68,8 @@ def verb(home: Path, *args: object) -> dict:
 @pytest.fixture(scope="module")
 def checkpoint(home: Path, samples: Path) -> Path:
     """Codebooks of LLaMA's words, and a tokenizer trained on them for two steps."""
-    verb(home, "build-codebook", "--images", samples, "-o", home / "codebooks")
-    verb(home, "train", samples, "--codebooks", home / "codebooks", "-o", home / "run")
+    report_of(home, "build-codebook", "--images", samples, "-o", home / "codebooks")
+    report_of(home, "train", samples, "--codebooks", home / "codebooks", "-o", home / "run")
     return home / "run" / "model"
 
 
@@ -93,11 +93,11 @@ def test_global_words_keep_the_space_between_their_pieces(checkpoint: Path, home
 
 
 def test_words_classes_and_holes(checkpoint: Path, home: Path, samples: Path, tmp_path: Path) -> None:
-    record = verb(home, "words", samples / "hat" / "straw.jpg", "-n", 5, "--checkpoint", checkpoint)
+    record = report_of(home, "words", samples / "hat" / "straw.jpg", "-n", 5, "--checkpoint", checkpoint)
     assert len(record["words"]) == 5
-    answer = verb(home, "fewshot-classify", samples, "--episodes", 3, "--checkpoint", checkpoint)
+    answer = report_of(home, "fewshot-classify", samples, "--episodes", 3, "--checkpoint", checkpoint)
     assert (answer["n"], answer["stack"]["llm"]) == (3, str(home / "llama"))
-    verb(
+    report_of(
         home, "inpaint", samples / "hat" / "straw.jpg", "--checkpoint", checkpoint, "-o", tmp_path / "hat.png"
     )
     assert (tmp_path / "hat.png").is_file()

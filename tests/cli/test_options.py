@@ -1,4 +1,4 @@
-"""Global options stand anywhere."""
+"""Global options go before or after the command."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ def test_reading_a_codebook_needs_no_llm(folder: Path) -> None:
 
 
 def coarse(values: torch.Tensor) -> torch.Tensor:
-    """Multiples of 1/64: products and their sums are exact in float32, whatever the number of threads."""
+    """Multiples of 1/64: products and their sums are exact in float32 for any number of threads."""
     return (values * 64).round() / 64
 
 

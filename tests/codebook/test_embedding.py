@@ -52,8 +52,8 @@ def test_parts_do_not_change_the_vectors(encoder: JointEncoder, tmp_path: Path) 
 
 
 def test_equal_words_are_embedded_once(encoder: JointEncoder, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    shards = Shards(tmp_path, "words", lambda *event: told.append(event), size=2)
+    reported: list[tuple[str, int, int]] = []
+    shards = Shards(tmp_path, "words", lambda *event: reported.append(event), size=2)
     vectors = embed_words(WordEmbedder(encoder, TEMPLATES), ["hat", "shoes", "hat", "a", "shoes"], shards)
     torch.testing.assert_close(
         vectors,
@@ -61,7 +61,7 @@ def test_equal_words_are_embedded_once(encoder: JointEncoder, tmp_path: Path) ->
         atol=1e-5,
         rtol=0,
     )
-    assert told == [("words", 2, 3), ("words", 3, 3)]
+    assert reported == [("words", 2, 3), ("words", 3, 3)]
 
 
 def test_it_can_be_rounded_to_half_precision(encoder: JointEncoder, tmp_path: Path) -> None:

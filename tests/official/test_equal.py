@@ -53,7 +53,7 @@ def words() -> Tensor:
 
 
 @pytest.fixture
-def judge(converted: Path) -> nn.Module:
+def discriminator(converted: Path) -> nn.Module:
     """The release's discriminator, as the conversion keeps it."""
     network = build_discriminator()
     network.load_state_dict(load_tensors(converted / "discriminator.safetensors"))
@@ -138,8 +138,8 @@ def test_the_answer_of_the_cross_attention_replaces_the_features(model: V2LToken
 
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
-def test_the_discriminator(judge: nn.Module, w: dict, images: Tensor, training: bool) -> None:
-    assert distance(judge.train(training)(images), plain.verdicts(w, images, training)) < EQUAL
+def test_the_discriminator(discriminator: nn.Module, w: dict, images: Tensor, training: bool) -> None:
+    assert distance(discriminator.train(training)(images), plain.verdicts(w, images, training)) < EQUAL
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def plain_lpips(trunk: lpips.LPIPS, x: Tensor, y: Tensor) -> Tensor:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_term_of_both_losses_and_the_adaptive_weight(
-    model: V2LTokenizer, judge: nn.Module, trunk: lpips.LPIPS, w: dict, images: Tensor, words: Tensor
+    model: V2LTokenizer, discriminator: nn.Module, trunk: lpips.LPIPS, w: dict, images: Tensor, words: Tensor
 ) -> None:
     y, config, last = model(images, words).images, load_config("official").training, model.decoder.last_weight
     perceptual = plain_lpips(trunk, images, y).mean()
@@ -168,15 +168,15 @@ def test_every_term_of_both_losses_and_the_adaptive_weight(
 
     terms = losses.reconstruction_terms(images, y, LPIPSDistance(trunk, "lpips-vgg"))
     total = losses.weighted_sum(terms, config)
-    verdict = losses.generator_term(judge.train()(y))
-    our_hinge = losses.discriminator_term(judge(images), judge(y))
+    generator_term = losses.generator_term(discriminator.train()(y))
+    our_hinge = losses.discriminator_term(discriminator(images), discriminator(y))
     ours = config.adversarial_weight * losses.adaptive_ratio(
-        losses.GradientBalance.of(total, verdict, y, last).at_layer
+        losses.GradientBalance.of(total, generator_term, y, last).at_layer
     )
     for mine, plainly in (
         (terms["perceptual"], perceptual),
         (total, reconstruction),
-        (verdict, adversarial),
+        (generator_term, adversarial),
         (our_hinge, hinge),
     ):
         assert distance(mine, plainly) < EQUAL

@@ -130,13 +130,13 @@ def test_a_file_without_weights_is_refused(content: object, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(torch.zeros(3), "a tensor"), (torch.zeros(2, 2, dtype=torch.int64), "int64"), ([1], "list")],
 )
-def test_a_codebook_that_is_no_table_is_refused(content: object, told: str, tmp_path: Path) -> None:
+def test_a_codebook_that_is_no_table_is_refused(content: object, message: str, tmp_path: Path) -> None:
     release = write_release(tmp_path, random_weights(SMALL))
     torch.save(content, tmp_path / "local_codebook_embedding.pth")
-    with pytest.raises(V2LError, match=told):
+    with pytest.raises(V2LError, match=message):
         OfficialFiles.read(release.checkpoint, release.codebooks)
 
 

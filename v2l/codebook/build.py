@@ -21,7 +21,7 @@ from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
 from v2l.codebook.expansion import Gram, ends_in_function_word, expand, opening_prompt
 from v2l.codebook.filtering import Rule, count_votes, filter_candidates
-from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
+from v2l.codebook.vocabulary import LanguageTokens, NamedLLM, Vocabulary, read_vocabulary
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
 from v2l.encoders.image_features import encode_files, unreadable_files
@@ -34,14 +34,15 @@ from v2l.sources import ImageFile
 KIND, SCHEMA = "codebooks", 1
 
 
-class ExpandingLLM(LanguageTokens, Protocol):
+class ExpandingLLM(LanguageTokens, NamedLLM, Protocol):
     """The interface of the frozen LLM that a build needs. The LLM is an argument, because `codebook` does not
     import `llm`.
     """
 
-    name: str
-    fingerprint: str
-    weights_fingerprint: str
+    @property
+    def weights_fingerprint(self) -> str:
+        """sha256 of its weights."""
+        ...
 
     def next_tokens(self, prompts: Sequence[Prompt], count: int) -> list[tuple[int, ...]]:
         """The `count` most probable next token ids of each prompt, most probable first."""

@@ -21,13 +21,14 @@ WordsByOrder = dict[str, tuple[Word, ...]]
 
 
 def words_by_order(codebook: Codebook, features: Tensor, count: int) -> list[WordsByOrder]:
-    """The nearest words of each image, one of each family, among the subwords, the bigrams and the trigrams
-    apart.
+    """The nearest words of each image, separately among subwords, bigrams and trigrams.
+
+    A word family (cat, cats) has at most one word in each list.
 
     Args:
-        codebook: any; lengths that it lacks are left out.
+        codebook: any codebook; an order without entries is left out.
         features: (n, D) float32, unit length.
-        count: how many of each length.
+        count: number of words of each order.
     """
     found: list[WordsByOrder] = [{} for _ in features]
     for order, title in ORDERS.items():
@@ -45,7 +46,7 @@ def words_by_order(codebook: Codebook, features: Tensor, count: int) -> list[Wor
 
 
 def words_page(images: Sequence[Tensor], words: Sequence[WordsByOrder]) -> Tensor:
-    """The page (3, H, W) in [0, 1]: images (3, H, W) in rows of four, the words below each."""
+    """The page (3, H, W) in [0, 1]: images (3, H, W) in rows of four, each above its words."""
     labels = [
         "\n".join(f"{title}: {', '.join(word.word for word in some)}" for title, some in by_order.items())
         for by_order in words

@@ -20,11 +20,32 @@ UNUSED = re.compile(
 )  # <unused7>, <|reserved_special_token_7|>
 
 
+class NamedLLM(Protocol):
+    """The identity of an LLM, which a codebook records."""
+
+    @property
+    def name(self) -> str:
+        """The name that loads the LLM again."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of its vocabulary."""
+        ...
+
+
 class LanguageTokens(Protocol):
     """The interface of an LLM's tokenizer that a codebook needs."""
 
-    vocabulary_size: int
-    special_ids: frozenset[int]
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        ...
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Control tokens, which are no text."""
+        ...
 
     def piece(self, token_id: int) -> str | None:
         """The token as the tokenizer's file writes it; None for an id that it leaves out."""
@@ -42,7 +63,7 @@ class Vocabulary:
     Attributes:
         ids: token ids that may be chosen, ascending.
         surfaces: their texts, each with its space in front where the token has one.
-        aliases: for each usable id, the other ids that the encoder reads just the same.
+        aliases: for each usable id, the other ids that the encoder reads as the same text.
         fragments: usable ids that never begin a word, in scripts with spaces; see `is_fragment`.
         dropped: how many ids are not usable, by reason.
     """
@@ -77,11 +98,11 @@ def reason_no_text(surface: str) -> str | None:
 
 
 def is_fragment(surface: str) -> bool:
-    """Whether a token only ever stands inside a word ("issance"): no space in front, and a letter of a script
-    with upper and lower case.
+    """Whether a token occurs only inside words ("issance").
 
-    Such scripts put spaces between words; where words have none (Chinese, Thai), a token without one may well
-    be a word.
+    Such a token has no space in front, and begins with a letter of a script with upper and lower case. These
+    scripts put spaces between words. In scripts without spaces (Chinese, Thai) a token without a space may be
+    a word, so it is no fragment.
     """
     return not surface.startswith(" ") and surface[:1].lower() != surface[:1].upper()
 
@@ -89,12 +110,12 @@ def is_fragment(surface: str) -> bool:
 def read_vocabulary(
     tokens: LanguageTokens, read_by_encoder: Callable[[Sequence[str]], list[tuple[int, ...]]]
 ) -> Vocabulary:
-    """Find the usable ids of an LLM: real text, and one id per distinct reading.
+    """Find the usable ids of an LLM: those that are text, and one id for each distinct reading.
 
     Args:
         tokens: the LLM's tokenizer.
-        read_by_encoder: the joint encoder's `tokenize_texts`; ids whose surfaces it reads alike are aliases
-            of the lowest.
+        read_by_encoder: the joint encoder's `tokenize_texts`; ids with equal readings are aliases of the
+            lowest of them.
     """
     reasons = [reason_to_drop(tokens, token_id) for token_id in range(tokens.vocabulary_size)]
     candidates = [token_id for token_id, reason in enumerate(reasons) if reason is None]

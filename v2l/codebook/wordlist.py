@@ -14,6 +14,7 @@ import torch
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
+from v2l.codebook.vocabulary import NamedLLM
 from v2l.errors import V2LError
 from v2l.files import write_file
 from v2l.shards import Shards
@@ -22,12 +23,13 @@ COLUMNS = ("word", "ids", "order", "count", "aliases")
 NAMED = 5  # number of problems that an error message lists
 
 
-class WritingLLM(Protocol):
+class WritingLLM(NamedLLM, Protocol):
     """The interface of an LLM's tokenizer that a word list needs."""
 
-    name: str
-    fingerprint: str
-    special_ids: frozenset[int]
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Control tokens, which are no text."""
+        ...
 
     def encode_pieces(self, prompt: str) -> list[int]:
         """The ids of a text, without a start token."""
@@ -42,8 +44,8 @@ def read_words(source: str | Path) -> list[str]:
     """The words of a text file, one a line, without outer spaces.
 
     Raises:
-        V2LError: no such file or no text in UTF-8, or lines that are empty, repeat an earlier one, or hold
-            control characters, by number.
+        V2LError: there is no such file, it is no text in UTF-8, or lines are empty, repeated, or hold control
+            characters; their numbers are listed.
     """
     source = Path(source)
     try:
@@ -70,14 +72,15 @@ def read_words(source: str | Path) -> list[str]:
 def codebook_of_words(
     words: Sequence[str], llm: WritingLLM, embedder: WordEmbedder, shards: Shards
 ) -> Codebook:
-    """A codebook of a user's own words, in their order; of words that the encoder reads just the same the
-    first stays.
+    """A codebook of a user's own words, in their order.
+
+    Of several words that the encoder reads as the same text, the first is kept.
 
     Args:
         words: without outer spaces, each once.
-        llm: gives every word its token ids, as it stands in a text, after a space.
+        llm: encodes each word as it occurs inside a text, after a space.
         embedder: words ──► vectors.
-        shards: where finished parts are kept.
+        shards: cache of finished parts.
 
     Raises:
         V2LError: the LLM has no tokens for a word, or the encoder reads none of the words.
@@ -100,13 +103,16 @@ def codebook_of_words(
 
 
 def token_ids(word: str, llm: WritingLLM) -> tuple[int, ...]:
-    """The ids of a word after a space: some tokenizers put that space in by themselves.
+    """The ids of a word after a space.
 
     Raises:
         V2LError: the LLM has no tokens for it.
     """
-    ways = [tuple(llm.encode_pieces(text)) for text in (f" {word}", word)]
-    ids = next((way for way in ways if "".join(map(llm.surface, way)) == f" {word}"), ways[0])
+    # Some tokenizers insert the space themselves, so both spellings are tried: the one whose tokens decode
+    # to exactly one space and the word is used.
+    spellings = [tuple(llm.encode_pieces(text)) for text in (f" {word}", word)]
+    exact = (ids for ids in spellings if "".join(map(llm.surface, ids)) == f" {word}")
+    ids = next(exact, spellings[0])
     if not ids or llm.special_ids.intersection(ids):
         raise V2LError(
             f"the LLM {llm.name!r} has no tokens for the word {word!r}",
@@ -120,7 +126,7 @@ def export_csv(codebook: Codebook, target: str | Path) -> None:
     """Write a codebook's words as a table for people: word, token ids, order, count, aliases.
 
     Raises:
-        V2LError: the place cannot be written.
+        V2LError: `target` cannot be written.
     """
     with write_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -131,16 +137,15 @@ def export_csv(codebook: Codebook, target: str | Path) -> None:
 
 
 def import_csv(source: str | Path, origin: Codebook) -> Codebook:
-    """The codebook of a table's lines, in their order: lines that people took out of an exported table are
-    gone.
+    """The codebook of the lines of a table, in their order; entries without a line are left out.
 
     Args:
         source: a table with the columns `word` and `ids`; the others are for people.
-        origin: the codebook that was exported, or a larger one: it has the embeddings.
+        origin: the codebook that was exported, or a larger one; the embeddings are taken from it.
 
     Raises:
-        V2LError: no such table, or lines that are not in `origin`, say another word, or come twice, by
-            number.
+        V2LError: there is no such table, or lines are not in `origin`, have another word, or are repeated;
+            their numbers are listed.
     """
     row_of = {entry.ids: row for row, entry in enumerate(origin.entries)}
     rows: dict[int, int] = {}
@@ -188,6 +193,6 @@ def _joined(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def _listed(complaints: Sequence[str]) -> str:
-    more = f"; and {len(complaints) - NAMED} more" if len(complaints) > NAMED else ""
-    return "; ".join(complaints[:NAMED]) + more
+def _listed(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    return "; ".join(problems[:NAMED]) + more

@@ -41,9 +41,7 @@ class JointEncoder(nn.Module, ABC):
     fingerprint: str
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode even if a parent module is trained, because a frozen model has no training
-        mode.
-        """
+        """Stay in evaluation mode even if a parent module is trained, because the encoder is frozen."""
         return super().train(False)
 
     @property
@@ -74,11 +72,10 @@ class JointEncoder(nn.Module, ABC):
         """N texts ──► the token ids that the text half reads; equal ids mean equal vectors."""
 
     def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
-        """What puts words into a sentence with one `{}` and encodes them: N words ──► (N, D) float32, unit
-        length.
+        """An encoder of words inside one sentence template: N words ──► (N, D) float32, unit length.
 
-        Sentences that read alike are encoded once. An encoder that can run the beginning of the sentence once
-        for all words does so.
+        Sentences with equal token ids are encoded once. Encoders with a causal text half also run the
+        beginning of the sentence only once for all words.
         """
 
         def encode(words: Sequence[str]) -> Tensor:
@@ -104,15 +101,16 @@ class JointEncoder(nn.Module, ABC):
 
 
 def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[int]], Tensor]) -> Tensor:
-    """Encode one of each distinct reading and give its vector to all that read alike.
+    """Encode each distinct reading once; equal readings share its vector.
 
     Args:
         readings: N token sequences.
-        encode: places of the first of each kind ──► a row for each.
+        encode: P indices, the first of each distinct reading ──► (P, D).
 
     Returns:
-        (N, D), as `encode` gives it.
+        (N, D), with the dtype of `encode`.
     """
+    # Reversed, so that the first index of each reading is written last and is kept.
     first = {reading: place for place, reading in reversed(list(enumerate(readings)))}
     places = sorted(first.values())
     row = {readings[place]: number for number, place in enumerate(places)}
@@ -120,26 +118,25 @@ def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[
 
 
 def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMode) -> Tensor:
-    """(3, H, W) in [0, 1] ──► the same with its shorter side `size` pixels long, antialiased, clamped to [0,
-    1].
-    """
+    """(3, H, W) in [0, 1] ──► (3, h, w) in [0, 1] with min(h, w) = `size`, antialiased."""
     # Of an extremely long image only the middle is used, because its resized copy would fill the memory.
     longest = LONGEST_SHAPE * min(image.shape[-2:])
     image = centre_crop(image, (longest, longest))
-    return transforms.resize(image, [size], interpolation=interpolation, antialias=True).clamp(0, 1)
+    resized: Tensor = transforms.resize(image, [size], interpolation=interpolation, antialias=True)
+    return resized.clamp(0, 1)
 
 
-def fingerprint_of(state: Mapping[str, Tensor], *facts: str) -> str:
-    """A short hash of weights and of facts about how they are used.
+def fingerprint_of(state: Mapping[str, Tensor], *settings: str) -> str:
+    """A short hash of weights and of the settings that they are used with.
 
     Args:
         state: tensors by name; every byte counts, in the order of the names.
-        facts: activation, preprocessing, templates: what changes the vectors without changing a weight.
+        settings: activation, preprocessing, templates: everything else that changes the vectors.
 
     Returns:
         16 hexadecimal digits of a SHA-256.
     """
-    digest = hashlib.sha256("\n".join(facts).encode())
+    digest = hashlib.sha256("\n".join(settings).encode())
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())

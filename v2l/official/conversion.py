@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from v2l.codebook.codebook import Codebook, Entry, Source
+from v2l.codebook.vocabulary import NamedLLM
 from v2l.config import Config, ModelsConfig
 from v2l.encoders.base import JointEncoder
 from v2l.errors import V2LError
@@ -36,16 +37,19 @@ from v2l.official.layout import (
 )
 from v2l.tokenizers.grid.model import V2LTokenizer, load_strictly
 
-HALF_STEP = 2**-10  # how far a number may be from its twin in half precision, relative
-HALF_FLOOR = 2**-14  # the same near zero
+HALF_STEP = (
+    2**-10
+)  # relative tolerance between a number and its copy in half precision: one unit in the last place
+HALF_FLOOR = 2**-14  # absolute tolerance near zero, as a share of the tensor's largest number
 
 
-class TokenStrings(Protocol):
+class TokenStrings(NamedLLM, Protocol):
     """The interface of an LLM that a conversion needs: its tokenizer, not its weights."""
 
-    name: str
-    fingerprint: str
-    vocabulary_size: int
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        ...
 
     def surface(self, token_id: int) -> str:
         """The text of one token."""
@@ -96,7 +100,7 @@ class Report:
 
 
 def examine(files: OfficialFiles, tokens: TokenStrings, encoder: JointEncoder | None) -> Report:
-    """Hold the files beside each other, the LLM's vocabulary and the joint encoder.
+    """Compare the files with each other, with the LLM's vocabulary and with the joint encoder.
 
     Args:
         files: what was read.
@@ -208,7 +212,7 @@ def table_problems(
         yield f"{name} has {len(table):,} rows, as many as the other codebook: the two files are swapped"
     elif own is not None and table.shape != own.shape:
         yield f"{name} is {tuple(table.shape)}, and the checkpoint's own rows are {tuple(own.shape)}"
-    elif own is not None and not twins(table, own):
+    elif own is not None and not equal_in_half(table, own):
         yield f"{name} holds other numbers than the checkpoint's own rows"
 
 
@@ -233,7 +237,7 @@ def encoder_problems(files: OfficialFiles, encoder: JointEncoder | None, width: 
     differing = tuple(
         name
         for name in own.keys() & found.keys()
-        if own[name].shape == found[name].shape and not twins(found[name], own[name])
+        if own[name].shape == found[name].shape and not equal_in_half(found[name], own[name])
     )
     if differing:
         names = shortened(tuple(sorted(differing)))
@@ -250,20 +254,20 @@ def image_half(files: OfficialFiles) -> dict[str, Tensor]:
 
 
 def image_half_shapes(files: OfficialFiles, encoder: JointEncoder | None) -> dict[str, tuple[int, ...]]:
-    """What the image half should look like; as it is, when no encoder is there to compare."""
+    """The expected shapes of the image half; the found ones when no encoder is there to compare."""
     own = image_half(files) if encoder is None else encoder.image_weights()
     return {f"{IMAGE_HALF}.{name}": tuple(tensor.shape) for name, tensor in own.items()}
 
 
 def notes(files: OfficialFiles, parts: tuple[Part, ...], encoder: JointEncoder | None) -> Iterator[str]:
-    """What was read otherwise than it lies in the files, and what was not compared."""
+    """What differs from the files after reading, and what was not compared."""
     for part in parts:
         if part.half and part.prefix in (*NETWORK, DISCRIMINATOR):
             share = f"{part.half} of {part.wanted} tensors"
             yield f"{part.prefix}.: {share} are in half precision, and are raised to float32"
     for name, table in ((LOCAL_ROWS, files.local_rows), (GLOBAL_ROWS, files.global_rows)):
         if table is None:
-            yield f"{name} is not there: the checkpoint's own rows stand alone"
+            yield f"{name} is not there: the checkpoint's own rows are used alone"
     groups = by_prefix(files.weights)
     if PERCEPTUAL in groups:
         count = len(groups[PERCEPTUAL])
@@ -290,8 +294,8 @@ def describe_rows(rows: Tensor) -> dict[str, Any]:
     }
 
 
-def twins(rows: Tensor, others: Tensor) -> bool:
-    """Whether two tensors of one shape are the same, or the same but for storage in half precision."""
+def equal_in_half(rows: Tensor, others: Tensor) -> bool:
+    """Whether two tensors of one shape are equal up to rounding to half precision."""
     return torch.allclose(
         rows.float(), others.float(), rtol=HALF_STEP, atol=HALF_FLOOR * float(others.float().abs().max())
     )

@@ -31,6 +31,8 @@ VOCABULARY, GLOBAL_ROWS, LOCAL_ROWS = (
     "global_codebook_embedding.pth",
     "local_codebook_embedding.pth",
 )
+# What a damaged file makes numpy, zipfile and pickle raise.
+UNREADABLE = (EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError)
 ARRAY_PARTS = {  # what an array of strings is made of, and nothing more
     (module, name): value
     for module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
@@ -140,8 +142,8 @@ def read_pickle(path: Path) -> Any:
     """What torch saved, with tensors on the CPU.
 
     Raises:
-        V2LError: the file is missing or truncated, or asks for anything but tensors, plain values and a
-            Namespace.
+        V2LError: the file is missing or truncated, or its pickle names a class other than tensors,
+            plain values and Namespace.
     """
     if not path.is_file():
         raise V2LError(f"there is no file {path}", "a file of the official release")
@@ -152,16 +154,7 @@ def read_pickle(path: Path) -> Any:
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             raise refusal(path, found[1]) from error
         raise damage(path, error) from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        TypeError,
-    ) as error:
+    except (RuntimeError, *UNREADABLE) as error:
         raise damage(path, error) from error
 
 
@@ -169,22 +162,13 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
     """The words of a one-dimensional array of strings, stored plainly or as objects.
 
     Raises:
-        V2LError: the file is missing or truncated, holds something else, or asks for code to be run.
+        V2LError: the file is missing or truncated, holds something else, or its pickle would run code.
     """
     if not path.is_file():
         raise V2LError(f"there is no file {path}", "the global words, as the official release has them")
     try:
         words = read_array(path)
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        TypeError,
-    ) as error:
+    except (pickle.UnpicklingError, *UNREADABLE) as error:
         raise damage(path, error) from error
     if (
         not isinstance(words, np.ndarray)
@@ -198,7 +182,7 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
 
 
 def read_array(path: Path) -> Any:
-    """A numpy file; an array of objects is read by an unpickler that knows arrays alone."""
+    """Read a numpy file; arrays of objects are read by an unpickler that allows only arrays."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         header = (
@@ -218,10 +202,10 @@ class ArrayUnpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """The part of an array that is asked for.
+        """The class of an array's pickle by its name.
 
         Raises:
-            V2LError: it is no part of an array.
+            V2LError: an array needs no such class.
         """
         if (module, name) not in ARRAY_PARTS:
             raise refusal(self.path, f"{module}.{name}")

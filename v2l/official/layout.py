@@ -175,7 +175,7 @@ def our_name(name: str) -> str:
 
 
 def by_prefix(named: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The same names in groups, by what stands before their first dot."""
+    """The same names in groups, by the part before their first dot."""
     groups: dict[str, dict[str, Any]] = {}
     for name, value in named.items():
         groups.setdefault(name.split(".", 1)[0], {})[name] = value
