@@ -124,7 +124,7 @@ class LoraRecipe(LoraObjective, Recipe[AdapterExample]):
     ) -> None:
         llm, tokenizer = examples.pipeline.llm, examples.pipeline.grid
         self.binding = belongs_to(llm, examples.pipeline.codebook_fingerprint)
-        rows = len(llm.model.get_input_embeddings().weight)
+        rows = llm.model.get_input_embeddings().weight.shape[0]
         features = visual_features(tokenizer, rows)
         adapter = TrainableAdapter(llm, settings.shape, examples.seed, features)
         super().__init__(adapter, settings.schedule, processes, examples.seed)
