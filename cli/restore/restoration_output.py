@@ -69,6 +69,7 @@ def write(
         "protocol": "blind",
         **restored.details,
         "predicted_tokens": predicted,
+        "told": predicted,  # the name of version 0.1, which programs may read
         "windows": [asdict(window) for window in restored.log],
         "settings": asdict(settings),
         "stack": pipeline.describe(),

@@ -63,6 +63,7 @@ def test_outpainting_grows_the_picture_and_keeps_it(run: Run, small: Path, tmp_p
     assert (
         sum(len(window["ids"]) for window in record["windows"])
         == record["predicted_tokens"]
+        == record["told"]
         == record["masked_cells"]
     )
     (grid,) = json.loads(tokens.read_text())["local_ids"]
