@@ -4,8 +4,8 @@
 
 Each line is one run of `torchrun --standalone --nproc_per_node P`. The cores are divided among the P
 processes. Models are loaded and warmed up before the clock starts. The time is that of the slowest process.
-When there are fewer photographs than --images, they are repeated. The steps of `V2LTokenizer.encode` are timed one by
-one, and the tokens of the first photograph are compared with those of `encode`.
+When there are fewer photographs than --images, they are repeated. The steps of `V2LTokenizer.encode` are
+timed one by one, and the tokens of the first photograph are compared with those of `encode`.
 """
 
 from __future__ import annotations
