@@ -37,7 +37,7 @@ def reconstructions(pipeline: Pipeline, *names: str) -> Row:
         images += [photograph, v2l.reconstruct(photograph, pipeline=pipeline)]
         labels += [
             f"words: {found}",
-            f"decoded from {round(height / 8) * round(width / 8):,} local words, {width} × {height} pixels",
+            f"decoded from {round(height / 8) * round(width / 8):,} local words at {width} x {height} pixels",
         ]
     return images, labels
 
@@ -62,7 +62,7 @@ def restorations(pipeline: Pipeline, *cases: tuple[str, tuple[int, int, int, int
         photograph = load_image(SAMPLES / name)
         mask = box_mask(box, (photograph.shape[-2], photograph.shape[-1]))
         images += [torch.where(mask, MID_GREY, photograph), inpaint_tiles(pipeline, photograph, mask).image]
-        labels += ["hidden: the grey box", caption]
+        labels += ["masked: the grey box", caption]
     return images, labels
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     """Draw all rows and write the picture."""
     pipeline = v2l.load()
     rows = [
-        reconstructions(pipeline, "shoes/boots.jpg", "hat/plaid.jpg"),
+        reconstructions(pipeline, "shoes/boots.jpg", "pants/patched.jpg"),
         classification(
             pipeline,
             {"hat/straw.jpg": "hat", "shoes/lace-up.jpg": "shoes"},
@@ -79,8 +79,8 @@ def main() -> None:
         ),
         restorations(
             pipeline,
-            ("pants/jeans.jpg", (85, 60, 135, 110), "filled: cloth goes on"),
-            ("pants/tartan.jpg", (70, 80, 130, 150), "fails: a pattern and a shape are not continued"),
+            ("pants/jeans.jpg", (85, 60, 135, 110), "predicted by the LLM: the cloth continues"),
+            ("pants/tartan.jpg", (70, 80, 130, 150), "fails: neither the pattern nor the shape continues"),
         ),
     ]
     page = image_grid([images for images, _ in rows], [labels for _, labels in rows], cell=CELL)

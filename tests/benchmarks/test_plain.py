@@ -159,7 +159,11 @@ def test_training_step() -> None:
 @pytest.mark.parametrize(
     ("module", "sizes", "promised"),
     [
-        (quantizer_benchmark, "--vectors 256 --entries 5000 --width 64 --repeats 1", "times the plain formula"),
+        (
+            quantizer_benchmark,
+            "--vectors 256 --entries 5000 --width 64 --repeats 1",
+            "times the plain formula",
+        ),
         (
             training_step,
             "--config {tiny} --size 32 --entries 100 --dim 16 --repeats 1 --plain-repeats 1",
