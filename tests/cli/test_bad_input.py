@@ -88,7 +88,7 @@ def test_corners_are_four_numbers() -> None:
 @pytest.mark.parametrize("name", ["notes.md", "bad.png"])
 def test_strict_makes_an_error_of_what_is_left_out(name: str, samples: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
-        packed.write(samples / "hat" / "straw.jpg", "straw.jpg")
         packed.writestr(name, "text")
+        packed.write(samples / "hat" / "straw.jpg", "straw.jpg")
     line = refused("words", tmp_path / "a.zip", "--strict")
     assert name in line

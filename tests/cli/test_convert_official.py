@@ -190,7 +190,7 @@ def spoil(kind: str, release: Release) -> None:
         ("hostile", "asks to run"),
         ("truncated", "truncated"),
         ("swapped", "swapped"),
-        ("mixed", "1 of 143 tensors of decoder. are stored in half and the other ones are not"),
+        ("mixed", "1 of 143 tensors of decoder. are stored in half, the others not"),
         ("one word less", "59 words for 60 global rows"),
     ],
 )
