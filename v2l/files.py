@@ -75,8 +75,9 @@ def require_space(target: str | Path, needed: int) -> None:
     folder = next(parent for parent in Path(target).resolve().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
+        both = f"it needs {needed / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free"
         raise V2LError(
-            f"not enough room for {target}: it needs {needed / 1e6:,.0f} MB, there are {free / 1e6:,.0f} MB",
+            f"not enough room for {target}: {both}",
             "a disk with room",
             f"free some space in {folder}, or choose another place",
         )

@@ -13,6 +13,7 @@ from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words, words_of_images
 from v2l.pipeline.pipeline import Pipeline
+from v2l.tokenizers import registry
 from v2l.tokenizers.contract import ImageTokenizer
 
 
@@ -48,9 +49,8 @@ def test_words_without_a_joint_space_have_no_vector_and_say_so(paths: list[Path]
 
 def test_a_tokenizer_without_words_is_refused(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QuarterTokenizer, "NAME", "v2l-codes")
-    from v2l.tokenizers.registry import register_tokenizer
-
-    register_tokenizer("v2l-codes", "tiny_words_tokenizer:QuarterTokenizer", gives=("codes",))
+    monkeypatch.setattr(registry, "_MEMBERS", dict(registry._MEMBERS))  # forgotten after this test
+    registry.register_tokenizer("v2l-codes", "tiny_words_tokenizer:QuarterTokenizer", gives=("codes",))
     with pytest.raises(V2LError, match=r"needs words for a whole image.*'v2l-codes'.*allowed: v2l"):
         read_image_words(QuarterTokenizer(), paths, WordSelection(3))
 

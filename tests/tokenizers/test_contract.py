@@ -74,8 +74,6 @@ def test_the_grid_keeps_its_old_kind_on_disk() -> None:
 
 def test_every_registered_class_has_its_registered_name() -> None:
     for name in tokenizer_names():
-        if name.startswith("colours"):  # the page's tokenizer, whose folder is gone
-            continue
         member = member_named(name)
         assert name == member.load_class().NAME
         assert set(member.gives) <= NEEDS.keys()
