@@ -124,8 +124,8 @@ class LoraRecipe(LoraObjective, Recipe[AdapterExample]):
     ) -> None:
         llm, tokenizer = examples.pipeline.llm, examples.pipeline.grid
         self.binding = belongs_to(llm, examples.pipeline.codebook_fingerprint)
-        rows = llm.model.get_input_embeddings().weight.shape[0]
-        features = visual_features(tokenizer, rows)
+        embedding: Any = llm.model.get_input_embeddings()
+        features = visual_features(tokenizer, embedding.num_embeddings)
         adapter = TrainableAdapter(llm, settings.shape, examples.seed, features)
         super().__init__(adapter, settings.schedule, processes, examples.seed)
         self.examples, self.images, self.settings = examples, images, settings
