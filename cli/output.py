@@ -46,7 +46,7 @@ def output(as_json: bool) -> Iterator[Output]:
 
 def show_left_out(strict: bool) -> None:
     """Print what is left out of archives as a line on standard error; with `strict` it is an error."""
-    from v2l.sources import LeftOutWarning
+    from v2l.archives import LeftOutWarning
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"v2l: {message}", file=sys.stderr, flush=True)

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from v2l import sources
+from v2l import archives
+from v2l.archives import LeftOutWarning, TarMember
 from v2l.datasets import CropSettings, ImageDataset
 from v2l.errors import V2LError
 from v2l.images import Skipped, load_image, load_images, save_image
 from v2l.sources import (
-    LeftOutWarning,
-    TarMember,
     find_images,
     image_bytes,
     image_size,
@@ -286,7 +285,7 @@ def test_a_compressed_tar_under_the_name_of_a_plain_one_is_read(pictures: list[P
     assert names(tmp_path / "a.tar") == ["00.png", "01.png"]
 
 
-@pytest.mark.skipif(sources.HAS_ZSTD, reason="this Python reads zstd")
+@pytest.mark.skipif(archives.HAS_ZSTD, reason="this Python reads zstd")
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.TZST"])
 def test_an_archive_that_is_not_read_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")

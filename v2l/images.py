@@ -24,9 +24,10 @@ from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from v2l.archives import LeftOutWarning
 from v2l.errors import V2LError
 from v2l.files import write_file
-from v2l.sources import ImageFile, LeftOutWarning, image_bytes, image_size
+from v2l.sources import ImageFile, image_bytes, image_size
 from v2l.tokens import Outline
 
 
