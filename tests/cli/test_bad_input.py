@@ -85,7 +85,7 @@ def test_corners_are_four_numbers() -> None:
         corners("1,2,3,x")
 
 
-@pytest.mark.parametrize("name", ["notes.md", "bad.png"])
+@pytest.mark.parametrize("name", ["notes.md", pytest.param("bad.png", marks=pytest.mark.embedded)])
 def test_strict_makes_an_error_of_what_is_left_out(name: str, samples: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr(name, "text")
