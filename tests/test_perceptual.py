@@ -103,7 +103,9 @@ def test_features_of_a_photograph_are_those_that_the_classifier_reads(samples: P
     features = LiteFeatures()
     described = features(load_image(samples / "hat" / "straw.jpg")[None])
     assert described.shape == (1, features.num_features)
-    assert torch.equal(features.train()(torch.zeros(2, 3, 32, 32))[0], features(torch.zeros(1, 3, 32, 32))[0])
+    # In training mode and in any batch the same features; the last bit depends on the processor.
+    batch, alone = features.train()(torch.zeros(2, 3, 32, 32)), features(torch.zeros(1, 3, 32, 32))
+    torch.testing.assert_close(batch[:1], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_the_released_range_is_the_same_network_on_stretched_images() -> None:

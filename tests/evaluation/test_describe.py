@@ -128,6 +128,13 @@ def test_a_server_that_gives_up_leaves_a_journal_and_the_same_call_goes_on(
     ]
 
 
+def assert_same_records(found: list[Record], expected: list[Record]) -> None:
+    """Equal records. Vectors to 1e-6: on some processors another batch size changes the last bit."""
+    for one, other in zip(found, expected, strict=True):
+        assert {**one, "vector": None} == {**other, "vector": None}
+        assert one.get("vector", []) == pytest.approx(other.get("vector", []), abs=1e-6)
+
+
 def test_a_stopped_run_continues_with_the_same_records(
     captioner: Describer, photographs: list[Path], tmp_path: Path
 ) -> None:
@@ -136,9 +143,12 @@ def test_a_stopped_run_continues_with_the_same_records(
     lines = log.read_text().splitlines(keepends=True)
     log.write_text("".join(lines[:4]) + lines[4][:30])
     steps = []
-    assert evaluate_captions(captioner, photographs, log, lambda *step: steps.append(step)) == whole
+    resumed = evaluate_captions(captioner, photographs, log, lambda *step: steps.append(step))
+    assert_same_records(resumed, whole)
     assert steps == [("captions", 9, 9)]
-    assert log.read_text().splitlines(keepends=True) == lines
+    head, *records = map(json.loads, log.read_text().splitlines())
+    assert head == json.loads(lines[0])
+    assert_same_records(records, [json.loads(line) for line in lines[1:]])
     with pytest.raises(V2LError, match="data"):
         evaluate_captions(captioner, photographs[1:], log)
 
