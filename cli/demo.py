@@ -178,5 +178,6 @@ def paint(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> 
     )
     # "told" is the older name of the same number, which programs may read.
     out.result(
-        {"output": str(page), "predicted": predicted, "told": predicted, "stack": pipeline.describe()}, text
+        {"output": str(page), "predicted_tokens": predicted, "told": predicted, "stack": pipeline.describe()},
+        text,
     )

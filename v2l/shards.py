@@ -22,8 +22,6 @@ from v2l.errors import V2LError
 from v2l.processes import ALONE, World
 from v2l.progress import Progress, silent
 
-__all__ = ["Compute", "Progress", "Shards", "checksum", "is_whole", "silent"]
-
 Compute = Callable[[list[Any]], Tensor]
 """The items of one shard ──► one tensor with one row per item."""
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 from v2l.codebook.codebook import Codebook
-from v2l.codebook.filtering import TOP, count_top_candidates, image_features
+from v2l.codebook.filtering import TOP, count_top_candidates
 from v2l.encoders import load_encoder
+from v2l.encoders.image_features import image_features
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Proportion
 from v2l.shards import Shards

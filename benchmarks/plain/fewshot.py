@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from v2l.llm import Context, FrozenLLM, Score
+from v2l.llm import CachedPrefix, FrozenLLM, Score
 from v2l.prompts.prompt import Prompt
 
 
@@ -18,7 +18,7 @@ class OneByOne(FrozenLLM):
         self,
         requests: Sequence[tuple[Prompt | str, Sequence[Prompt | str]]],
         batch_size: int = 1,
-        after: Context | None = None,
+        after: CachedPrefix | None = None,
     ) -> list[list[Score]]:
         return [
             [self._score(self.encode(prompt), self.encode_pieces(choice)) for choice in choices]

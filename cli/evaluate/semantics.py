@@ -57,7 +57,7 @@ def evaluate_semantics(
     from random import Random
 
     from v2l.codebook.codebook import Codebook
-    from v2l.codebook.filtering import image_features
+    from v2l.encoders.image_features import image_features
     from v2l.evaluation.semantics import SemanticsSettings, page, report
     from v2l.evaluation.semantics import evaluate_semantics as measure
     from v2l.shards import Shards

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from v2l.cli.option_groups import group_parameters, with_parameters
 from v2l.cli.options import Json, Llm, Options, Photograph, Tokenizer, options
 from v2l.errors import V2LError
 
@@ -157,27 +158,22 @@ def restoration_command(
         target: default of `--output`.
         without: names of shared options that the command lacks.
     """
-    fields = inspect.signature(RestorationOptions, eval_str=True).parameters
-    image, *shared = [fields[name] for name in fields if name not in {"root", *without}]
+    shared = [field for field in group_parameters(RestorationOptions) if field.name not in {"root", *without}]
+    image, output, *others = shared
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
         @functools.wraps(command)
         def run(ctx: typer.Context, **values: Any) -> None:
-            given = {field.name: values.pop(field.name) for field in (image, *shared)}
+            given = {field.name: values.pop(field.name) for field in shared}
             command(RestorationOptions(root=options(ctx), **given), **values)
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        parameters = [
-            parameter.replace(
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                default=Path(target) if parameter.name == "target" else parameter.default,
-            )
-            for parameter in (context, image, *own, *shared)
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
-        return run
+        keywords = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own]
+        return with_parameters(
+            run, [context, image, *keywords, output.replace(default=Path(target)), *others]
+        )
 
     return decorate
 

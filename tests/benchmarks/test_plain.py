@@ -25,8 +25,9 @@ from torch import Tensor
 
 from v2l.codebook.embedding import WordEmbedder
 from v2l.codebook.expansion import Gram, expand, opening_prompt
-from v2l.codebook.filtering import count_votes, encode_files
+from v2l.codebook.filtering import count_votes
 from v2l.codebook.vocabulary import reason_to_drop
+from v2l.encoders.image_features import encode_files
 from v2l.encoders.openclip import OpenCLIP
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import start_processes

@@ -13,7 +13,8 @@ from v2l.codebook import build as build_module
 from v2l.codebook.build import CodebookBuilder
 from v2l.config import CodebookConfig
 from v2l.processes import join_world
-from v2l.shards import Shards, silent
+from v2l.progress import silent
+from v2l.shards import Shards
 from v2l.sources import find_images
 
 samples, target = map(Path, sys.argv[1:])

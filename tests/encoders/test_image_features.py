@@ -9,7 +9,6 @@ import pytest
 import torch
 from tiny_encoder import tiny_encoder
 
-from v2l.codebook import filtering
 from v2l.encoders import JointEncoder
 from v2l.encoders import image_features as module
 from v2l.encoders.image_features import image_features
@@ -105,7 +104,3 @@ def test_images_in_a_shard_have_the_features_of_the_files(folder: Path, encoder:
     )
     assert torch.equal(plain[0], packed[0])
     assert [file.name for file in plain[1]] == [file.name for file in packed[1]]
-
-
-def test_the_earlier_import_gives_the_same_function() -> None:
-    assert filtering.image_features is image_features

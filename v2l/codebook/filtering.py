@@ -15,20 +15,9 @@ import torch
 from torch import Tensor
 
 from v2l.codebook.codebook import Codebook
-from v2l.encoders.image_features import encode_files, image_features, is_readable, unreadable_files
+from v2l.encoders.image_features import is_readable
 from v2l.errors import V2LError
 from v2l.processes import ALONE, World
-
-# The functions of v2l.encoders.image_features can be imported from here, too, as in earlier versions.
-__all__ = [
-    "Rule",
-    "count_top_candidates",
-    "count_votes",
-    "encode_files",
-    "filter_candidates",
-    "image_features",
-    "unreadable_files",
-]
 
 TOP = 5  # number of candidates that one image votes for in the paper
 CHUNK = 512  # images in one matrix product: bounds memory at 512 × V scores

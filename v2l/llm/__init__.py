@@ -7,37 +7,30 @@ from __future__ import annotations
 
 from v2l.llm.base import LanguageModel, LocalLanguageModel
 from v2l.llm.constraints import (
-    PlaceMask,
-    Places,
     PositionIds,
     PositionMask,
     Trie,
-    Weighted,
     WeightedIds,
 )
 from v2l.llm.frozen import FrozenLLM
 from v2l.llm.generation import Generation, GenerationConfig
-from v2l.llm.kv_cache import CachedPrefix, Context
+from v2l.llm.kv_cache import CachedPrefix
 from v2l.llm.loading import load_llm
 from v2l.llm.scoring import Score
 from v2l.llm.vocabulary import Vocabulary
 
 __all__ = [
     "CachedPrefix",
-    "Context",
     "FrozenLLM",
     "Generation",
     "GenerationConfig",
     "LanguageModel",
     "LocalLanguageModel",
-    "PlaceMask",
-    "Places",
     "PositionIds",
     "PositionMask",
     "Score",
     "Trie",
     "Vocabulary",
-    "Weighted",
     "WeightedIds",
     "load_llm",
 ]

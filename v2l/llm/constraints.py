@@ -125,9 +125,3 @@ def weighted_ids(ids: Ids) -> WeightedIds:
     if isinstance(ids, Tensor):
         return WeightedIds(ids)
     return WeightedIds(torch.tensor(sorted({int(i) for i in ids}), dtype=torch.long))
-
-
-# The older names.
-Weighted = WeightedIds
-Places = PositionIds
-PlaceMask = PositionMask

@@ -50,9 +50,6 @@ class CachedPrefix:
         return CachedPrefix(cache, self.real[index], self.logits[index])
 
 
-Context = CachedPrefix  # the older name
-
-
 def fork(cache: DynamicCache) -> DynamicCache:
     """A cache that can be continued while the given one stays as it is; the tensors are shared."""
     forked = copy.copy(cache)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.llm.adapters import LoraShape, fix_visual_factors, with_adapter
-from v2l.llm.constraints import Weighted
+from v2l.llm.constraints import WeightedIds
 from v2l.llm.frozen import FrozenLLM
 from v2l.llm.kv_cache import logits_at
 
@@ -31,7 +31,7 @@ class AdapterExample(NamedTuple):
 
     prompt: list[int]  # token ids
     places: list[int]  # n positions in the prompt; an answer is predicted after each
-    choices: list[Weighted]  # for each place the m candidate token ids, with additive log-prior weights
+    choices: list[WeightedIds]  # for each place the m candidate token ids, with additive log-prior weights
     costs: list[Tensor]  # for each place (m,) float32: the cost of each candidate
 
 

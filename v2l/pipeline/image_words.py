@@ -4,7 +4,7 @@ words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.pipeline.vector_cache import VectorStore, digest_of, encode_files
+from v2l.progress import Progress
 from v2l.tokenizers.contract import ImageTokenizer, refusal, require_words
-from v2l.tokenizers.word_tagger import SELECTIONS, WordTagger, check_selection
+from v2l.tokenizers.word_tagger import WordTagger, check_selection
 
 BATCH = 16  # images that are encoded at once
-Progress = Callable[[str, int, int], None]
-"""Called with the step's name, how many items are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,6 @@ class WordSelection:
         """As `words`, by a word tagger."""
         chosen = tagger.words(vectors, self.count, self.how)
         return [tuple(word.word for word in words) for words in chosen]
-
-
-WAYS = SELECTIONS
 
 
 def tagger_of(tokenizer: ImageTokenizer) -> WordTagger:

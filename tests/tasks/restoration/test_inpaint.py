@@ -77,7 +77,7 @@ def test_predicted_tokens_become_context(pipeline: Pipeline, image: Tensor) -> N
 
 def test_the_log_is_a_full_prompts_answer(pipeline: Pipeline, image: Tensor) -> None:
     """The examples, read once, and the query after them give what one whole prompt gives."""
-    from v2l.llm import GenerationConfig, Places
+    from v2l.llm import GenerationConfig, PositionIds
     from v2l.prompts.denoise import denoise_prompt
     from v2l.tasks.restoration.inpaint import InpaintingPredictor
 
@@ -91,7 +91,7 @@ def test_the_log_is_a_full_prompts_answer(pipeline: Pipeline, image: Tensor) -> 
         (whole,) = pipeline.llm.generate(
             [prompt],
             GenerationConfig(
-                len(prediction.ids), allowed=Places(predictor.allowed(prediction.cells)), ends=False
+                len(prediction.ids), allowed=PositionIds(predictor.allowed(prediction.cells)), ends=False
             ),
         )
         assert whole.ids == prediction.ids

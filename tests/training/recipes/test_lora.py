@@ -15,7 +15,7 @@ from v2l.errors import V2LError
 from v2l.images import centre_mask, load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapted
-from v2l.llm.constraints import Weighted
+from v2l.llm.constraints import WeightedIds
 from v2l.llm.lora import TRAINING_TEMPERATURE, AdapterExample, TrainableAdapter
 from v2l.pipeline.pipeline import Pipeline
 from v2l.processes import start_processes
@@ -78,7 +78,7 @@ def test_the_adapter_learns_an_example_and_the_llm_keeps_its_weights(tied: bool)
     example = AdapterExample(
         list(range(30, 60)),
         [29],
-        [Weighted(torch.tensor([70, 71, 72, 73]))],
+        [WeightedIds(torch.tensor([70, 71, 72, 73]))],
         [torch.tensor([1.0, 1.0, 0.0, 1.0])],
     )
     losses = [update_networks(objective, step, [example])["loss"] for step in range(90)]
@@ -98,8 +98,8 @@ def test_the_loss_is_the_expected_cost() -> None:
     late = (logits[3, [70, 71]] / TRAINING_TEMPERATURE).softmax(dim=0)
     adapter = TrainableAdapter(pipeline.llm, LoraShape(), visual_features=features_of(pipeline))
     choices = [
-        Weighted(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])),
-        Weighted(torch.tensor([70, 71])),
+        WeightedIds(torch.tensor([60, 61, 62]), torch.tensor([0.0, 0.5, 1.0])),
+        WeightedIds(torch.tensor([70, 71])),
     ]
     example = AdapterExample(
         [40, 41, 42, 50], [2, 3], choices, [torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, 2.0])]
@@ -121,7 +121,7 @@ def test_what_one_token_learns_is_shared_by_those_that_look_alike() -> None:
     ids = [40, 41, 42]
     with torch.no_grad():
         before = objective.adapter.model(input_ids=torch.tensor([ids])).logits[0, -1]
-    example = AdapterExample(ids, [2], [Weighted(codes)], [(codes != taught).float()])
+    example = AdapterExample(ids, [2], [WeightedIds(codes)], [(codes != taught).float()])
     for number in range(20):
         update_networks(objective, number, [example])
     with torch.no_grad():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from v2l.evaluation.restoration.noisy_copies import RATES, NoisyCopy, noisy_copies
-from v2l.llm import Context
+from v2l.llm import CachedPrefix
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.denoise import Window
 from v2l.tasks.restoration.settings import RestorationSettings
@@ -197,7 +197,7 @@ class OraclePredictor:
 
     def _contexts(
         self, windows: Sequence[list[int]], cells_shown: Sequence[list[int]]
-    ) -> Iterator[list[Context]]:
+    ) -> Iterator[list[CachedPrefix]]:
         """The examples of every window, read for several windows at a time, before any prediction."""
         for start in range(0, len(windows), WINDOWS_PER_READ):
             part = slice(start, start + WINDOWS_PER_READ)

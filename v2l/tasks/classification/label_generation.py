@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from v2l.llm import FrozenLLM, GenerationConfig, PlaceMask, Trie
+from v2l.llm import FrozenLLM, GenerationConfig, PositionMask, Trie
 from v2l.prompts.fewshot import fewshot_prompt
 from v2l.tasks.classification.label_scoring import LabelQuery
 
@@ -43,7 +43,9 @@ def constrained(llm: FrozenLLM, query: LabelQuery) -> str:
 def masked(llm: FrozenLLM, query: LabelQuery) -> str:
     """Generation under the official code's mask, which exists only when the prompt lists the labels."""
     mask = (
-        PlaceMask(llm.encode_pieces(choice) for choice in query.choices) if query.format.induction else None
+        PositionMask(llm.encode_pieces(choice) for choice in query.choices)
+        if query.format.induction
+        else None
     )
     return generate_text(llm, query, GenerationConfig(longest_label(llm, query), allowed=mask))
 

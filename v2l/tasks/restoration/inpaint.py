@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool2d
 
 from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
-from v2l.llm import Context, Weighted
+from v2l.llm import CachedPrefix, WeightedIds
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.blending import seamless
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
@@ -268,7 +268,9 @@ class InpaintingPredictor:
         ]
         return map_query(self.pipeline, visible, self.context.width, self.candidates, self.settings)
 
-    def predict_window(self, number: int, window: list[int], shared: list[Context]) -> list[WindowPrediction]:
+    def predict_window(
+        self, number: int, window: list[int], shared: list[CachedPrefix]
+    ) -> list[WindowPrediction]:
         """Predict one window, once for each sample, and write the predictions into the samples."""
         queries = [self.query(window, sample) for sample in self.samples]
         # Each query samples with its own seed, and no two windows share one.
@@ -284,6 +286,6 @@ class InpaintingPredictor:
         given = tuple(sample[cell] for cell in self.context.cells(self.known, window))
         return MaskedWindow(tuple(window), given, self.allowed(window))
 
-    def allowed(self, window: Sequence[int]) -> tuple[Weighted, ...]:
+    def allowed(self, window: Sequence[int]) -> tuple[WeightedIds, ...]:
         """The tokens that may be predicted in each cell of a window."""
         return tuple(allowed_tokens(self.candidates[cell], self.codebook, self.settings) for cell in window)

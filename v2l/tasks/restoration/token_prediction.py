@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from v2l.llm import Context, FrozenLLM, GenerationConfig, Places, Weighted
+from v2l.llm import CachedPrefix, FrozenLLM, GenerationConfig, PositionIds, WeightedIds
 from v2l.llm.constraints import Ids
 from v2l.prompts.denoise import Window, denoise_examples, denoise_query
 from v2l.prompts.prompt import Prompt
@@ -62,7 +62,9 @@ class WindowPrediction:
     loglikelihood: float
 
 
-def allowed_tokens(candidates: CandidateTokens, codebook: Tensor, settings: RestorationSettings) -> Weighted:
+def allowed_tokens(
+    candidates: CandidateTokens, codebook: Tensor, settings: RestorationSettings
+) -> WeightedIds:
     """Candidate token ids for one cell, with additive log-prior weights.
 
     Args:
@@ -71,8 +73,10 @@ def allowed_tokens(candidates: CandidateTokens, codebook: Tensor, settings: Rest
         settings: `prior_weight` scales the prior.
     """
     if not settings.num_candidates:
-        return Weighted(codebook)
-    return Weighted(torch.tensor(candidates.ids), settings.prior_weight * torch.tensor(candidates.logprobs))
+        return WeightedIds(codebook)
+    return WeightedIds(
+        torch.tensor(candidates.ids), settings.prior_weight * torch.tensor(candidates.logprobs)
+    )
 
 
 def split_examples(
@@ -94,11 +98,11 @@ class TokenPredictor:
     llm: FrozenLLM
     settings: RestorationSettings
 
-    def read_examples(self, examples: ExampleSets) -> list[Context]:
+    def read_examples(self, examples: ExampleSets) -> list[CachedPrefix]:
         """Read the examples that all windows share: one context for each prompt."""
         return [self.llm.read(self._examples_prompt(some)) for some in [*examples, *self._no_examples()]]
 
-    def read_examples_of_each(self, examples: Sequence[ExampleSets]) -> Iterator[list[Context]]:
+    def read_examples_of_each(self, examples: Sequence[ExampleSets]) -> Iterator[list[CachedPrefix]]:
         """Read the examples of several windows in one pass, before the tokens that their queries show are
         known.
 
@@ -118,7 +122,7 @@ class TokenPredictor:
             yield [*(column.select([number]) for column in columns), *without]
 
     def predict(
-        self, windows: Sequence[MaskedWindow], seed: int = 0, shared: Sequence[Context] | None = None
+        self, windows: Sequence[MaskedWindow], seed: int = 0, shared: Sequence[CachedPrefix] | None = None
     ) -> list[WindowPrediction]:
         """Predict windows that do not depend on each other, in batches.
 
@@ -141,8 +145,8 @@ class TokenPredictor:
             ends=False,  # an end-of-text token can be a visual token, too
             batch_size=len(prompts[0]) * max(1, settings.batch_tokens // tokens),
         )
-        after: Sequence[Context | None] = shared or [None] * len(settings.prompt_weights)
-        allowed = [Places(window.allowed) for window in windows]
+        after: Sequence[CachedPrefix | None] = shared or [None] * len(settings.prompt_weights)
+        allowed = [PositionIds(window.allowed) for window in windows]
         answers = self.llm.generate_mixed(prompts, settings.prompt_weights, config, after, allowed)
         return [
             WindowPrediction(window.cells, window.given, answer.ids, answer.loglikelihood)

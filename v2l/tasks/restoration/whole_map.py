@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from v2l.llm import GenerationConfig, Weighted
+from v2l.llm import GenerationConfig, WeightedIds
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.whole_map import MapPrompt, map_prompt
 from v2l.tasks.restoration.settings import RestorationSettings
@@ -33,7 +33,7 @@ class MapQuery:
     prompt: MapPrompt
     cells: tuple[int, ...]
     given: tuple[tuple[int, ...], ...]
-    allowed: tuple[Weighted, ...]
+    allowed: tuple[WeightedIds, ...]
 
 
 def map_query(

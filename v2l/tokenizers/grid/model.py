@@ -20,21 +20,18 @@ from v2l.encoders import JointEncoder
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize, resize_and_crop, resize_in_two_steps
-from v2l.tokenizers.contract import SCHEMA, LLMVocabulary, check_images, load_strictly
-from v2l.tokenizers.grid.autoencoder import GridAutoencoder, Reconstruction
+from v2l.tokenizers.contract import LLMVocabulary, check_images
+from v2l.tokenizers.grid.autoencoder import GridAutoencoder
 from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
 from v2l.tokenizers.grid.model_card import CardSizes, model_card
 from v2l.tokenizers.registry import member_named
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import CellGrid, GridTokens, VisualTokens
 
-__all__ = ["KIND", "SCHEMA", "SHIPPED", "Reconstruction", "V2LTokenizer", "load_strictly"]
-
 NAME = "v2l"
 KIND, SHIPPED = member_named(NAME).kind, member_named(NAME).shipped()
-LONGEST_SIDE = (
-    768  # of a photograph that is read whole: the encoder's attention grows with the square of h · w
-)
+# Of a photograph that is read whole: the encoder's attention grows with the square of h · w.
+LONGEST_SIDE = 768
 
 
 class V2LTokenizer(GridAutoencoder):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from v2l.config import TrainingConfig
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
+from v2l.tokenizers.grid.autoencoder import Reconstruction
 from v2l.tokenizers.grid.encoder import to_network_range
-from v2l.tokenizers.grid.model import Reconstruction, V2LTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator

@@ -11,16 +11,18 @@ import torch
 
 from v2l.checkpoint import file_hash, load_tensors, read_manifest
 from v2l.codebook.codebook import Codebook
-from v2l.codebook.filtering import image_features
 from v2l.config import Config
 from v2l.encoders import JointEncoder, load_encoder
+from v2l.encoders.image_features import image_features
 from v2l.errors import V2LError
 from v2l.images import load_images
 from v2l.perceptual import load_perceptual
 from v2l.processes import Accelerator, start_processes
-from v2l.shards import Progress, Shards, silent
+from v2l.progress import Progress, silent
+from v2l.shards import Shards
 from v2l.sources import ImageFile
-from v2l.tokenizers.grid.model import KIND, SCHEMA, V2LTokenizer, load_strictly
+from v2l.tokenizers.contract import SCHEMA, load_strictly
+from v2l.tokenizers.grid.model import KIND, V2LTokenizer
 from v2l.training.data import TrainingImages, crop_settings
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import TIMED_STEPS, Plan, plan_run
