@@ -63,12 +63,12 @@ def reconstruct(
 
 
 def tokens_line(result: Reconstructed) -> str:
-    """How many tokens one image became: "16x20 local and 21 global words", or "32 tokens"."""
+    """How many tokens one image became: "20 × 16 local and 21 global words", or "32 tokens"."""
     from v2l.tokens import CellGrid
 
     layout, named = result.tokens.layout, len(result.tokens.strings())
     if isinstance(layout, CellGrid):
-        cells = f"{layout.rows}x{layout.columns}"
+        cells = f"{layout.columns} × {layout.rows}"
         return f"{cells} local and {named} global words" if named else f"{cells} tokens"
     return f"{len(result.tokens.places())} tokens"
 

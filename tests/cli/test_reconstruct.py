@@ -34,7 +34,7 @@ def test_a_large_photograph_is_made_smaller_and_the_line_says_so(
     large = resize(load_image(samples / "dress" / "pink.jpg"), (300, 1000))
     save_image(large, tmp_path / "large.png")
     line = run("reconstruct", tmp_path / "large.png", "-o", tmp_path / "out.png").stdout
-    assert "29x96 local" in line
+    assert "96 × 29 local" in line
     assert "made smaller for the tokenizer, 768 × 232, and enlarged again, 1000 × 300 pixels" in line
     assert load_image(tmp_path / "out.png").shape == (3, 300, 1000)
 
