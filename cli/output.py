@@ -31,6 +31,10 @@ class Output:
         line = json.dumps(record, allow_nan=False) if self.as_json else text
         print(line, file=self.stdout, flush=True)
 
+    def result_with_note(self, record: Mapping[str, Any], text: str, note: str | None) -> None:
+        """Print one result with the key `note`; for people a note is an indented line below the text."""
+        self.result({**record, "note": note}, text if note is None else f"{text}\n  {note}")
+
     def note(self, text: str) -> None:
         """Print a remark beside the result, always on standard error."""
         print(text, file=sys.stderr, flush=True)

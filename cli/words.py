@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,30 +75,50 @@ def words(
             if note is not None:  # once, before the first result
                 out.note(note)
                 note = None
-            write(out, pipeline, (path, found, selection), image if local else None)
+            write(out, pipeline, Found(path, found, selection), image, local)
         if len(skipped) == len(paths):
             raise V2LError(f"none of {len(paths)} file(s) could be read; the first: {skipped.files[0][1]}")
         if skipped:
             out.note(skipped.report())
 
 
-def write(
-    out: Output, pipeline: Pipeline, found: tuple[ImageFile, Sequence[Word], str], image: Tensor | None
-) -> None:
-    """Print one image's file, words and selection; with an image (3, H, W) also its grid of local words."""
-    path, chosen, selection = found
+@dataclass(frozen=True)
+class Found:
+    """The words of one image.
+
+    Attributes:
+        path: its file.
+        words: the best first.
+        selection: how they were chosen.
+    """
+
+    path: ImageFile
+    words: Sequence[Word]
+    selection: str
+
+
+def write(out: Output, pipeline: Pipeline, found: Found, image: Tensor, local: bool) -> None:
+    """Print one image's file, words and selection, and a note when there is little to see in it.
+
+    Args:
+        out: standard output.
+        pipeline: whose tokenizer found the words.
+        found: file and words.
+        image: (3, H, W) in [0, 1].
+        local: whether its grid of local words is printed too.
+    """
     record: dict[str, Any] = {
-        "image": str(path),
-        "words": [vars(word) for word in chosen],
-        "selection": "own" if pipeline.tokenizer.tagger is None else selection,
+        "image": str(found.path),
+        "words": [vars(word) for word in found.words],
+        "selection": "own" if pipeline.tokenizer.tagger is None else found.selection,
         "stack": pipeline.describe(),
     }
-    text = line(path, chosen)
-    if image is not None:
+    text = line(found.path, found.words)
+    if local:
         model = pipeline.grid
         record["local_ids"] = model.encode_local(model.square(image[None]))[0].tolist()
         text += "\n" + grid(local_words(model.local_codebook, record["local_ids"]))
-    out.result(record, text)
+    out.result_with_note(record, text, pipeline.tokenizer.visibility_note(image))
 
 
 def line(path: ImageFile, found: Sequence[Word]) -> str:

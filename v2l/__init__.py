@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2l.api import caption, inpaint, load, reconstruct, vqa, words
+    from v2l.api import caption, inpaint, load, reconstruct, visibility_note, vqa, words
     from v2l.codebook.codebook import Codebook
     from v2l.config import Config, load_config
     from v2l.encoders import JointEncoder, load_encoder
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 HOMES = {
     "load": "v2l.api",
     "words": "v2l.api",
+    "visibility_note": "v2l.api",
     "reconstruct": "v2l.api",
     "inpaint": "v2l.api",
     "caption": "v2l.api",
@@ -65,6 +66,7 @@ HOMES = {
 __all__ = [
     "load",
     "words",
+    "visibility_note",
     "reconstruct",
     "inpaint",
     "caption",

@@ -37,7 +37,8 @@ def load(
 def words(
     image: Image, count: int = 8, pipeline: Pipeline | None = None, selection: str = "nearest"
 ) -> tuple[Word, ...]:
-    """What an image shows, in words of the frozen LLM's vocabulary.
+    """What an image shows, in words of the frozen LLM's vocabulary; `visibility_note` says when they mean
+    little.
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
@@ -56,6 +57,24 @@ def words(
     """
     tokenizer = (pipeline or load()).tokenizer
     return tokenizer.image_words(opened(image)[None], count, selection).words[0]
+
+
+def visibility_note(image: Image, pipeline: Pipeline | None = None) -> str | None:
+    """Why there is too little to see in an image for its words to mean something; None when there is enough.
+
+    Args:
+        image: a file, or (3, H, W) float32 in [0, 1].
+        pipeline: what `load` gave; None is `load()`.
+
+    Raises:
+        V2LError: the file is no readable image.
+
+    Example:
+        >>> import torch, v2l
+        >>> v2l.visibility_note(torch.zeros(3, 1, 1))
+        'little to see: 1 × 1 pixels, at least 8 × 8 are needed; the words are a guess'
+    """
+    return (pipeline or load()).tokenizer.visibility_note(opened(image))
 
 
 def reconstruct(image: Image, pipeline: Pipeline | None = None, square: bool = False) -> Tensor:

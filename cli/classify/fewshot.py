@@ -90,12 +90,23 @@ def fewshot_classify(
 
 
 def page(result: FewShotResult) -> str:
-    """The accuracies as text; without known classes, every query with its label."""
-    if result.accuracy is None:
-        return "\n".join(f"{prediction.query}: {prediction.text}" for prediction in result.predictions)
+    """The accuracies as text; without known classes, every query with its label; then a line for each image
+    with too little to see.
+    """
+    lines = labels(result) if result.accuracy is None else accuracies(result)
+    return "\n".join([*lines, *(f"{image}: {note}" for image, note in result.notes.items())])
+
+
+def labels(result: FewShotResult) -> list[str]:
+    """Every query with its label."""
+    return [f"{prediction.query}: {prediction.text}" for prediction in result.predictions]
+
+
+def accuracies(result: FewShotResult) -> list[str]:
+    """The accuracy of the LLM and those of the baselines."""
     report, settings = result.to_dict(), result.settings
     method = settings.method
-    rows = [(f"{report['stack']['llm']}, {method.rule}", result.accuracy.to_dict())]
+    rows = [(f"{report['stack']['llm']}, {method.rule}", report["accuracy"])]
     rows += [
         (BASELINES[name], figure.to_dict())
         for name, figure in result.baselines.items()
@@ -103,13 +114,11 @@ def page(result: FewShotResult) -> str:
     ]
     shape = f"{settings.n_ways}-way {settings.k_shots}-shot"
     first_line = f"{shape}, {report['n']} episodes, seed {settings.seed}, {method.words.count} words an image"
-    return "\n".join(
-        [
-            first_line,
-            *(f"  {name:<28} {percent(figure)}" for name, figure in rows),
-            f"  {'chance':<28} {100 / settings.n_ways:5.1f} %",
-        ]
-    )
+    return [
+        first_line,
+        *(f"  {name:<28} {percent(figure)}" for name, figure in rows),
+        f"  {'chance':<28} {100 / settings.n_ways:5.1f} %",
+    ]
 
 
 def percent(figure: dict[str, Any]) -> str:

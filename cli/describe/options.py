@@ -153,9 +153,10 @@ def print_descriptions(
     if remark := describer.remark():
         out.note(remark)
     for file, description in describer.over(files, skipped, question):
-        out.result(
+        out.result_with_note(
             {"image": str(file), **record(description), **evidence(description), **describer.report()},
             f"{file}: {description.text}",
+            description.note,
         )
     if len(skipped) == len(files):
         raise V2LError(f"none of {len(files)} file(s) could be read; the first: {skipped.files[0][1]}")

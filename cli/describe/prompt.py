@@ -120,6 +120,8 @@ def prompt(
                 DescribeSettings(wording, words, shots, examples, seed=given.seed),
                 server,
             )
+        if record["note"] is not None:
+            out.note(f"{image}: {record['note']}")  # not below the prompt, which is pasted elsewhere
         out.result(
             {"image": str(image), "task": task, **record},
             f"{image}: {record['answer']}" if server else record["prompt"],
@@ -143,6 +145,7 @@ def describe(
         "prompt": dialogue.text,
         "turns": dialogue.turns,
         "words": list(image.words),
+        "note": image.note,
         **describer.report(),
     }
     return record | {"answer": describer.describe([image], [wanted.question])[0].text} if server else record
@@ -163,11 +166,16 @@ def classify(
     label_prompt = build_label_prompt(pipeline, wanted.image, support, settings)
     if skipped:
         out.note(skipped.report())
-    shown = [{"image": str(shot.path), "label": shot.label} for shot in support]
+    notes = label_prompt.notes
+    for shot in support:
+        if shot.path in notes:
+            out.note(f"{shot.path}: {notes[shot.path]}")
+    shown = [{"image": str(shot.path), "label": shot.label, "note": notes.get(shot.path)} for shot in support]
     record = {
         "prompt": label_prompt.text,
         "support": shown,
         "words": list(label_prompt.words),
+        "note": notes.get(wanted.image),
         "stack": describe_llm(pipeline, server),
     }
     if server is None:

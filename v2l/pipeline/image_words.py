@@ -17,6 +17,7 @@ from v2l.pipeline.vector_cache import VectorStore, digest_of, encode_files
 from v2l.progress import Progress
 from v2l.tokenizers.contract import ImageTokenizer, refusal, require_words
 from v2l.tokenizers.word_tagger import WordTagger, check_selection
+from v2l.visibility import TOLERANCE, Visibility, measure_visibility
 
 BATCH = 16  # images that are encoded at once
 
@@ -29,10 +30,13 @@ class ImageWords:
         words: words of the whole image, the best first.
         joint_vector: (D,) of unit length in the joint space, on the CPU; None if the tokenizer has no such
             space.
+        note: why there is too little to see in the image for its words to mean something; None when there is
+            enough.
     """
 
     words: tuple[str, ...]
     joint_vector: Tensor | None = None
+    note: str | None = None
 
     @property
     def vector(self) -> Tensor:
@@ -133,47 +137,66 @@ def words_of_images(
     """
     require_words(tokenizer, "the words of images")
     if tokenizer.tagger is not None:
-        encoder = tokenizer.tagger.joint_encoder(tokenizer.device)
-        vectors = encoder.encode_images(torch.stack([encoder.prepare(image) for image in images]))
-        return _paired(choice.words_by(tokenizer.tagger, vectors), vectors)
+        views = [tokenizer.image_view(image) for image in images]
+        vectors = tokenizer.tagger.joint_encoder(tokenizer.device).encode_images(torch.stack(views))
+        measured = [measure_visibility(image, view) for image, view in zip(images, views, strict=True)]
+        return _joined(choice.words_by(tokenizer.tagger, vectors), vectors, measured)
     return [_words_of(tokenizer, image, choice) for image in images]
 
 
-def vectors_of(tokenizer: ImageTokenizer, paths: Sequence[Path]) -> Tensor:
-    """(B, D) float32 of unit length, on the CPU: from the cache where they are, else encoded now and put
-    there.
+def vectors_of(tokenizer: ImageTokenizer, paths: Sequence[Path]) -> tuple[Tensor, list[Visibility]]:
+    """The vectors of images, and what there is to see in each: from the cache where they are, else encoded
+    now and put there.
+
+    Returns:
+        vectors (B, D) float32 of unit length, on the CPU, and one measurement for each image.
 
     Raises:
         V2LError: the tokenizer has no word tagger, a file is no readable image, or the cache cannot be used.
     """
     tagger = tagger_of(tokenizer)
-    store = VectorStore(tagger.codebook.source.encoder_fingerprint)
+    encoder = tagger.codebook.source.encoder_fingerprint
+    vectors, measured = VectorStore(encoder), VectorStore(f"{encoder} visibility {TOLERANCE}")
     digests = [digest_of(path) for path in paths]
-    known = store.find(digests)
-    new = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+    known, seen = vectors.find(digests), measured.find(digests)
+    new = {
+        digest: path
+        for digest, path in zip(digests, paths, strict=True)
+        if digest not in known or digest not in seen
+    }
     if new:
-        encoded = encode_files(tagger.joint_encoder(tokenizer.device), list(new.values()))
-        fresh = dict(zip(new, encoded, strict=True))
-        store.keep(fresh)
-        known |= fresh
-    return torch.stack([known[digest] for digest in digests])
+        encoded, fresh = encode_files(tagger.joint_encoder(tokenizer.device), list(new.values()))
+        known |= dict(zip(new, encoded, strict=True))
+        seen |= {digest: torch.tensor(values) for digest, values in zip(new, fresh, strict=True)}
+        vectors.keep({digest: known[digest] for digest in new})
+        measured.keep({digest: seen[digest] for digest in new})
+    return torch.stack([known[digest] for digest in digests]), [
+        Visibility(int(height), int(width), detail)
+        for height, width, detail in (seen[digest].tolist() for digest in digests)
+    ]
 
 
 def _read_batch(tokenizer: ImageTokenizer, paths: Sequence[Path], choice: WordSelection) -> list[ImageWords]:
     """The words of a few files: from cached vectors if a tagger decides the words, else from the images."""
     if tokenizer.tagger is None:
         return [_words_of(tokenizer, load_image(path), choice) for path in paths]
-    vectors = vectors_of(tokenizer, paths)
-    return _paired(choice.words_by(tokenizer.tagger, vectors.to(tokenizer.device)), vectors)
+    vectors, measured = vectors_of(tokenizer, paths)
+    return _joined(choice.words_by(tokenizer.tagger, vectors.to(tokenizer.device)), vectors, measured)
 
 
-def _paired(words: Sequence[tuple[str, ...]], vectors: Tensor) -> list[ImageWords]:
-    """Words of B images and their vectors (B, D) ──► one record an image."""
-    return [ImageWords(*pair) for pair in zip(words, vectors.cpu(), strict=True)]
+def _joined(
+    words: Sequence[tuple[str, ...]], vectors: Tensor, measured: Sequence[Visibility]
+) -> list[ImageWords]:
+    """Words of B images, their vectors (B, D) and what there is to see ──► one record an image."""
+    return [
+        ImageWords(chosen, vector, visibility.note)
+        for chosen, vector, visibility in zip(words, vectors.cpu(), measured, strict=True)
+    ]
 
 
 def _words_of(tokenizer: ImageTokenizer, image: Tensor, choice: WordSelection) -> ImageWords:
     """The words of one image (3, H, W) by a tokenizer whose words do not come from a joint vector alone."""
     tagged = tokenizer.image_words(image[None], choice.count, choice.how)
     words = tuple(word.word for word in tagged.words[0])
-    return ImageWords(words, None if tagged.vectors is None else tagged.vectors[0].cpu())
+    vector = None if tagged.vectors is None else tagged.vectors[0].cpu()
+    return ImageWords(words, vector, tokenizer.visibility_note(image))

@@ -21,6 +21,7 @@ from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.sources import ImageFile, image_bytes
+from v2l.visibility import Visibility, measure_visibility
 from v2l.zoo import cache_home
 
 TABLE = (
@@ -99,10 +100,18 @@ def digest_of(file: ImageFile) -> bytes:
         raise V2LError(f"cannot read {file} ({error.strerror})", "an image file") from error
 
 
-def encode_files(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
-    """Encode image files of any sizes together: (B, D) float32 of unit length, on the CPU.
+def encode_files(encoder: JointEncoder, files: Sequence[ImageFile]) -> tuple[Tensor, list[Visibility]]:
+    """Encode image files of any sizes together, and measure what there is to see in each.
+
+    Returns:
+        vectors (B, D) float32 of unit length on the CPU, and one measurement for each file.
 
     Raises:
         V2LError: a file is no readable image.
     """
-    return encoder.encode_images(torch.stack([encoder.prepare(load_image(file)) for file in files])).cpu()
+    views, measured = [], []
+    for file in files:
+        image = load_image(file)
+        views.append(encoder.prepare(image))
+        measured.append(measure_visibility(image, views[-1]))
+    return encoder.encode_images(torch.stack(views)).cpu(), measured

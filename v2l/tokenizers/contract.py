@@ -24,6 +24,7 @@ from v2l.images import draw_outlines, resize, resize_and_crop
 from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import VisualTokens, Word
+from v2l.visibility import measure_visibility
 from v2l.zoo import hub_folder, upload_folder
 
 SCHEMA = 1
@@ -196,6 +197,16 @@ class ImageTokenizer(nn.Module, ABC):
             return TaggedImages(tuple(_best(words, count) for words in self.encode(images).words))
         vectors = self.tagger.joint_encoder(self.device).encode_images(images)
         return TaggedImages(self.tagger.words(vectors, count, selection), vectors)
+
+    def image_view(self, image: Tensor) -> Tensor:
+        """What `image_words` sees of an image (3, H, W): a tagger's encoder sees a square (3, S, S); without
+        a tagger it is the whole image.
+        """
+        return image if self.tagger is None else self.tagger.joint_encoder(self.device).prepare(image)
+
+    def visibility_note(self, image: Tensor) -> str | None:
+        """Why there is too little to see in an image (3, H, W) for its words to mean something; else None."""
+        return measure_visibility(image, self.image_view(image)).note
 
     def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
         """A word for each token of one image, padding left out; "" for a token without a word."""

@@ -6,7 +6,7 @@ Every image becomes its global words; the LLM never receives a pixel or a vector
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -190,12 +190,14 @@ class FewShotResult:
         settings: the settings of the run.
         pipeline: names and fingerprints of tokenizer and LLM.
         skipped: files that could not be read, with the reasons.
+        notes: for each support or query image with too little to see for its words to mean something: why.
     """
 
     predictions: tuple[Prediction, ...]
     settings: FewShotSettings
     pipeline: dict[str, Any]
     skipped: Skipped = field(default_factory=Skipped)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> Proportion | None:
@@ -224,6 +226,7 @@ class FewShotResult:
             },
             "settings": asdict(self.settings),
             "skipped": [{"image": str(path), "reason": reason} for path, reason in self.skipped.files],
+            "notes": [{"image": image, "note": note} for image, note in self.notes.items()],
             "stack": self.pipeline,
         }
 
@@ -322,25 +325,14 @@ def evaluate_fewshot(
             context.
     """
     settings = (settings or FewShotSettings()).matching(episodes)
+    images = read_image_words(pipeline.tokenizer, image_paths(episodes), settings.method.words, progress)
     predictions = []
-    for prediction in classify_episodes(pipeline, episodes, settings.method, progress=progress):
-        predictions.append(prediction)
+    for episode in episodes:
+        predictions.append(classify_episode(pipeline.llm, episode, images, settings.method))
         if progress:
             progress("episodes", len(predictions), len(episodes))
-    return FewShotResult(tuple(predictions), settings, pipeline.describe(), skipped or Skipped())
-
-
-def classify_episodes(
-    pipeline: Pipeline,
-    episodes: Sequence[Episode],
-    method: Method,
-    names: Names | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Prediction]:
-    """Classify episodes one after another; each image is encoded once. See `classify_episode`."""
-    images = read_image_words(pipeline.tokenizer, image_paths(episodes), method.words, progress)
-    for episode in episodes:
-        yield classify_episode(pipeline.llm, episode, images, method, names)
+    notes = {str(path): image.note for path, image in images.items() if image.note is not None}
+    return FewShotResult(tuple(predictions), settings, pipeline.describe(), skipped or Skipped(), notes)
 
 
 def image_paths(episodes: Iterable[Episode]) -> list[Path]:

@@ -6,7 +6,7 @@ or none. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 (the prompt).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -72,12 +72,14 @@ class LabelPrompt:
         labels: the labels that it may answer.
         words: the words of the image.
         format: how labels are written.
+        notes: for each image with too little to see for its words to mean something: why.
     """
 
     prompt: Prompt
     labels: tuple[str, ...]
     words: tuple[str, ...]
     format: FewShotFormat
+    notes: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -117,7 +119,9 @@ def build_label_prompt(
     found = read_image_words(pipeline.tokenizer, [image, *(shot.path for shot in support)], settings.words)
     examples = [(found[shot.path].words, shot.label or "") for shot in support]
     words = found[image].words
-    return LabelPrompt(fewshot_prompt(examples, words, settings.format), labels, words, settings.format)
+    notes = {path: shown.note for path, shown in found.items() if shown.note is not None}
+    prompt = fewshot_prompt(examples, words, settings.format)
+    return LabelPrompt(prompt, labels, words, settings.format, notes)
 
 
 def draw_support(

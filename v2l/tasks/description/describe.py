@@ -79,11 +79,14 @@ class Description:
         text: the caption or the answer, without a full stop.
         words: the words of the image that the prompt holds.
         candidates: every answer, the nearest to the image first; empty when there was one only.
+        note: why there is too little to see in the image for its words to mean something; None when there is
+            enough.
     """
 
     text: str
     words: tuple[str, ...]
     candidates: tuple[Candidate, ...] = ()
+    note: str | None = None
 
 
 class Describer:
@@ -120,6 +123,11 @@ class Describer:
             V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
                 cannot be read.
         """
+        return tuple(Exchange(image.words, shot.question, shot.answer) for shot, image in self._shots)
+
+    @cached_property
+    def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
+        """The examples of the prompt, each with the words of its image."""
         requested = self.settings.n_examples
         shots = load_shots(self.task, self.style.choice, self.settings.examples)
         if requested is not None and requested > len(shots):
@@ -130,7 +138,7 @@ class Describer:
                 f"--shots {len(shots)}",
             )
         chosen = shots[: self.style.n_examples if requested is None else requested]
-        return tuple(Exchange(self._words_of(shot), shot.question, shot.answer) for shot in chosen)
+        return tuple((shot, self._words_of(shot)) for shot in chosen)
 
     def read(self, files: Sequence[ImageFile], skipped: Skipped) -> Iterator[tuple[ImageFile, ImageWords]]:
         """Every readable file with its words and its vector, in batches; the others go into `skipped`."""
@@ -192,7 +200,10 @@ class Describer:
         if self.settings.candidates > 1:
             return [self._best(image, dialogue) for image, dialogue in zip(images, dialogues, strict=True)]
         answers = self.llm.write_answers(dialogues, self.config)
-        return [Description(answer, image.words) for answer, image in zip(answers, images, strict=True)]
+        return [
+            Description(answer, image.words, note=image.note)
+            for answer, image in zip(answers, images, strict=True)
+        ]
 
     @property
     def config(self) -> GenerationConfig:
@@ -224,13 +235,18 @@ class Describer:
         }
 
     def remark(self) -> str | None:
-        """A warning about the examples for the user; None without one."""
+        """A warning about the examples for the user, in lines; None without one.
+
+        Raises:
+            V2LError: as for `examples`.
+        """
         if self.settings.examples is None and self.pipeline.checkpoint != "shipped" and self.examples:
             return (
                 "the examples that ship hold words of the checkpoint that ships; "
                 "give --examples with images of your own for this one"
             )
-        return None
+        notes = [f"{shot.image}: {image.note}" for shot, image in self._shots if image.note is not None]
+        return "\n".join(notes) or None
 
     def _best(self, image: ImageWords, dialogue: Dialogue) -> Description:
         answers = sample_answers(
@@ -241,14 +257,14 @@ class Describer:
         scores = (self.pipeline.joint_encoder.encode_texts(texts).cpu() @ image.vector).tolist()
         candidates = [Candidate(answer, score) for answer, score in zip(answers, scores, strict=True)]
         ranked = sorted(candidates, key=lambda candidate: -candidate.score)
-        return Description(ranked[0].text, image.words, tuple(ranked))
+        return Description(ranked[0].text, image.words, tuple(ranked), image.note)
 
-    def _words_of(self, shot: Shot) -> tuple[str, ...]:
+    def _words_of(self, shot: Shot) -> ImageWords:
         """An example's words: its own, or those of its image."""
         if shot.words or shot.image is None:
-            return shot.words[: self.n_words]
+            return ImageWords(shot.words[: self.n_words])
         try:
             image = load_image(shot.image)
         except V2LError as error:
             raise V2LError(f"{shot.where}: {error.got}", error.allowed, error.run) from error
-        return self.words_of([image])[0].words
+        return self.words_of([image])[0]
