@@ -3,7 +3,9 @@ passed over."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from v2l.archives import LeftOutWarning
 from v2l.datasets import (
     ClassFolder,
     CropSettings,
@@ -104,6 +107,34 @@ def test_over_many_episodes_every_class_and_every_place_is_asked(zoo: ClassFolde
     assert {episode.query.label for episode in episodes} == set(zoo.classes)
     first = sum(episode.support[0].label == episode.query.label for episode in episodes)
     assert 70 < first < 130, "the place of the right answer says nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a.zip", r"unzip {0}/a\.zip -d {0}/a$"),
+        ("a.tar.gz", r"mkdir {0}/a && tar -xf {0}/a\.tar\.gz -C {0}/a$"),
+        ("a.tar", r"mkdir {0}/a && tar -xf"),
+        ("a.7z", r"unpack it to {0}/a$"),
+    ],
+)
+def test_an_archive_of_class_folders_is_refused_with_the_way_out(
+    name: str, command: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    where = re.escape(str(tmp_path))
+    refused = rf"{where}/{re.escape(name)} is an archive, and class folders .*; try: {command.format(where)}"
+    with pytest.raises(V2LError, match=refused):
+        ClassFolder.load(tmp_path / name)
+
+
+def test_archives_beside_class_folders_are_counted(tmp_path: Path) -> None:
+    plain = ClassFolder.load(fill(tmp_path, {"cat": 2, "dog": 2}))
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as packed:
+        packed.write(tmp_path / "cat" / "0.png", "cow/0.png")
+    left_out = r"1 image\(s\), because class folders are not read from archives \(.*more\.zip/cow/0\.png\)"
+    with pytest.warns(LeftOutWarning, match=left_out):
+        assert ClassFolder.load(tmp_path) == plain
 
 
 @pytest.mark.parametrize(

@@ -359,8 +359,34 @@ def test_what_is_left_out_is_counted_and_named_and_nothing_is_written(
 def test_many_left_out_members_are_counted_and_the_first_are_named(
     pictures: list[Path], tmp_path: Path
 ) -> None:
-    with pytest.warns(LeftOutWarning, match=r"30 no picture \(a\.tar/00\.cls, .*a\.tar/02\.cls, …\)$"):
-        find_images(shard(tmp_path / "a.tar", *pictures))
+    notes = [tmp_path / f"{index:02}.cls" for index in range(50, 80)]
+    for note in notes:
+        note.touch()
+    with pytest.warns(LeftOutWarning, match=r"30 no picture \(a\.tar/50\.cls, .*a\.tar/52\.cls, …\)$"):
+        find_images(archive_of(tmp_path / "a.tar", [*notes, *pictures]))
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip"])
+def test_labels_of_a_picture_are_not_left_out(name: str, pictures: list[Path], tmp_path: Path) -> None:
+    labels = [tmp_path / label for label in ("00.cls", "00.json", "00.caption.txt", "01.txt", "02.npy")]
+    for label in labels:
+        label.touch()
+    archive = archive_of(tmp_path / name, [*labels[:3], *pictures[:2], *labels[3:4]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LeftOutWarning)
+        assert names(archive) == ["00.png", "01.png"]
+    alone = archive_of(tmp_path / f"b{name[1:]}", [*pictures[:2], *labels])
+    with pytest.warns(LeftOutWarning, match=r"^1 member\(s\) .*: 1 no picture \(b\..*/02\.npy\)$"):
+        assert names(alone) == ["00.png", "01.png"]
+
+
+def test_a_label_belongs_to_the_picture_of_its_folder(pictures: list[Path], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.write(pictures[0], "cat/0.png")
+        packed.writestr("cat/0.cls", "7")
+        packed.writestr("dog/0.cls", "7")
+    with pytest.warns(LeftOutWarning, match=r"1 no picture \(a\.zip/dog/0\.cls\)$"):
+        find_images(tmp_path / "a.zip")
 
 
 def test_a_damaged_zip_member_is_skipped(pictures: list[Path], tmp_path: Path) -> None:

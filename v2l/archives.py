@@ -20,7 +20,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -62,6 +62,7 @@ HAS_ZSTD = sys.version_info >= (3, 14)  # the first version of Python that reads
 LARGEST_MEMBER = 1 << 30  # bytes; more is no picture that v2l could decode
 CHUNK = 1 << 24  # bytes that are decompressed at once
 RESERVE = 1 << 30  # bytes that decompressing leaves free on the disk
+NO_PICTURE = "no picture"
 NAMED = 3  # members named in the line of those that were left out
 
 
@@ -159,6 +160,19 @@ class LeftOut:
         if len(named) < NAMED:
             named.append(name)
 
+    def add_unpaired(self, archive: Path, others: Iterable[str], pictures: Iterable[str]) -> None:
+        """Count the members that are no picture and belong to none: labels of a picture are not left out.
+
+        Args:
+            archive: the archive.
+            others: names of members that are no picture.
+            pictures: names of the members that are read.
+        """
+        keys = {sample_key(name) for name in pictures}
+        for name in others:
+            if sample_key(name) not in keys:
+                self.add(NO_PICTURE, f"{archive.name}/{name}")
+
     def warn(self) -> None:
         """Say in one line what was left out, as a `LeftOutWarning`; nothing when there was nothing."""
         if not self.counts:
@@ -172,6 +186,14 @@ class LeftOut:
         warnings.warn(LeftOutWarning(line), stacklevel=3)
 
 
+def sample_key(name: str) -> str:
+    """What the picture and the labels of one sample share, as WebDataset has it: the name up to the first dot
+    after the last slash.
+    """
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
 def is_archive(path: Path) -> bool:
     """True for a name that ends as an archive does, also of a kind that is not read."""
     return path.name.lower().endswith((*ARCHIVE_SUFFIXES, *UNREAD_SUFFIXES))
@@ -181,6 +203,18 @@ def can_read(archive: Path) -> bool:
     """True for a kind of archive that this Python reads."""
     name = archive.name.lower()
     return name.endswith(ARCHIVE_SUFFIXES) and (HAS_ZSTD or not name.endswith(ZSTD_SUFFIXES))
+
+
+def unpack_command(archive: Path) -> str:
+    """The command that unpacks an archive into a folder beside it."""
+    name = archive.name.lower()
+    suffix = next(suffix for suffix in (*ARCHIVE_SUFFIXES, *UNREAD_SUFFIXES) if name.endswith(suffix))
+    folder = archive.with_name(archive.name[: -len(suffix)])
+    if suffix == ".zip":
+        return f"unzip {archive} -d {folder}"
+    if suffix in TAR_SUFFIXES:
+        return f"mkdir {folder} && tar -xf {archive} -C {folder}"
+    return f"unpack it to {folder}"
 
 
 def check_kind(archive: Path) -> None:
@@ -205,17 +239,24 @@ def read_tar(archive: Path, left_out: LeftOut) -> Iterator[TarMember]:
     Raises:
         V2LError: the archive is truncated, or no tar archive.
     """
+    pictures: list[str] = []
+    others: list[str] = []
     try:
         data = _decompressed(archive)
         with tarfile.open(data or archive, "r:") as tar:
             for member in tar:
                 if member.isdir():
                     continue
-                if reason := _tar_reason(member):
-                    left_out.add(reason, f"{archive.name}/{member.name}")
-                else:
+                reason = _tar_reason(member)
+                if reason is None:
+                    pictures.append(member.name)
                     yield TarMember(archive, member.name, member.offset_data, member.size, data)
+                elif reason == NO_PICTURE:
+                    others.append(member.name)
+                else:
+                    left_out.add(reason, f"{archive.name}/{member.name}")
             _check_end(tar)
+        left_out.add_unpaired(archive, others, pictures)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         got = f"{archive} is damaged, or no tar archive ({error})"
         raise V2LError(got, "a whole .tar, plain or compressed", f"tar -tf {archive}") from error
@@ -248,7 +289,7 @@ def _reason(name: str, size: int) -> str | None:
     if any(part.startswith(".") for part in path.parts):
         return "hidden"
     if path.suffix.lower() not in READ_SUFFIXES:
-        return "no picture"
+        return NO_PICTURE
     return "larger than 1 GB" if size > LARGEST_MEMBER else None
 
 
@@ -258,14 +299,20 @@ def read_zip(archive: Path, left_out: LeftOut) -> Iterator[ZipMember]:
     Raises:
         V2LError: the archive is damaged, or no zip archive.
     """
+    pictures: list[str] = []
+    others: list[str] = []
     try:
         with zipfile.ZipFile(archive) as packed, archive.open("rb") as file:
             for member in packed.infolist():
                 if member.is_dir():
                     continue
-                if reason := _zip_reason(member):
+                reason = _zip_reason(member)
+                if reason == NO_PICTURE:
+                    others.append(member.filename)
+                elif reason is not None:
                     left_out.add(reason, f"{archive.name}/{member.filename}")
                 else:
+                    pictures.append(member.filename)
                     yield ZipMember(
                         archive,
                         member.filename,
@@ -275,6 +322,7 @@ def read_zip(archive: Path, left_out: LeftOut) -> Iterator[ZipMember]:
                         member.compress_type == zipfile.ZIP_DEFLATED,
                         member.CRC,
                     )
+        left_out.add_unpaired(archive, others, pictures)
     except (zipfile.BadZipFile, struct.error, NotImplementedError) as error:
         got = f"{archive} is damaged, or no zip archive ({error})"
         raise V2LError(got, "a whole .zip", f"unzip -t {archive}") from error

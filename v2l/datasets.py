@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from v2l.archives import LeftOut, is_archive, unpack_command
 from v2l.errors import V2LError
 from v2l.files import write_file
 from v2l.images import Skipped, load_image, load_images, resize_and_crop, resize_in_two_steps, resize_shorter
@@ -50,12 +51,7 @@ class ClassFolder:
             V2LError: there is no such folder, no class folder with an image in it, or two whose names read
                 the same.
         """
-        root = Path(folder)
-        if root.is_file():
-            got, allowed = f"{root} is a file", "a folder with one folder of images for each class"
-            raise V2LError(got, allowed, "unpack an archive first: tar -xf, unzip")
-        if not root.is_dir():
-            raise V2LError(f"there is no folder {root}", "a folder with one folder of images for each class")
+        root = check_class_folder(folder)
         classes: dict[str, list[Path]] = {}
         for path in split_by_hash(_paths_below(root), part):
             inside = path.relative_to(root).parts
@@ -74,6 +70,24 @@ class ClassFolder:
     def only(self, names: Iterable[str]) -> ClassFolder:
         """The same folder with some of its classes."""
         return ClassFolder(self.root, {name: self.classes[name] for name in names})
+
+
+def check_class_folder(folder: str | Path) -> Path:
+    """The folder itself, as a path.
+
+    Raises:
+        V2LError: it is missing, or a file; of an archive, with the command that unpacks it.
+    """
+    root, allowed = Path(folder), "a folder with one folder of images for each class"
+    if root.is_dir():
+        return root
+    if not root.exists():
+        raise V2LError(f"there is no folder {root}", allowed)
+    if not is_archive(root):
+        raise V2LError(f"{root} is a file", allowed)
+    raise V2LError(
+        f"{root} is an archive, and class folders are not read from archives", allowed, unpack_command(root)
+    )
 
 
 class LabelledImage(NamedTuple):
@@ -369,8 +383,18 @@ def _names(folders: Iterable[str], root: Path) -> dict[str, str]:
 
 
 def _paths_below(folder: Path) -> list[Path]:
-    """The image files of a folder; in archives there are no class folders."""
-    return [file for file in find_images(folder) if isinstance(file, Path)]
+    """The image files of a folder. Images of archives in it are left out, which is said in a
+    `LeftOutWarning`, because class folders are not read from archives.
+    """
+    paths: list[Path] = []
+    left_out = LeftOut()
+    for file in find_images(folder):
+        if isinstance(file, Path):
+            paths.append(file)
+        else:
+            left_out.add("image(s), because class folders are not read from archives", str(file))
+    left_out.warn()
+    return paths
 
 
 def _digest(path: Path) -> bytes:

@@ -90,7 +90,8 @@ def find_images(*places: str | Path) -> list[ImageFile]:
     """The image files of one or several places, each once: by place, then by name or in list order.
 
     What is left out of archives is counted, and said in one `LeftOutWarning`: names that lead outside the
-    archive, links, devices, hidden files, files that are no picture.
+    archive, links, devices, hidden files, files that are no picture. The labels of a picture are not left
+    out: files of its name up to the first dot, as in WebDataset's shards (0.jpg, 0.cls).
 
     Args:
         places: folders, searched through all their folders, hidden ones left out, archives in them read too;

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from v2l.cli.app import app
 from v2l.cli.restore.inpaint import corners
 from v2l.errors import V2LError
+from v2l.pipeline.pipeline import Pipeline
 
 
 def refused(*args: object) -> str:
@@ -77,6 +78,26 @@ def test_a_folder_without_images_is_refused(command: tuple[str, ...], tmp_path: 
 
 def test_a_missing_checkpoint_is_named(photograph: Path) -> None:
     assert "nowhere" in refused("inpaint", photograph, "--checkpoint", "nowhere")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fewshot-classify",),
+        ("evaluate", "fewshot"),
+        ("prompt", "IMAGE", "--task", "classify", "--support"),
+    ],
+    ids=["fewshot-classify", "evaluate fewshot", "prompt"],
+)
+def test_an_archive_of_class_folders_is_refused(
+    command: tuple[str, ...], photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "classes.zip", "w") as packed:
+        packed.write(photograph, "hat/0.jpg")
+    monkeypatch.setattr(Pipeline, "load", lambda *_, **__: None)  # not used
+    line = refused(*[photograph if part == "IMAGE" else part for part in command], tmp_path / "classes.zip")
+    assert "classes.zip is an archive" in line
+    assert f"try: unzip {tmp_path / 'classes.zip'} -d {tmp_path / 'classes'}" in line
 
 
 def test_corners_are_four_numbers() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self, get_args
 from v2l.datasets import (
     ClassFolder,
     Episode,
+    check_class_folder,
     draw_episodes,
     has_support_and_query,
     load_episodes,
@@ -259,6 +260,7 @@ def find_episodes(
     Raises:
         V2LError: the folder holds neither, too few classes or images, or the file holds no valid episodes.
     """
+    check_class_folder(folder)
     if saved is not None:
         return check_episodes(load_episodes(saved, Path(folder)), saved)
     if has_support_and_query(folder):
