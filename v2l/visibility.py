@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MIN_SIDE = 8  # pixels of the shorter side; the smallest icons in use have 16, and 8 is half of it
+MIN_SIDE = 8  # pixels of the shorter side, as the smallest icons of a desktop theme have; most have 16
 MAX_RATIO = 8  # longer side : shorter side; an encoder that sees the central square sees an eighth of it
 TOLERANCE = 16  # of 255: hides noise of a standard deviation of 3, JPEG's traces, and steps of a gradient
 MIN_DETAIL = 0.0001  # share of pixels: 7 of a view of 260 × 260; the least drawing that was measured has 12
