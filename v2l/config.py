@@ -53,6 +53,23 @@ class CodebookConfig:
     templates: tuple[str, ...] = described(
         (), "Sentences with one {} that words are put into; empty: the encoder's own."
     )
+    candidates: tuple[str, ...] = described(
+        ("llm",), "Where the global codebook's words come from: llm (the LLM's n-grams), lexicon, or both."
+    )
+    lexicon: tuple[str, ...] = described(
+        ("synsets", "frequent"),
+        "Sources of the lexicon: synsets (ImageNet-21k, with definitions), frequent (wordfreq), or files.",
+    )
+    language: str = described("en", "Language of the frequent words and of min_zipf, as wordfreq spells it.")
+    frequent_words: int = ranged(60000, 1, 10**7, "How many frequent words the lexicon has.")
+    min_zipf: float = ranged(
+        0.0, 0, 9, "Least Zipf frequency of a candidate's rarest word; 0 keeps words that are not listed too."
+    )
+    definitions: str = choice(
+        "none",
+        ("none", "with", "mean"),
+        "Embedded text of a word that has a definition: its name, its name with the definition, or both.",
+    )
     renormalize: bool = described(
         True, "Whether the mean over templates gets unit length; off: as released, shorter than one."
     )
@@ -88,6 +105,8 @@ class CodebookConfig:
                     "sentences with one {} for the word",
                     "a photo of a {}",
                 )
+        if not self.candidates or set(self.candidates) - {"llm", "lexicon"}:
+            raise V2LError(f"got codebook.candidates = {list(self.candidates)}", "llm, lexicon, or both")
         for opening in self.openings:
             if opening != "{}" and not (
                 opening.endswith(" {}") and opening.count("{") == opening.count("}") == 1
@@ -160,9 +179,9 @@ class ModelConfig:
     )
     word_ranking: str = choice(
         "distinct",
-        ("distinct", "euclidean"),
-        "Global words: by cosine, one of each family; or, as released, by distance to the rows as they are "
-        "stored, doubles included.",
+        ("distinct", "varied", "euclidean"),
+        "Global words: by cosine, one of each family; the same with phrases that share no word; or, as "
+        "released, by distance to the rows as they are stored, doubles included.",
     )
 
 

@@ -36,7 +36,35 @@ Target = Annotated[
     ),
 ]
 Encoder = Annotated[
-    str | None, typer.Option(help="Joint encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE.")
+    str | None,
+    typer.Option(
+        help="Joint encoder: conse:mean, conse:with, conse, openclip:MODEL/TAG or openclip:MODEL@FILE."
+    ),
+]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the global codebook's words come from: llm (n-grams that the LLM continues, as the paper "
+        "does), lexicon (words that people use), or llm,lexicon.",
+        metavar="llm,lexicon",
+    ),
+]
+Lexicon = Annotated[
+    str | None,
+    typer.Option(
+        help="Sources of the lexicon, with commas between: synsets (nouns of ImageNet-21k with definitions), "
+        "frequent (frequent words of --language), or a file: .csv with the columns word and definition, or "
+        "a word a line.",
+        metavar="SOURCE,…",
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(help="Language of the frequent words: en, de, … of wordfreq.", metavar="CODE"),
+]
+Dropped = Annotated[
+    Path | None,
+    typer.Option(help="Table to write: every word that is no candidate, and the reason.", metavar="FILE.csv"),
 ]
 MinCount = Annotated[
     int | None, typer.Option(help="Photographs that must have a word among their nearest.", min=0)
@@ -62,8 +90,12 @@ def build_codebook(
     target: Target = Path("codebooks"),
     encoder: Encoder = None,
     llm: Llm = None,
+    candidates: Candidates = None,
+    lexicon: Lexicon = None,
+    language: Language = None,
     min_count: MinCount = None,
     keep: Keep = None,
+    dropped: Dropped = None,
     keep_candidates: KeepCandidates = False,
     replace_other: Replace = False,
     json: Json = False,
@@ -84,7 +116,8 @@ def build_codebook(
 
     given = options(ctx)
     config = load_config(given.config)
-    settings = filter_settings(config.codebook, min_count, keep)
+    settings = word_settings(config.codebook, candidates, lexicon, language)
+    settings = filter_settings(settings, min_count, keep)
     with output(json) as out:
         photographs = find_images(*images)
         world = join_world(given.device)
@@ -92,7 +125,14 @@ def build_codebook(
         frozen = load_llm(llm or config.models.llm, world.device, given.dtype)
         with progress() if world.leads else nullcontext(silent) as report:
             builder = CodebookBuilder(
-                joint, frozen, settings, cache_home() / "build", report, cache_home() / "images", world
+                joint,
+                frozen,
+                settings,
+                cache_home() / "build",
+                report,
+                cache_home() / "images",
+                world,
+                dropped,
             )
             local, filtered = builder.build(photographs, target, keep_candidates, replace_other)
         if world.leads:
@@ -106,6 +146,20 @@ def build_codebook(
                 record,
                 f"{target}: {len(local):,} local and {len(filtered):,} global words of {local.source.llm}",
             )
+
+
+def word_settings(
+    settings: CodebookConfig, candidates: str | None, lexicon: str | None, language: str | None
+) -> CodebookConfig:
+    """The config's settings with the words of --candidates, --lexicon and --language."""
+    given: dict[str, Any] = {}
+    if candidates is not None:
+        given["candidates"] = tuple(part.strip() for part in candidates.split(","))
+    if lexicon is not None:
+        given["lexicon"] = tuple(part.strip() for part in lexicon.split(","))
+    if language is not None:
+        given["language"] = language
+    return replace(settings, **given)
 
 
 def filter_settings(settings: CodebookConfig, min_count: int | None, keep: str | None) -> CodebookConfig:

@@ -6,6 +6,7 @@ that a stopped build can continue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.nn import functional
 
 from v2l.checkpoint import write_directory, write_manifest
 from v2l.codebook.build_lock import locked_settings
@@ -21,7 +23,16 @@ from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.codebook.embedding import WordEmbedder, embed_words
 from v2l.codebook.expansion import Gram, ends_in_function_word, expand, opening_prompt
 from v2l.codebook.filtering import Rule, count_votes, filter_candidates
-from v2l.codebook.vocabulary import LanguageTokens, NamedLLM, Vocabulary, read_vocabulary
+from v2l.codebook.lexicon import Frequencies, read_lexicon
+from v2l.codebook.lexicon_grams import (
+    Dropped,
+    distinct_readings,
+    export_dropped,
+    frequent_enough,
+    spelled,
+)
+from v2l.codebook.vocabulary import LanguageTokens, Vocabulary, read_vocabulary
+from v2l.codebook.wordlist import WritingLLM
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
 from v2l.encoders.image_features import encode_files, unreadable_files
@@ -34,7 +45,7 @@ from v2l.sources import ImageFile
 KIND, SCHEMA = "codebooks", 1
 
 
-class ExpandingLLM(LanguageTokens, NamedLLM, Protocol):
+class ExpandingLLM(LanguageTokens, WritingLLM, Protocol):
     """The interface of the frozen LLM that a build needs. The LLM is an argument, because `codebook` does not
     import `llm`.
     """
@@ -61,6 +72,7 @@ class CodebookBuilder:
         progress: called after every shard.
         image_work: folder for the image vectors, which training and evaluation use, too; by default `work`.
         world: the processes that build together.
+        dropped_table: table to write, with every word that is no candidate and the reason; None for none.
     """
 
     encoder: JointEncoder
@@ -70,6 +82,7 @@ class CodebookBuilder:
     progress: Progress = silent
     image_work: Path | None = None
     world: World = ALONE
+    dropped_table: Path | None = None
 
     @property
     def source(self) -> Source:
@@ -132,16 +145,23 @@ class CodebookBuilder:
         vectors = encode_files(self.encoder, images, image_shards)
         unreadable = unreadable_files(images, vectors)
         vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
-        grams, lost = self.candidates(vocabulary)
+        grams, dropped = self.candidates(vocabulary)
         # Most local words are candidates, too, and equal words are embedded once: so both lists are embedded
         # together.
-        embeddings = self._embed([*vocabulary.surfaces, *(gram.surface for gram in grams)])  # (V_l + V_g, D)
+        texts = [gram.defined if self.config.definitions == "with" else gram.word for gram in grams]
+        embeddings = self._embed([*vocabulary.surfaces, *texts])  # (V_l + V_g, D)
         local = self._local(vocabulary, embeddings[: len(vocabulary)])
-        candidates = self._global(grams, embeddings[len(vocabulary) :], lost)
+        of_grams = embeddings[len(vocabulary) :]
+        if self.config.definitions == "mean":
+            of_grams = self._mean(of_grams, self._embed([gram.defined for gram in grams]))
+        if self.dropped_table is not None and self.world.leads:
+            export_dropped(dropped, self.dropped_table)
+        lost = Counter(vocabulary.dropped)
+        lost.update(each.reason for each in dropped)
+        candidates = self._global(grams, of_grams, dict(lost))
         counts = count_votes(vectors, candidates.embeddings.float(), self.world, self.config.votes).tolist()
         counted = [
-            Entry(e.word, e.ids, e.order, count, e.aliases)
-            for e, count in zip(candidates.entries, counts, strict=True)
+            replace(entry, count=count) for entry, count in zip(candidates.entries, counts, strict=True)
         ]
         metadata = {
             "images": len(images) - len(unreadable),
@@ -155,9 +175,33 @@ class CodebookBuilder:
         """The prompt templates, as "a photo of a {}": the configured ones, otherwise the encoder's own."""
         return self.config.templates or self.encoder.templates
 
-    def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
-        """Subwords, then bigrams, then trigrams, one for each distinct tokenization by the encoder; and how
-        many were removed, by reason.
+    def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], list[Dropped]]:
+        """The candidates of the global codebook, and the words that were left out, with the reasons.
+
+        Words of the lexicon stand before the LLM's n-grams. Of equal readings by the encoder the first is
+        kept.
+
+        Raises:
+            V2LError: the LLM spells no word of the lexicon, or a source cannot be read.
+        """
+        config = self.config
+        grams: list[Gram] = []
+        dropped: list[Dropped] = []
+        if "lexicon" in config.candidates:
+            entries = read_lexicon(config.lexicon, config.language, config.frequent_words)
+            found, without = spelled(entries, self.llm, config.max_order)
+            grams, dropped = grams + found, dropped + without
+        if "llm" in config.candidates:
+            found, without = self.ngrams(vocabulary)
+            grams, dropped = grams + found, dropped + without
+        if config.min_zipf:
+            grams, rare = frequent_enough(grams, Frequencies(config.language), config.min_zipf)
+            dropped += rare
+        grams, equal = distinct_readings(grams, self.encoder.tokenize_texts, config.definitions != "none")
+        return grams, dropped + equal
+
+    def ngrams(self, vocabulary: Vocabulary) -> tuple[list[Gram], list[Dropped]]:
+        """Subwords, then bigrams, then trigrams, as the LLM continues them; and those that were removed.
 
         The expansion is greedy: each n-gram is lengthened by the LLM's most probable next tokens, without
         beam search.
@@ -172,29 +216,24 @@ class CodebookBuilder:
         fragments = vocabulary.fragments if words_only else frozenset()
         subwords = zip(vocabulary.ids, vocabulary.surfaces, strict=True)
         grams = [Gram((token_id,), surface) for token_id, surface in subwords if token_id not in fragments]
-        lost: dict[str, int] = vocabulary.dropped | {"fragment": len(fragments)}
+        dropped = [Dropped(self.llm.surface(token_id), "fragment") for token_id in sorted(fragments)]
         longest, unfinished = grams, []
         for order in range(2, self.config.max_order + 1):
             continuations = self._continuations(longest, f"expanding to {order}-grams")
             unfinished += self._unfinished(longest, continuations) if words_only else []
             # Only the longest n-grams are expanded further: bigrams from subwords, trigrams from bigrams.
             longest, without = expand(longest, self.llm, continuations, words_only)
-            lost[f"no {order}-gram (the continuation is no word)"] = without
+            reason = f"no {order}-gram (the continuation is no word)"
+            dropped += [Dropped(word, reason) for word in without]
             grams = grams + longest
         left_out = {
             "unfinished word": set(unfinished),
             "n-gram that dangles": set(filter(ends_in_function_word, grams)) if words_only else set(),
         }
         for reason, removed in left_out.items():
-            kept = [gram for gram in grams if gram not in removed]
-            lost[reason], grams = len(grams) - len(kept), kept
-        # Texts with equal token ids have equal embeddings; the first n-gram of each kind is kept.
-        readings = self.encoder.tokenize_texts([gram.surface.strip() for gram in grams])
-        distinct: dict[tuple[int, ...], Gram] = {}
-        for gram, reading in zip(grams, readings, strict=True):
-            distinct.setdefault(reading, gram)
-        lost["duplicate n-gram"] = len(grams) - len(distinct)
-        return list(distinct.values()), lost
+            dropped += [Dropped(gram.word, reason) for gram in grams if gram in removed]
+            grams = [gram for gram in grams if gram not in removed]
+        return grams, dropped
 
     def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
         """The n-grams whose last word is only the beginning of a word: "promulg", but not "sun" before
@@ -228,7 +267,7 @@ class CodebookBuilder:
         return Codebook(entries, embeddings.half(), self.source, metadata)
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
-        entries = tuple(Entry(gram.surface.strip(), gram.ids, gram.order) for gram in grams)
+        entries = tuple(Entry(gram.word, gram.ids, gram.order, definition=gram.definition) for gram in grams)
         return Codebook(
             entries, embeddings.half(), self.source, {"dropped": lost, "templates": list(self.templates)}
         )
@@ -242,6 +281,11 @@ class CodebookBuilder:
             self._shards("embedding words", 512),
             torch.float16,
         )
+
+    def _mean(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """The means of two (V, D) embeddings row by row, (V, D) float16, of unit length if configured."""
+        mean = (one.float() + other.float()) / 2
+        return (functional.normalize(mean, dim=-1) if self.config.renormalize else mean).half()
 
     def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
         """Per n-gram, the LLM's most probable next token ids after each of the configured openings ("a photo

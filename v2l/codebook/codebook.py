@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
+from v2l.codebook.variety import family, first_distinct, first_varied, phrase_parts
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Entry:
         order: 1 subword, 2 bigram, 3 trigram; 0 when unknown.
         count: number of images that voted for it in the filter; 0 when unknown.
         aliases: other single token ids whose text the encoder tokenizes identically.
+        definition: the definition that it was embedded with, from a lexicon; empty without one.
     """
 
     word: str
@@ -65,6 +67,7 @@ class Entry:
     order: int = 1
     count: int = 0
     aliases: tuple[int, ...] = ()
+    definition: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,11 @@ class Codebook:
         """Per row, the family of its word: without case and plural, so "Dogs" and "dog" are one family."""
         return tuple(family(entry.word) for entry in self.entries)
 
+    @cached_property
+    def phrase_parts(self) -> tuple[frozenset[str], ...]:
+        """Per row, the families of the words in its phrase; empty for a single word."""
+        return tuple(phrase_parts(entry.word) for entry in self.entries)
+
     def nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The nearest words of each feature by inner product, which is the cosine for rows of unit length, in
         bounded memory.
@@ -157,18 +165,32 @@ class Codebook:
         Raises:
             V2LError: the codebook has fewer than `count` families.
         """
-        if count > len(set(self.families)):
+        return self._nearest_first(features, count, partial(first_distinct, self.families))
+
+    def nearest_varied(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """As `nearest_distinct`, with phrases that share no word: "painted daisy", then not "common daisy".
+
+        Raises:
+            V2LError: the codebook has fewer than `count` such words.
+        """
+        return self._nearest_first(features, count, partial(first_varied, self.families, self.phrase_parts))
+
+    def _nearest_first(
+        self, features: Tensor, count: int, first: Callable[[Sequence[int], int], list[int]]
+    ) -> tuple[Tensor, Tensor]:
+        """`nearest`, thinned by a rule that takes rows in order and returns positions."""
+        # Eight times as many words usually contain enough; only otherwise all V words are sorted.
+        scores, rows = self.nearest(features, min(len(self), 8 * count))
+        picks = [first(order, count) for order in rows.tolist()]
+        if any(len(pick) < count for pick in picks):
+            scores, rows = self.nearest(features, len(self))
+            picks = [first(order, count) for order in rows.tolist()]
+        if fewest := min((len(pick) for pick in picks if len(pick) < count), default=0):
             raise V2LError(
-                f"asked for {count} words of a codebook with {len(set(self.families))} distinct ones",
+                f"asked for {count} words of a codebook with {fewest} distinct ones",
                 "fewer words",
                 "a larger codebook",
             )
-        # Four times as many words usually contain enough families; only otherwise all V words are sorted.
-        scores, rows = self.nearest(features, min(len(self), 4 * count))
-        picks = [self._first_of_families(order, count) for order in rows.tolist()]
-        if any(len(pick) < count for pick in picks):
-            scores, rows = self.nearest(features, len(self))
-            picks = [self._first_of_families(order, count) for order in rows.tolist()]
         # (N, count) positions in the sorted order; view, because torch.tensor([]) would have the wrong shape
         # for N = 0.
         places = torch.tensor(picks, device=rows.device).view(len(features), count)
@@ -266,7 +288,7 @@ class Codebook:
             V2LError: the target cannot be written; an older codebook there is not changed.
         """
         with write_directory(target) as folder:
-            lines = (json.dumps(vars(entry), ensure_ascii=False) for entry in self.entries)
+            lines = (json.dumps(_line(entry), ensure_ascii=False) for entry in self.entries)
             (folder / "entries.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             save_tensors(folder / "embeddings.safetensors", {"embeddings": self.embeddings})
             shape = {"codebook_size": len(self), "codebook_dim": self.embeddings.shape[1]}
@@ -310,28 +332,6 @@ class Codebook:
             scores, rows = scores[:, :count], merged.gather(1, order)[:, :count]
         return scores, rows
 
-    def _first_of_families(self, order: list[int], count: int) -> list[int]:
-        """The positions in `order` of the first word of each family, at most `count` of them."""
-        seen: set[str] = set()
-        places: list[int] = []
-        for place, row in enumerate(order):
-            if self.families[row] in seen:
-                continue
-            seen.add(self.families[row])
-            places.append(place)
-            if len(places) == count:
-                break
-        return places
-
-
-def family(word: str) -> str:
-    """A word without case, punctuation and plural ending; words of one family mean the same to a reader."""
-    plain = "".join(character for character in word.casefold() if character.isalnum()) or word
-    for ending, stem in (("ies", "y"), ("sses", "ss"), ("ss", "ss"), ("s", "")):
-        if plain.endswith(ending) and len(plain) > len(ending) + 2:
-            return plain.removesuffix(ending) + stem
-    return plain
-
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
@@ -368,5 +368,11 @@ def _stable_top(scores: Tensor, count: int) -> Tensor:
     return columns.gather(1, scores.gather(1, columns).sort(dim=-1, descending=True, stable=True).indices)
 
 
+def _line(entry: Entry) -> dict[str, Any]:
+    """What `entries.jsonl` holds of an entry; a definition only where there is one."""
+    return {key: value for key, value in vars(entry).items() if key != "definition" or value}
+
+
 def _entry(line: dict[str, Any]) -> Entry:
-    return Entry(line["word"], tuple(line["ids"]), line["order"], line["count"], tuple(line["aliases"]))
+    ids, aliases = tuple(line["ids"]), tuple(line["aliases"])
+    return Entry(line["word"], ids, line["order"], line["count"], aliases, line.get("definition", ""))

@@ -28,10 +28,22 @@ class Gram:
     Attributes:
         ids: its token ids.
         surface: its text: the texts of its tokens, concatenated; a leading space is kept.
+        definition: what it means, from a lexicon; empty for the LLM's own n-grams.
     """
 
     ids: tuple[int, ...]
     surface: str
+    definition: str = ""
+
+    @property
+    def word(self) -> str:
+        """Its text without outer spaces."""
+        return self.surface.strip()
+
+    @property
+    def defined(self) -> str:
+        """Its text with the definition behind it, if it has one: "beagle, a small short-legged hound"."""
+        return f"{self.word}, {self.definition}" if self.definition else self.word
 
     @property
     def order(self) -> int:
@@ -61,7 +73,7 @@ def expand(
     tokens: LanguageTokens,
     continuations: Sequence[Sequence[int]],
     words_only: bool = True,
-) -> tuple[list[Gram], int]:
+) -> tuple[list[Gram], list[str]]:
     """Lengthen each n-gram by its continuations.
 
     Args:
@@ -72,16 +84,19 @@ def expand(
             punctuation included.
 
     Returns:
-        The longer n-grams, and the number of continuations that were not accepted (end of text, newline,
-        punctuation).
+        The longer n-grams, and the texts of those that were not accepted, because the continuation is the end
+        of the text, a newline or punctuation.
     """
     longer: list[Gram] = []
+    refused: list[str] = []
     for gram, token_ids in zip(grams, continuations, strict=True):
         for token_id in token_ids:
             surface = tokens.surface(token_id)
             if reason_to_drop(tokens, token_id) is None and (is_word_like(surface) or not words_only):
                 longer.append(Gram((*gram.ids, token_id), gram.surface + surface))
-    return longer, sum(map(len, continuations)) - len(longer)
+            else:
+                refused.append(gram.surface + surface)
+    return longer, refused
 
 
 def ends_in_function_word(gram: Gram) -> bool:

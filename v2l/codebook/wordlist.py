@@ -47,11 +47,7 @@ def read_words(source: str | Path) -> list[str]:
         V2LError: there is no such file, it is no text in UTF-8, or lines are empty, repeated, or hold control
             characters; their numbers are listed.
     """
-    source = Path(source)
-    try:
-        words = [line.strip() for line in source.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise V2LError(f"cannot read {source} ({error})", "a text file in UTF-8, one word a line") from error
+    words = [line.strip() for line in read_text(Path(source)).splitlines()]
     first: dict[str, int] = {}
     bad = []
     for number, word in enumerate(words, start=1):
@@ -65,8 +61,20 @@ def read_words(source: str | Path) -> list[str]:
     if not words:
         bad = ["it is empty"]
     if bad:
-        raise V2LError(f"{source}: {_listed(bad)}", "one word a line, each once", f"correct {source}")
+        raise V2LError(f"{source}: {listed_problems(bad)}", "one word a line, each once", f"correct {source}")
     return words
+
+
+def read_text(source: Path) -> str:
+    """The text of a file that people write.
+
+    Raises:
+        V2LError: there is no such file, or it is no text in UTF-8.
+    """
+    try:
+        return source.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise V2LError(f"cannot read {source} ({error})", "a text file in UTF-8, one word a line") from error
 
 
 def codebook_of_words(
@@ -162,7 +170,7 @@ def import_csv(source: str | Path, origin: Codebook) -> Codebook:
             rows[row] = number
     if bad:
         raise V2LError(
-            f"{source}: {_listed(bad)}",
+            f"{source}: {listed_problems(bad)}",
             "lines of v2l codebook export, each once",
             "v2l codebook from-words for new words",
         )
@@ -193,6 +201,7 @@ def _joined(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def _listed(problems: Sequence[str]) -> str:
+def listed_problems(problems: Sequence[str]) -> str:
+    """The first few problems, and how many more there are."""
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
     return "; ".join(problems[:NAMED]) + more

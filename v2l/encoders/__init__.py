@@ -13,7 +13,8 @@ def load_encoder(name: str = "conse", device: str = "auto") -> JointEncoder:
     """Load a frozen joint encoder; each kind imports its own packages only when it is asked for.
 
     Args:
-        name: `conse` (embedded, no download), or `openclip:…` as in `v2l.encoders.openclip.load_openclip`.
+        name: `conse` (embedded, no download), `conse:mean` or `conse:with` (class names with definitions), or
+            `openclip:…` as in `v2l.encoders.openclip.load_openclip`.
         device: as in `v2l.device.choose_device`.
 
     Raises:
@@ -25,12 +26,17 @@ def load_encoder(name: str = "conse", device: str = "auto") -> JointEncoder:
         torch.Size([1, 384])
     """
     chosen = choose_device(device)
-    if name == "conse":
+    kind, _, variant = name.partition(":")
+    if kind == "conse":
         from v2l.encoders.conse import load_conse
 
-        return load_conse(chosen)
+        return load_conse(chosen, variant or "none")
     if name.startswith("openclip:"):
         from v2l.encoders.openclip import load_openclip
 
         return load_openclip(name, chosen)
-    raise V2LError(f"got encoder {name!r}", "conse, openclip:MODEL/TAG, openclip:MODEL@FILE", "v2l doctor")
+    raise V2LError(
+        f"got encoder {name!r}",
+        "conse, conse:mean, conse:with, openclip:MODEL/TAG, openclip:MODEL@FILE",
+        "v2l doctor",
+    )

@@ -7,6 +7,10 @@ image x:
 
 For patches the same is done at every position of the last feature map. Frozen: EfficientNet-Lite2
 (ImageNet-1k) and all-MiniLM-L6-v2.
+
+MiniLM takes texts that are spelled alike for alike ("terri" is near to "terrier"). A definition behind the
+name ("a photo of a terrier, any of several usually small short-bodied breeds …") brings out the meaning, so
+the class vectors can be those of the name, of the name with its WordNet definition, or the mean of both.
 Source: Norouzi et al., arXiv 1312.5650, equation 4.
 """
 
@@ -23,6 +27,7 @@ import timm
 import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from sentence_transformers import SentenceTransformer
+from timm.data import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import InterpolationMode
@@ -34,6 +39,7 @@ from v2l.zoo import embedded_path
 
 RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
 CPU_BATCH = 2  # images per forward pass on a CPU; larger batches leave its cache and take 1.5 times as long
+CLASS_TEXTS = ("none", "with", "mean")  # without the definition, with it, or the mean of both vectors
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]
 
 
@@ -44,18 +50,30 @@ class ConSE(JointEncoder):
         classifier: timm's `tf_efficientnet_lite2` with 1,000 ImageNet classes.
         sentences: the sentence encoder whose space is the joint space.
         top_classes: how many of the most probable classes are combined in an image's vector.
+        definitions: whose vectors the classes have: "none" the names', "with" those of the names with their
+            definitions, "mean" the means of both.
 
     Raises:
-        V2LError: the sentence encoder does not state its width.
+        V2LError: the sentence encoder does not state its width, or `definitions` is none of the three.
     """
 
     class_vectors: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, classifier: Any, sentences: SentenceTransformer, top_classes: int = 10) -> None:
+    def __init__(
+        self,
+        classifier: Any,
+        sentences: SentenceTransformer,
+        top_classes: int = 10,
+        definitions: str = "none",
+    ) -> None:
         super().__init__()
-        self.name, self.image_size, self.templates = "conse", CROP, PHOTO_TEMPLATE
+        if definitions not in CLASS_TEXTS:
+            allowed = "conse, conse:with, conse:mean"
+            raise V2LError(f"got the encoder 'conse:{definitions}'", allowed, "--encoder conse:mean")
+        self.name = "conse" if definitions == "none" else f"conse:{definitions}"
+        self.image_size, self.templates = CROP, PHOTO_TEMPLATE
         self.classifier, self.sentences, self.top_classes = classifier, sentences, top_classes
         width = sentences.get_embedding_dimension()
         if width is None:
@@ -67,9 +85,10 @@ class ConSE(JointEncoder):
         self.dim = width
         self.requires_grad_(False).eval()
         settings = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
+        if definitions != "none":
+            settings = (*settings, f"class definitions {definitions}")
         self.fingerprint = fingerprint_of(self.state_dict(), *settings)
-        class_texts = [PHOTO_TEMPLATE[0].format(name) for name in IMAGENET_CLASSNAMES]
-        self.register_buffer("class_vectors", self.encode_texts(class_texts), persistent=False)  # (1000, D)
+        self.register_buffer("class_vectors", self._embed_classes(definitions), persistent=False)  # (1000, D)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
@@ -107,6 +126,16 @@ class ConSE(JointEncoder):
         )
         return [tuple(ids) for ids in encoded["input_ids"]]
 
+    def _embed_classes(self, definitions: str) -> Tensor:
+        """(1000, D) vectors of the classes in the classifier's order, unit length."""
+        named = [PHOTO_TEMPLATE[0].format(name) for name in IMAGENET_CLASSNAMES]
+        defined = [f"{text}, {meaning}" for text, meaning in zip(named, class_definitions(), strict=True)]
+        if definitions == "none":
+            return self.encode_texts(named)
+        if definitions == "with":
+            return self.encode_texts(defined)
+        return functional.normalize(self.encode_texts(named) + self.encode_texts(defined), dim=-1)
+
     def _normalize(self, images: Tensor) -> Tensor:
         normalized = (self.prepare_batch(images) - self.mean) / self.std
         return normalized.contiguous(memory_format=torch.channels_last)  # a fifth faster on the CPU
@@ -118,11 +147,21 @@ class ConSE(JointEncoder):
         return functional.normalize(mixed, dim=-1)
 
 
-def load_conse(device: torch.device) -> ConSE:
+def class_definitions() -> list[str]:
+    """The WordNet definitions of the 1,000 classes, in the classifier's order."""
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(index, detailed=True).split(": ", 1)[1] for index in range(1000)]
+
+
+def load_conse(device: torch.device, definitions: str = "none") -> ConSE:
     """The embedded encoder from its two packages.
 
+    Args:
+        device: where it runs.
+        definitions: which texts the class vectors are of; see `ConSE`.
+
     Raises:
-        V2LError: a package is missing, or a weights file does not fit.
+        V2LError: a package is missing, a weights file does not fit, or `definitions` is unknown.
     """
     classifier = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     load_lite_weights(classifier, embedded_path("efficientnet-lite2"))
@@ -130,7 +169,8 @@ def load_conse(device: torch.device) -> ConSE:
         sentences = SentenceTransformer(
             str(embedded_path("minilm")), device=str(device), local_files_only=True
         )
-    return ConSE(classifier.to(device).to(memory_format=torch.channels_last), sentences).to(device)
+    classifier = classifier.to(device).to(memory_format=torch.channels_last)
+    return ConSE(classifier, sentences, definitions=definitions).to(device)
 
 
 def load_lite_weights(network: nn.Module, path: Path) -> None:

@@ -18,6 +18,13 @@ from v2l.encoders import JointEncoder, load_encoder
 from v2l.errors import V2LError
 from v2l.tokens import Word
 
+RANKINGS: dict[str, Callable[[Codebook, Tensor, int], tuple[Tensor, Tensor]]] = {
+    "distinct": Codebook.nearest_distinct,
+    "varied": Codebook.nearest_varied,
+    "euclidean": Codebook.nearest_by_distance,
+}
+"""Which words of a codebook are the nearest to an image."""
+
 
 class WordTagger:
     """Images ──► words, by vectors in the joint space.
@@ -27,12 +34,11 @@ class WordTagger:
     Args:
         codebook: words, bigrams and trigrams with their vectors; V entries of width D.
         encoder: name of the joint encoder, which is loaded when it is first needed.
-        by_distance: rank by Euclidean distance to the rows as they are stored (the official code), not by
-            cosine.
+        ranking: a key of `RANKINGS`: which words are the nearest.
     """
 
-    def __init__(self, codebook: Codebook, encoder: str, by_distance: bool = False) -> None:
-        self.codebook, self.encoder_name, self.by_distance = codebook, encoder, by_distance
+    def __init__(self, codebook: Codebook, encoder: str, ranking: str = "distinct") -> None:
+        self.codebook, self.encoder_name, self.ranking = codebook, encoder, ranking
         self._encoder: JointEncoder | None = None
 
     def joint_encoder(self, device: torch.device | str = "auto") -> JointEncoder:
@@ -68,8 +74,7 @@ class WordTagger:
         Raises:
             V2LError: the codebook has fewer words.
         """
-        rank = self.codebook.nearest_by_distance if self.by_distance else self.codebook.nearest_distinct
-        return rank(vectors, count)
+        return RANKINGS[self.ranking](self.codebook, vectors, count)
 
     def select(self, vectors: Tensor, count: int, selection: str = "nearest") -> tuple[Tensor, Tensor]:
         """The words of images whose vectors are known, chosen by a key of `SELECTIONS`.
@@ -128,3 +133,14 @@ def check_selection(selection: str) -> str:
     if selection not in SELECTIONS:
         raise V2LError(f"got the word selection {selection!r}", ", ".join(SELECTIONS), "--selection together")
     return selection
+
+
+def check_ranking(ranking: str) -> str:
+    """The ranking itself.
+
+    Raises:
+        V2LError: there is no such ranking.
+    """
+    if ranking not in RANKINGS:
+        raise V2LError(f"got the word ranking {ranking!r}", ", ".join(RANKINGS), "--ranking varied")
+    return ranking

@@ -66,8 +66,7 @@ class V2LTokenizer(GridAutoencoder):
             )
         super().__init__(config.model, config.training, local_codebook.embeddings, global_codebook.embeddings)
         self.config, self.local_codebook, self.global_codebook = config, local_codebook, global_codebook
-        by_distance = config.model.word_ranking == "euclidean"
-        self._tagger = WordTagger(global_codebook, config.models.encoder, by_distance)
+        self._tagger = WordTagger(global_codebook, config.models.encoder, config.model.word_ranking)
 
     @property
     def tagger(self) -> WordTagger:
