@@ -1,6 +1,4 @@
-"""v2l demo: a folder of photographs ──► words, a few-shot classification, inpainted photographs, and where
-the pictures are.
-"""
+"""v2l demo: photographs ──► words, a few-shot classification, and inpainted photographs."""
 
 from __future__ import annotations
 
@@ -61,8 +59,9 @@ def demo(
     llm: Llm = None,
     json: Json = False,
 ) -> None:
-    """Run the pipeline on a folder of photographs: words, a few-shot classification, inpainting; and write
-    the pictures.
+    """Run the pipeline on a folder of photographs: words, few-shot classification, inpainting.
+
+    Writes the pictures to a folder.
     """
     from v2l.sources import find_images
 

@@ -25,8 +25,9 @@ Image = Tensor | str | Path
 def load(
     checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto"
 ) -> Pipeline:
-    """The tokenizer (a name or a folder) and the frozen LLM, loaded once for equal arguments; see
-    `Pipeline.load`.
+    """Load the tokenizer and the frozen LLM; equal arguments load them once.
+
+    The arguments are those of `Pipeline.load`. `checkpoint` is a name or a folder.
 
     Raises:
         V2LError: the tokenizer is unknown, or its checkpoint is missing or damaged.

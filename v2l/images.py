@@ -142,9 +142,10 @@ def resize_and_crop(images: Tensor, size: int) -> Tensor:
 
 
 def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, H, W) ──► (B, 3, size, size), bit-equal to the official code: CLIP's view, by Pillow's
-    resize
-    and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
+    """Resize images (B, 3, H, W) to (B, 3, size, size), bit-equal to the official code.
+
+    First the view of CLIP: Pillow's resize and a centre crop in 8 bits. Then bilinear interpolation
+    without antialiasing, which causes staircase artefacts.
     """
     resized = [
         transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC)

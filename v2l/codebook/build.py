@@ -35,8 +35,9 @@ KIND, SCHEMA = "codebooks", 1
 
 
 class ExpandingLLM(LanguageTokens, NamedLLM, Protocol):
-    """The interface of the frozen LLM that a build needs. The LLM is an argument, because `codebook` does not
-    import `llm`.
+    """The interface of the frozen LLM that a build needs.
+
+    The LLM is an argument, because `codebook` does not import `llm`.
     """
 
     @property
@@ -156,8 +157,10 @@ class CodebookBuilder:
         return self.config.templates or self.encoder.templates
 
     def candidates(self, vocabulary: Vocabulary) -> tuple[list[Gram], dict[str, int]]:
-        """Subwords, then bigrams, then trigrams, one for each distinct tokenization by the encoder; and how
-        many were removed, by reason.
+        """The candidate n-grams, and the number of removed ones by reason.
+
+        The candidates are subwords, then bigrams, then trigrams. There is one for each distinct
+        tokenization by the encoder.
 
         The expansion is greedy: each n-gram is lengthened by the LLM's most probable next tokens, without
         beam search.
@@ -197,8 +200,9 @@ class CodebookBuilder:
         return list(distinct.values()), lost
 
     def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
-        """The n-grams whose last word is only the beginning of a word: "promulg", but not "sun" before
-        "flower".
+        """The n-grams whose last word is only the beginning of a word.
+
+        For example "promulg", but not "sun" before "flower".
 
         Two signs together: the LLM's most probable next token begins with a letter, so it continues the same
         word; and the encoder's tokenizer has no single token for the last word.
@@ -244,8 +248,9 @@ class CodebookBuilder:
         )
 
     def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
-        """Per n-gram, the LLM's most probable next token ids after each of the configured openings ("a photo
-        of {}"), each id once.
+        """The LLM's most probable next token ids of each n-gram, each id once.
+
+        They are collected after each of the configured openings ("a photo of {}").
         """
         count, found = self.config.continuations, []
         for opening in self.config.openings:

@@ -1,5 +1,6 @@
-"""images, or their files ──► their words and their vectors in the joint space, by any tokenizer that gives
-words.
+"""images, or their files ──► their words, and their vectors in the joint space.
+
+Any tokenizer that gives words can be used.
 """
 
 from __future__ import annotations
@@ -140,8 +141,9 @@ def words_of_images(
 
 
 def vectors_of(tokenizer: ImageTokenizer, paths: Sequence[Path]) -> Tensor:
-    """(B, D) float32 of unit length, on the CPU: from the cache where they are, else encoded now and put
-    there.
+    """Image vectors (B, D) float32 of unit length, on the CPU.
+
+    They come from the cache. A vector that is not there is computed and added.
 
     Raises:
         V2LError: the tokenizer has no word tagger, a file is no readable image, or the cache cannot be used.

@@ -1,5 +1,4 @@
-"""tokens of a clean image + of its corrupted version ──► predictions of the frozen LLM, by the paper's
-protocol.
+"""tokens of a clean and a corrupted image ──► the frozen LLM's predictions: protocol `paper`.
 
 The examples are noisy copies of the clean image's own tokens (`noisy_copies.py`), so the clean image must be
 known, and the protocol is for evaluation only. Masked windows depend on the predictions before them;

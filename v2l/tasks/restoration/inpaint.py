@@ -176,8 +176,9 @@ def filled_ids(ids: Tensor, log: Sequence[WindowPrediction]) -> Tensor:
 
 
 def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
-    """The whole image, not cropped: its shorter side at the model's size, both sides multiples of the patch
-    size f.
+    """Resize the whole image, without a crop, to the size of the model.
+
+    The shorter side gets the model's size, and both sides are multiples of the patch size f.
 
     Args:
         image: (3, H, W) in [0, 1].

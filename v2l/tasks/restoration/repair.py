@@ -1,5 +1,6 @@
-"""corrupted image + other images, clean and corrupted alike ──► restored image, without knowledge of the
-clean image.
+"""corrupted image + clean and corrupted example images ──► restored image.
+
+The clean version of the image is not known.
 
 The frozen LLM sees windows of corrupted tokens beside the clean tokens of example images, and predicts the
 clean tokens of this image. A corruption that moves content (a rotation, a shift) is found from the examples
@@ -274,8 +275,9 @@ class CorruptionPredictor:
 
 
 class SimilarStretches:
-    """Finds the stretches of example images that look most like a window, by the code vectors of their
-    tokens.
+    """Finds the stretches of example images that are most similar to a window.
+
+    Similarity is measured between the code vectors of their tokens.
 
     Args:
         pipeline: gives the code vectors.

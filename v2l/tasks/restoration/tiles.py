@@ -62,8 +62,9 @@ class Tiled:
 
 
 def tiles(size: tuple[int, int], side: int, step: int) -> list[Tile]:
-    """Squares that cover an image and overlap by `side` − `step` pixels at least; the last ones end at its
-    edge.
+    """Squares that cover an image and overlap by at least `side` − `step` pixels.
+
+    The last ones end at its edge.
 
     Args:
         size: (H, W), neither below `side`.
@@ -101,8 +102,9 @@ def inpaint_tiles(
     progress: Progress | None = None,
     examples: Sequence[Tensor] = (),
 ) -> Tiled:
-    """Fill the masked part at the image's own scale, from its edges inwards: a filled tile is context for the
-    next.
+    """Fill the masked part at the image's own scale, from its edges inwards.
+
+    A filled tile is context for the next one.
 
     Args:
         pipeline: tokenizer and LLM; a tile is as large as its model's images.
@@ -150,8 +152,9 @@ def repair_tiles(
     settings: RestorationSettings | None = None,
     progress: Progress | None = None,
 ) -> Tiled:
-    """Restore an image at its own scale after a corruption that moves nothing (a blur); overlapping tiles are
-    averaged.
+    """Restore an image at its own scale after a corruption that moves no content (a blur).
+
+    Overlapping tiles are averaged.
 
     Args:
         pipeline: tokenizer and LLM.
