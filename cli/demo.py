@@ -110,7 +110,7 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
             pipeline,
             photograph,
             mask,
-            progress=lambda done, total: report(f"inpainting {path.name}", done, total),
+            progress=lambda _, done, total: report(f"inpainting {path.name}", done, total),
         )
     reconstructed = pipeline.grid.decode(tokens)[0].cpu()
     hole = torch.where(mask, torch.full_like(photograph, 0.5), photograph)

@@ -123,9 +123,9 @@ def test_equal_seeds_give_equal_pictures_and_progress_reaches_the_end(
 ) -> None:
     mask, steps = centre_mask(image.shape[-2:]), []
     settings = RestorationSettings(temperature=2.0, top_k=50, seed=4)
-    first = inpaint(pipeline, image, mask, settings, progress=lambda done, total: steps.append((done, total)))
+    first = inpaint(pipeline, image, mask, settings, progress=lambda *step: steps.append(step))
     assert torch.equal(first.image, inpaint(pipeline, image, mask, settings).image)
-    assert steps == [(number + 1, len(first.log)) for number in range(len(first.log))]
+    assert steps == [("windows", number + 1, len(first.log)) for number in range(len(first.log))]
 
 
 def test_without_a_visible_stretch_there_are_no_examples_and_still_an_answer(pipeline: Pipeline) -> None:

@@ -20,12 +20,12 @@ from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.prompts.denoise import Window
 from v2l.tasks.restoration.inpaint import filled_ids, whole_at_model_size
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
 from v2l.tasks.restoration.token_prediction import (
     MaskedWindow,
-    Progress,
     TokenPredictor,
     WindowPrediction,
     allowed_tokens,
@@ -92,7 +92,7 @@ def repair(
             does not get it.
         examples: clean images (3, H, W) of any size.
         settings: how the LLM is prompted; None takes the preset for an LLM with or without an adapter.
-        progress: gets (windows done, windows in all).
+        progress: called as ("windows", windows done, all windows).
 
     Raises:
         V2LError: there are no examples, more than one sample is requested, or a prompt is longer than the
@@ -246,7 +246,7 @@ class CorruptionPredictor:
                 queries = [self.query(window) for window in equal[start : start + WINDOWS_PER_CALL]]
                 log += self.predictor.predict(queries, len(log))
                 if progress:
-                    progress(len(log), len(self.windows))
+                    progress("windows", len(log), len(self.windows))
         return log
 
     def map_query(self) -> MapQuery:

@@ -12,10 +12,11 @@ from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import check_mask
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
 from v2l.tasks.restoration.repair import repair
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
-from v2l.tasks.restoration.token_prediction import Progress, WindowPrediction
+from v2l.tasks.restoration.token_prediction import WindowPrediction
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def inpaint_tiles(
         image: (3, H, W) float32 in [0, 1]; masked pixels are never used.
         mask: (H, W) bool, True where to fill.
         settings: as `inpaint`.
-        progress: gets (pixels filled, pixels in all) after each tile.
+        progress: called as ("pixels", pixels filled, masked pixels) after each tile.
         examples: other images (3, H, W).
 
     Raises:
@@ -130,7 +131,7 @@ def inpaint_tiles(
         missing[cut] = False
         log.append((tile, done.log, done.tokens.local_ids[0]))
         if progress:
-            progress(int(mask.sum() - missing.sum()), int(mask.sum()))
+            progress("pixels", int(mask.sum() - missing.sum()), int(mask.sum()))
     return Tiled(filled, tuple(log))
 
 
@@ -162,7 +163,7 @@ def repair_tiles(
         corruption: one that moves nothing.
         examples: clean images (3, H, W).
         settings: as `repair`; tile i draws with the i-th seed after the settings'.
-        progress: gets (tiles done, tiles in all).
+        progress: called as ("tiles", tiles done, all tiles).
 
     Raises:
         V2LError: the image is smaller than a tile, there are no examples, or a prompt is longer than the
@@ -180,5 +181,5 @@ def repair_tiles(
         count[cut] += 1
         log.append((tile, done.log, done.tokens.local_ids[0]))
         if progress:
-            progress(number + 1, len(places))
+            progress("tiles", number + 1, len(places))
     return Tiled(total / count, tuple(log))

@@ -9,7 +9,7 @@ al., arXiv 2104.08315, and Li et al., arXiv 2210.15097.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,6 @@ from v2l.prompts.prompt import Prompt
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
 
-Progress = Callable[[int, int], None]  # gets (windows done, windows in all)
 ExampleSets = Sequence[Sequence[Window]]  # one set of examples for each prompt
 
 
