@@ -56,7 +56,7 @@ def test_an_unknown_protocol_is_refused() -> None:
         ReconstructionSettings(protocol="mine")
 
 
-def test_without_its_network_the_verb_says_what_is_missing(
+def test_without_its_network_the_command_says_what_is_missing(
     samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack_of_tests: None
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -111,9 +111,9 @@ def test_global_token_ids_by_distance_to_rows_as_they_are(model: V2LTokenizer, s
 def test_the_decoder_with_its_cross_attention(model: V2LTokenizer, w: dict, words: Tensor) -> None:
     ids = torch.randint(0, 400, (2, 8, 12), generator=torch.Generator().manual_seed(6))
     plainly = plain.decode(w, plain.entries(w)[ids].movedim(-1, 1), w["tok_embeddings_global.weight"][words])
-    painted = model.paint(model.quantizer.lookup(ids), model.context(words))
-    assert distance(painted, plainly) < TOLERANCE
-    assert torch.equal(model.decode(ImageTokens(words, ids)), ((painted + 1) / 2).clamp(0, 1))
+    decoded = model.paint(model.quantizer.lookup(ids), model.context(words))
+    assert distance(decoded, plainly) < TOLERANCE
+    assert torch.equal(model.decode(ImageTokens(words, ids)), ((decoded + 1) / 2).clamp(0, 1))
 
 
 @torch.no_grad()
@@ -202,13 +202,13 @@ def test_the_gradient_goes_straight_through_the_lookup(
     vq = plain.quantizer_loss(z, z_q)
     plainly = torch.autograd.grad((y * pull).sum() + vq, [leaves[name] for name in sorted(learned)])
 
-    painted, parameters = model(images, words), dict(model.named_parameters())
+    output, parameters = model(images, words), dict(model.named_parameters())
     ours = torch.autograd.grad(
-        (painted.images * pull).sum() + painted.quantized.loss,
+        (output.images * pull).sum() + output.quantized.loss,
         [parameters[our_name(name)] for name in sorted(learned)],
     )
-    assert distance(painted.images, y) < TOLERANCE
-    assert distance(painted.quantized.loss, vq) < TOLERANCE
+    assert distance(output.images, y) < TOLERANCE
+    assert distance(output.quantized.loss, vq) < TOLERANCE
     for mine, other in zip(ours, plainly, strict=True):
         assert distance(mine / other.norm(), other / other.norm()) < TOLERANCE
 

@@ -116,7 +116,7 @@ def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> No
     assert shown.shape[2] > 5 * 160
 
 
-def test_stopped_and_gone_on_is_the_same_as_straight(
+def test_a_resumed_evaluation_equals_one_without_a_stop(
     evaluation: Restoration, files: list[ImageFile], result: RestorationResult, tmp_path: Path
 ) -> None:
     def stop(step: str, done: int, total: int) -> None:
