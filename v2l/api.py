@@ -88,7 +88,7 @@ def inpaint(
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
-        mask: a file of the same size, white where to paint, or (H, W) bool; None is the centre.
+        mask: a file of the same size, white where to fill, or (H, W) bool; None is the centre.
         settings: hyperparameters of the task.
         pipeline: what `load` gave; None is `load()`.
 

@@ -18,7 +18,7 @@ tags: [image-tokenizer, vector-quantization, frozen-llm]
 # V2L tokenizer over the words of {llm}
 
 Images become words of a frozen LLM's own vocabulary: {global_tokens} global words that say what an image
-shows, and one local word for each {factor} × {factor} pixels of a {size} px square, from which it is painted
+shows, and one local word for each {factor} × {factor} pixels of a {size} px square, from which it is decoded
 again. Method: arXiv 2403.07874.
 
 ```python
