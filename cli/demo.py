@@ -1,6 +1,4 @@
-"""v2l demo: a folder of photographs ──► words, a few-shot classification, inpainted photographs, and where
-the pictures are.
-"""
+"""v2l demo: photographs ──► words, a few-shot classification, and inpainted photographs."""
 
 from __future__ import annotations
 
@@ -41,8 +39,8 @@ class Shown:
     Attributes:
         path: its file.
         words: its global words, nearest first.
-        pictures: the photograph, its reconstruction, the photograph with its hole, and the painted one; each
-            (3, H, W).
+        pictures: the photograph, its reconstruction, the photograph with its hole, and the inpainted
+            photograph; each (3, H, W).
         predicted: number of local words that the LLM predicted.
     """
 
@@ -61,8 +59,9 @@ def demo(
     llm: Llm = None,
     json: Json = False,
 ) -> None:
-    """Run the pipeline on a folder of photographs: words, a few-shot classification, inpainting; and write
-    the pictures.
+    """Run the pipeline on a folder of photographs: words, few-shot classification, inpainting.
+
+    Writes the pictures to a folder.
     """
     from v2l.sources import find_images
 
@@ -87,7 +86,7 @@ def demo(
                 words_line(row),
             )
         classify(out, pipeline, folder, given)
-        paint(out, pipeline, shown, target)
+        write_pictures(out, pipeline, shown, target)
 
 
 def one_of_each_folder(paths: list[Path], count: int) -> list[Path]:
@@ -107,16 +106,19 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
     mask = centre_mask((photograph.shape[-2], photograph.shape[-1]))
     tokens = pipeline.grid.encode(whole_at_model_size(photograph, pipeline)[None], crop=False)
     with progress() as report:
-        painted = inpaint(
+        inpainted = inpaint(
             pipeline,
             photograph,
             mask,
-            progress=lambda done, total: report(f"inpainting {path.name}", done, total),
+            progress=lambda _, done, total: report(f"inpainting {path.name}", done, total),
         )
     reconstructed = pipeline.grid.decode(tokens)[0].cpu()
     hole = torch.where(mask, torch.full_like(photograph, 0.5), photograph)
     return Shown(
-        path, tokens.words[0][:8], (photograph, reconstructed, hole, painted.image), int(painted.hidden.sum())
+        path,
+        tokens.words[0][:8],
+        (photograph, reconstructed, hole, inpainted.image),
+        int(inpainted.hidden.sum()),
     )
 
 
@@ -159,7 +161,7 @@ def answer_line(prediction: Prediction) -> str:
     return f"{prediction.query}: {prediction.label} ({scores}){verdict}"
 
 
-def paint(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> None:
+def write_pictures(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> None:
     """Write a page of all pictures and each inpainted photograph by itself."""
     from v2l.images import image_grid, save_image
 

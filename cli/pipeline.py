@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def load_pipeline(
     given: Options, tokenizer: str | None, llm: str | None = None, adapter: str | None = None
 ) -> Pipeline:
-    """Load a tokenizer and choose the LLM: the named one, else the config's, else the one that the tokenizer
-    belongs to.
+    """Load a tokenizer and choose the LLM.
+
+    The LLM is the named one, else the one of the config, else the one whose vocabulary the tokenizer
+    uses.
 
     An adapter, if one is named, is applied when the LLM is loaded.
 

@@ -87,5 +87,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pipeline_loaded_once(load_once: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs and functions share one pipeline in the tests that ask for this."""
+    """Commands and functions share one pipeline in the tests with this fixture."""
     monkeypatch.setattr("v2l.pipeline.pipeline.Pipeline.load", load_once)

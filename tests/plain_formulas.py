@@ -164,5 +164,5 @@ def adversarial_weight(
     return r_d * torch.clamp(torch.sqrt((pull**2).sum()) / (torch.sqrt((push**2).sum()) + 1e-4), 0, 1e4)
 
 
-def discriminator_loss(real: Tensor, painted: Tensor) -> Tensor:
-    return 0.5 * (torch.clamp(1 - real, min=0).mean() + torch.clamp(1 + painted, min=0).mean())
+def discriminator_loss(real: Tensor, decoded: Tensor) -> Tensor:
+    return 0.5 * (torch.clamp(1 - real, min=0).mean() + torch.clamp(1 + decoded, min=0).mean())

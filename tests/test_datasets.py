@@ -102,7 +102,7 @@ def test_episodes_depend_on_seed_and_place_alone(zoo: ClassFolder) -> None:
     assert len(set(map(str, many))) > 20
 
 
-def test_over_many_episodes_every_class_and_every_place_is_asked(zoo: ClassFolder) -> None:
+def test_over_many_episodes_every_class_and_every_place_is_drawn(zoo: ClassFolder) -> None:
     episodes = draw_episodes(zoo, 2, 1, episodes=200)
     assert {episode.query.label for episode in episodes} == set(zoo.classes)
     first = sum(episode.support[0].label == episode.query.label for episode in episodes)

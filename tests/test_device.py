@@ -21,7 +21,7 @@ def test_auto_is_the_cpu_without_an_accelerator(monkeypatch: pytest.MonkeyPatch)
     assert choose_device("auto") == torch.device("cpu")
 
 
-def test_the_cpu_can_always_be_asked_for() -> None:
+def test_the_cpu_can_always_be_chosen() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 

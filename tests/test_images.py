@@ -310,7 +310,7 @@ def test_the_centre_is_in_the_middle() -> None:
     assert torch.equal(centre_crop(image, (9, 9)), image)
 
 
-def test_white_marks_what_to_paint(tmp_path: Path) -> None:
+def test_white_marks_what_to_fill(tmp_path: Path) -> None:
     mask = Image.new("L", (4, 3), 0)
     mask.putpixel((1, 2), 128)  # a soft edge counts as white from the middle on
     mask.putpixel((2, 2), 255)

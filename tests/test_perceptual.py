@@ -119,7 +119,7 @@ def test_the_released_range_is_the_same_network_on_stretched_images() -> None:
     assert not torch.allclose(distance(others, images), expected, rtol=0.01)
 
 
-def test_reports_are_judged_by_lpips_when_it_is_here_and_never_by_what_was_trained_for(
+def test_reports_use_lpips_when_it_is_here_and_never_the_network_of_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -1,4 +1,4 @@
-"""What README tells a reader to type works as it stands."""
+"""The commands of README work as they are written."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_python_lines_run(place: Path) -> None:
     assert (place / "out" / "filled.png").is_file()
 
 
-def test_every_verb_and_target_is_real(root: Path) -> None:
+def test_every_target_of_make_exists(root: Path) -> None:
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^    make ([a-z-]+)", README, flags=re.MULTILINE))
     assert targets

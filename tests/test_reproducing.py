@@ -21,14 +21,14 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_exists(command: str) -> None:
-    verb = typer.main.get_command(app)
-    known = {option for parameter in verb.params for option in parameter.opts}
+    command_line = typer.main.get_command(app)
+    known = {option for parameter in command_line.params for option in parameter.opts}
     for word in shlex.split(command):
-        if word in getattr(verb, "commands", {}):
-            verb = verb.commands[word]
-            known |= {option for parameter in verb.params for option in parameter.opts}
+        if word in getattr(command_line, "commands", {}):
+            command_line = command_line.commands[word]
+            known |= {option for parameter in command_line.params for option in parameter.opts}
     used = set(re.findall(r"(?<= )--?[a-z-]+", " " + command))
-    assert not hasattr(verb, "commands"), f"{command} names no verb"
+    assert not hasattr(command_line, "commands"), f"{command} names no command"
     assert used <= known
 
 

@@ -1,5 +1,4 @@
-"""a seed ──► the judges of a reconstruction: LPIPS's SqueezeNet and four features an image, with random
-weights."""
+"""seed ──► the metrics of reconstructions, with small random networks: LPIPS's SqueezeNet, 12 features."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from v2l.evaluation.reconstruction import Judges
+from v2l.evaluation.reconstruction import ReconstructionMetrics
 from v2l.perceptual import LPIPSDistance
 
 
@@ -23,9 +22,9 @@ class Corners(nn.Module):
         return self.scale * adaptive_avg_pool2d(images, 2).flatten(1)
 
 
-def tiny_metrics() -> Judges:
-    """Judges that need no file."""
+def tiny_metrics() -> ReconstructionMetrics:
+    """Metrics that need no file."""
     torch.manual_seed(0)
-    return Judges(
+    return ReconstructionMetrics(
         LPIPSDistance(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False), "lpips-squeeze"), Corners()
     )

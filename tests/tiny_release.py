@@ -122,7 +122,7 @@ def discriminator() -> Shapes:
 
 def random_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
     """Numbers that keep features of a healthy size: convolutions by fan-in, norms about one, attention that
-    tells cells apart.
+    differs from cell to cell.
     """
     if name.endswith("num_batches_tracked"):
         return torch.tensor(7)

@@ -25,8 +25,9 @@ Image = Tensor | str | Path
 def load(
     checkpoint: str | Path | None = None, llm: str | None = None, device: str = "auto", dtype: str = "auto"
 ) -> Pipeline:
-    """The tokenizer (a name or a folder) and the frozen LLM, loaded once for equal arguments; see
-    `Pipeline.load`.
+    """Load the tokenizer and the frozen LLM; equal arguments load them once.
+
+    The arguments are those of `Pipeline.load`. `checkpoint` is a name or a folder.
 
     Raises:
         V2LError: the tokenizer is unknown, or its checkpoint is missing or damaged.
@@ -106,7 +107,7 @@ def inpaint(
 
     Args:
         image: a file, or (3, H, W) float32 in [0, 1].
-        mask: a file of the same size, white where to paint, or (H, W) bool; None is the centre.
+        mask: a file of the same size, white where to fill, or (H, W) bool; None is the centre.
         settings: hyperparameters of the task.
         pipeline: what `load` gave; None is `load()`.
 

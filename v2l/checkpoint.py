@@ -27,8 +27,9 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def write_directory(target: str | Path) -> Iterator[Path]:
-    """A temporary directory to fill: it becomes `target` when the block ends well; otherwise an older
-    `target` stays as it was.
+    """Give a temporary directory, which becomes `target` if the block ends without an error.
+
+    After an error, an older `target` stays as it was.
 
     Raises:
         V2LError: the disk is full or cannot be written, or `target` holds something that v2l did not write.
@@ -88,8 +89,9 @@ def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
 
 
 def write_manifest(directory: str | Path, manifest: Mapping[str, Any]) -> None:
-    """Describe a filled directory: `manifest` (with its `kind` and `schema`) and the size and sha256 of every
-    file in it.
+    """Write the manifest of a filled directory.
+
+    It holds `manifest` (with its `kind` and `schema`), and the size and sha256 of every file.
     """
     if not {"kind", "schema"} <= manifest.keys() or "files" in manifest:
         raise ValueError("a manifest names its kind and its schema, and leaves its files to write_manifest")

@@ -1,6 +1,6 @@
-"""this machine ──► device and dtype, chosen at run time.
+"""machine ──► device and dtype, chosen at run time.
 
-Training, the quantizer and the joint encoder stay in float32; only the frozen LLM follows `choose_dtype`.
+`choose_dtype` applies to the frozen LLM only. Training, the quantizer and the joint encoder use float32.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device to run on: `auto` takes CUDA, then Apple's GPU, then the CPU.
+    """Choose the device: `auto` takes CUDA if there is one, then Apple's GPU, then the CPU.
 
     Raises:
-        V2LError: the name is no device of this machine.
+        V2LError: this machine has no such device.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -34,13 +34,17 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
-    """The dtype of the frozen LLM: `auto` is bfloat16 on a GPU that has it, float16 on other GPUs, float32 on
-    the CPU.
+    """Choose the dtype of the frozen LLM.
 
-    A CPU without bfloat16 units runs bfloat16 several times slower than float32, hence never by default.
+    On CUDA, `auto` is bfloat16 if the GPU supports it, otherwise float16. Elsewhere `auto` is float32,
+    because a CPU without bfloat16 units runs bfloat16 several times slower than float32.
+
+    Args:
+        name: `auto`, `float32`, `bfloat16` or `float16`.
+        device: the device of the LLM; None is the CPU.
 
     Raises:
-        V2LError: the name is no supported dtype.
+        V2LError: the name is not one of these.
     """
     device = device or torch.device("cpu")
     if name == "auto":

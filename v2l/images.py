@@ -142,9 +142,10 @@ def resize_and_crop(images: Tensor, size: int) -> Tensor:
 
 
 def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, H, W) ──► (B, 3, size, size), bit-equal to the official code: CLIP's view, by Pillow's
-    resize
-    and a centre crop in 8 bits, then bilinear without antialias, which leaves stair-steps.
+    """Resize images (B, 3, H, W) to (B, 3, size, size), bit-equal to the official code.
+
+    First the view of CLIP: Pillow's resize and a centre crop in 8 bits. Then bilinear interpolation
+    without antialiasing, which causes staircase artefacts.
     """
     resized = [
         transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC)
@@ -164,7 +165,7 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
-    """Read a mask: (H, W) bool, True where the picture is white, to be painted. Transparent counts as black.
+    """Read a mask: (H, W) bool, True where the picture is white, to be filled. Transparent counts as black.
 
     Raises:
         V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
@@ -176,7 +177,7 @@ def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
         got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
         raise V2LError(
             got,
-            "white where to paint and black elsewhere, soft edges excepted",
+            "white where to fill and black elsewhere, soft edges excepted",
             "--centre, or another picture",
         )
     return check_mask(values >= 0.5, size, name=f"the mask {path}")
@@ -222,9 +223,9 @@ def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> T
     Raises:
         V2LError: it does not.
     """
-    white = "white pixels, which mark what to paint, beside black ones"
+    white = "white pixels, which mark what to fill, beside black ones"
     if mask.dtype != torch.bool:
-        raise V2LError(f"{name} holds {mask.dtype}", "torch.bool, True where to paint", "mask > 0.5")
+        raise V2LError(f"{name} holds {mask.dtype}", "torch.bool, True where to fill", "mask > 0.5")
     if tuple(mask.shape) != tuple(size):
         got = " × ".join(str(side) for side in reversed(mask.shape))
         raise V2LError(
@@ -233,7 +234,7 @@ def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> T
             "a mask drawn on the image itself",
         )
     if not mask.any():
-        raise V2LError(f"{name} is empty: nothing to paint", white, "--centre")
+        raise V2LError(f"{name} is empty: nothing to fill", white, "--centre")
     if mask.all():
         raise V2LError(f"{name} covers the whole image: nothing is left to look at", white, "--centre")
     return mask

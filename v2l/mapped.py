@@ -1,4 +1,4 @@
-"""tensors that together exceed the memory ──► one memory-mapped tensor on the disk."""
+"""tensors that do not fit into memory together ──► one memory-mapped tensor on the disk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from v2l.files import report_disk
 def on_disk(parts: Iterable[Tensor], folder: Path, dtype: torch.dtype) -> Tensor:
     """Concatenate tensors along their first dimension into one memory-mapped tensor.
 
-    Only one of the parts is in memory at a time. The file has no name: the system frees it together with the
-    tensor, or when the process ends.
+    Only one part is in memory at a time. The file has no name. The system therefore deletes it together with
+    the tensor, or when the process ends.
 
     Args:
-        parts: tensors (n_i, …) of equal shape except for n_i.
-        folder: on a disk with room for all of them.
+        parts: tensors (n_i, …); all dimensions except the first are equal.
+        folder: a folder on a disk with space for the result.
         dtype: dtype of the result.
 
     Returns:

@@ -1,7 +1,6 @@
-"""one program ──► one or many processes, each on its device.
+"""program ──► one or many processes, each on its own device.
 
-Training, filtering and evaluation all start here; a program that was launched alone is a world of one
-process.
+Training, filtering and evaluation use this module. A program without a launcher is a group of one process.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from v2l.device import choose_device
 
 __all__ = ["ALONE", "Accelerator", "World", "join_world", "start_processes"]
 
-# How long a process waits for the others, because their shares of long work end at different times.
+# How long a process waits for the others. It is long, because their parts of the work end at different times.
 WAITING_TIME = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes that share long work out among themselves, as one of them sees it.
+    """The group of processes that divide a long computation, as seen from one process.
 
     Attributes:
-        index: which one this is, from 0.
-        count: how many there are.
-        device: where this one computes.
+        index: rank of this process, from 0.
+        count: number of processes.
+        device: device of this process.
     """
 
     index: int = 0
@@ -37,16 +36,16 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes files and prints."""
+        """Whether this process writes files and prints: the one with index 0."""
         return self.index == 0
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes have reached this call (a barrier)."""
         if self.count > 1:
             PartialState().wait_for_everyone()
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum of every process's tensor, the same in all of them."""
+        """The sum of a tensor over all processes, equal in each of them."""
         if self.count == 1:
             return tensor
         total: Tensor = reduce(tensor.to(self.device), "sum")
@@ -57,11 +56,12 @@ ALONE = World()
 
 
 def join_world(device: str = "auto") -> World:
-    """Join the processes that were launched together (by torchrun, say); a program that was launched alone is
-    all of its world.
+    """Join the processes that a launcher such as torchrun started.
+
+    Without a launcher, the result is a group of one process.
 
     Args:
-        device: as in `choose_device`; `cpu` keeps every process on the CPU.
+        device: as in `choose_device`; `cpu` puts every process on the CPU.
     """
     chosen = choose_device(device)
     state = PartialState(cpu=chosen.type == "cpu", timeout=WAITING_TIME)
@@ -71,13 +71,13 @@ def join_world(device: str = "auto") -> World:
 
 
 def start_processes(device: str = "auto", precision: str = "no") -> Accelerator:
-    """Join the processes that were launched together.
+    """Join the processes that a launcher started, for training with accelerate.
 
     Args:
-        device: as in `choose_device`; `cpu` keeps every process on the CPU.
-        precision: `no` or `bf16`: mixed precision of what is prepared.
+        device: as in `choose_device`; `cpu` puts every process on the CPU.
+        precision: mixed precision of the prepared models, `no` or `bf16`.
     """
     on_cpu = choose_device(device).type == "cpu"
-    # While the quantizer or the discriminator is off, some weights get no gradient.
+    # Some weights get no gradient before the quantizer or the discriminator is switched on.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[unused])

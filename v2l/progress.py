@@ -7,10 +7,9 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int], None]
 """Called as `progress(step, done, total)` after each finished portion of a step.
 
-Arguments: `step`, the name of the step, for people; `done`, how many items are done; `total`, how many there
-are in all. The last
-call of a step has `done == total`. The command line passes bars (`v2l.cli.progress`); library calls are
-`silent` by default.
+Arguments: `step`, the name of the step, for people; `done`, the number of finished items; `total`, the number
+of all items. The last call of a step has `done == total`. The command line passes bars (`v2l.cli.progress`);
+library calls are `silent` by default.
 """
 
 

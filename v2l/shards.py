@@ -1,9 +1,8 @@
-"""items of a long computation ──► tensors in finished files (shards), so that a stopped run continues after
-the last of them.
+"""items of a long computation ──► tensors in files (shards), so that a stopped run can continue.
 
-The name of a shard is a hash of everything that its content depends on. A changed setting therefore never
-finds an old shard, and an equal setting always does. Several processes share the shards among themselves. A
-shard that was damaged on the disk is computed again.
+The name of a shard is a hash of everything that determines its content. With a changed setting, old shards
+are therefore not used; with equal settings, they always are. Several processes divide the shards among
+themselves. A shard that is damaged on the disk is computed again.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from v2l.processes import ALONE, World
 from v2l.progress import Progress, silent
 
 Compute = Callable[[list[Any]], Tensor]
-"""The items of one shard ──► one tensor with one row per item."""
+"""The items of one shard ──► a tensor with one row per item."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Shards:
     """The shards of one step of a long computation.
 
     Attributes:
-        folder: where the shards are kept; all processes see it.
-        step: the step's name, for people; a part of every file name.
+        folder: the folder of the shards, on a disk that all processes share.
+        step: name of the step; a part of every file name.
         progress: called after every shard.
-        size: number of items in one shard.
+        size: number of items per shard.
         world: the processes that compute the shards.
     """
 
@@ -45,17 +44,16 @@ class Shards:
     world: World = ALONE
 
     def run(self, items: Sequence[Any], metadata: Iterable[str], compute: Compute) -> list[Tensor]:
-        """As `each`, with all shards in one list."""
+        """Return all shards of `each` in one list."""
         return list(self.each(items, metadata, compute))
 
     def each(self, items: Sequence[Any], metadata: Iterable[str], compute: Compute) -> Iterator[Tensor]:
-        """Compute the shards that no earlier run finished, then yield all of them in order, memory-mapped.
+        """Compute the missing shards, then yield all shards in order, memory-mapped.
 
         Args:
-            items: all the work, in order; `str(item)` must contain everything about an item that changes its
-                row.
-            metadata: what else the result depends on (fingerprints of models, templates).
-            compute: the items of one shard ──► one tensor with one row per item.
+            items: all items, in order; `str(item)` must contain everything that determines the item's row.
+            metadata: what else determines the result, such as fingerprints of models and templates.
+            compute: maps the items of one shard to a tensor with one row per item.
         """
         parts = [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
         paths = self._paths(parts, metadata)
@@ -70,7 +68,7 @@ class Shards:
             yield load_tensors(path)["rows"]
 
     def _paths(self, parts: list[list[Any]], metadata: Iterable[str]) -> list[Path]:
-        """The file of each shard; its name is a hash of the step, the metadata and the shard's items."""
+        """The path of each shard, named by a hash of the step, the metadata and its items."""
         head = hashlib.sha256("\n".join([self.step, *metadata]).encode())
         paths = []
         for part in parts:
@@ -81,7 +79,7 @@ class Shards:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a shard is on the disk exactly as it was written."""
+    """Whether the file of a shard exists and is undamaged."""
     try:
         tensors = load_tensors(path) if path.exists() else {}
     except V2LError:  # truncated
@@ -90,6 +88,6 @@ def is_whole(path: Path) -> bool:
 
 
 def checksum(rows: Tensor) -> Tensor:
-    """The sha256 of a tensor's bytes, as a (32,) uint8 tensor."""
+    """The sha256 of a tensor's bytes, as (32,) uint8."""
     data = rows.detach().cpu().contiguous().view(torch.uint8).numpy()
     return torch.tensor(list(hashlib.sha256(data.data).digest()), dtype=torch.uint8)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:  # prompts read these types without waiting for torch
     from torch import Tensor
 
 Kind = Literal["words", "codes", "embeddings"]
-"""What the LLM gets: words that mean something, codes that a decoder reads, or vectors of its input-embedding
-space.
+"""What the LLM gets.
+
+"words" have a meaning, "codes" can be decoded to an image, and "embeddings" are vectors in the LLM's
+input-embedding space.
 """
 
 KINDS: tuple[Kind, ...] = ("words", "codes", "embeddings")
@@ -68,8 +70,9 @@ class Outline:
 
 @dataclass(frozen=True)
 class CellGrid:
-    """Token n covers one cell of a regular grid over the image, in raster order: row n // columns, column n %
-    columns.
+    """Token n covers cell n of a regular grid over the image, in raster order.
+
+    Its row is n // columns, and its column is n % columns.
 
     Attributes:
         rows: h, cells from top to bottom.
@@ -95,8 +98,9 @@ class CellGrid:
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Each cell of a grid over the image belongs to one token, or to none: clusters (SeTok) and kept patches
-    (LaVIT).
+    """Each cell of a grid over the image belongs to one token, or to none.
+
+    Methods with this layout: clusters (SeTok) and kept patches (LaVIT).
 
     Attributes:
         tokens: (B, h, w) int64, the number of the cell's token in [0, N), or -1 for a cell without a token.
@@ -109,8 +113,9 @@ class ClusterMap:
         return ClusterMap(self.tokens[images])
 
     def outlines(self, image: int) -> list[Outline]:
-        """The border of each token's cells, as many as the highest number says; a token without cells has no
-        segments.
+        """The border of each token's cells; their number is the largest token number plus one.
+
+        A token without cells has no segments.
         """
         cells: list[list[int]] = self.tokens[image].tolist()
         members: dict[int, list[tuple[int, int]]] = {}
@@ -226,8 +231,9 @@ class VisualTokens:
 
 
 class GridTokens(VisualTokens):
-    """The V2L Tokenizer's tokens of B images: a set of global words, and a grid of local words that can be
-    decoded.
+    """The V2L Tokenizer's tokens of B images: global words, and a grid of local words.
+
+    The local words can be decoded.
 
     Here `words` are the global words, which describe the whole image; local words have their place in `ids`
     and `layout`.
@@ -262,8 +268,9 @@ ImageTokens = GridTokens
 
 
 def _border(members: Sequence[tuple[int, int]], cells: Sequence[Sequence[int]]) -> Outline:
-    """Cells (row, column) of one token in a map (h, w) ──► the cell edges towards other tokens and the
-    image's border.
+    """Cells (row, column) of one token in a map (h, w) ──► the border of the token.
+
+    The border consists of the cell edges towards other tokens and of the image's border.
     """
     h, w = len(cells), len(cells[0])
     inside = set(members)

@@ -1,7 +1,7 @@
-"""a name ──► a model's files on this machine: embedded package, local path, or hub.
+"""name ──► the files of a model on this machine: embedded package, local path, or hub.
 
-This file knows where models are; `encoders`, `llm` and `training` load them. Nothing is downloaded when
-offline, and no embedded package is imported: only its files are read.
+This module finds models; `encoders`, `llm` and `training` load them. Nothing is downloaded in offline mode.
+Embedded packages are not imported, because only their files are read.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from v2l.errors import V2LError
 
 @dataclass(frozen=True)
 class EmbeddedModel:
-    """A model whose weights come inside an ordinary package.
+    """A model whose weights are part of a Python package.
 
     Attributes:
-        package: the module's name; it is located, never imported.
-        file: path of the weights (or of the model's folder) inside the package.
-        what: what it is, for people.
-        install: the command that brings it.
+        package: name of the module; it is located and not imported.
+        file: path of the weights, or of the model's folder, inside the package.
+        what: a description for people.
+        install: the command that installs the package.
     """
 
     package: str
@@ -31,7 +31,7 @@ class EmbeddedModel:
     install: str
 
     def path(self) -> Path | None:
-        """Where its files are; None when the package is not installed or incomplete."""
+        """The path of its files; None if the package is not installed or incomplete."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or spec.origin is None:
             return None
@@ -68,7 +68,7 @@ EMBEDDED = {
 
 
 def embedded_path(name: str) -> Path:
-    """The files of an embedded model.
+    """The path of an embedded model's files.
 
     Raises:
         V2LError: the name is unknown, or its package is not installed.
@@ -83,28 +83,29 @@ def embedded_path(name: str) -> Path:
 
 
 def cache_home() -> Path:
-    """The folder for what v2l computes once and keeps: `V2L_HOME`, else `v2l` in the user's cache."""
+    """The folder of v2l's cache: `V2L_HOME` if it is set, otherwise `v2l` in the user's cache."""
     if home := os.environ.get("V2L_HOME"):
         return Path(home).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "v2l"
 
 
 def is_offline() -> bool:
-    """True when no network may be used: `--offline`, or `HF_HUB_OFFLINE` in the environment."""
+    """Whether the network must not be used: `--offline`, or `HF_HUB_OFFLINE` in the environment."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
 
 
 def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model") -> Path:
-    """The local folder of a model: `name` itself when it is a folder, else the hub's snapshot (downloaded
-    unless offline).
+    """The local folder of a model: `name` itself if it is a folder, otherwise the hub's snapshot.
+
+    The snapshot is downloaded, except in offline mode.
 
     Args:
         name: a folder, or `user/model` on the hub.
-        patterns: which files of the hub's are wanted; None is all.
-        what: how the model is called when it is not found.
+        patterns: patterns of the files to download; None means all files.
+        what: the noun for the model in the error line.
 
     Raises:
-        V2LError: it is not on this machine and cannot be fetched.
+        V2LError: the model is not on this machine and cannot be downloaded.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -114,7 +115,7 @@ def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model"
 
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_offline()))
-    except Exception as error:  # the hub raises a dozen kinds; each means "not to be had here"
+    except Exception as error:  # the hub has many types of errors; each means that there is no model
         reason = (
             "not in the hub's cache, and v2l is offline"
             if is_offline()
@@ -127,15 +128,15 @@ def hub_folder(name: str, patterns: list[str] | None = None, what: str = "model"
 
 
 def upload_folder(folder: Path, name: str, private: bool = False) -> str:
-    """Put the files of a folder on the hub as a model; returns its address.
+    """Upload the files of a folder to the hub as a model, and return its URL.
 
     Args:
-        folder: every file in it is sent.
-        name: `user/model`; it is made when it is not there.
-        private: whether a new one is hidden from others.
+        folder: all of its files are uploaded.
+        name: `user/model` on the hub; it is created if it does not exist.
+        private: whether a new model is private.
 
     Raises:
-        V2LError: v2l is offline, or the hub refuses.
+        V2LError: v2l is offline, or the hub rejects the upload.
     """
     if is_offline():
         raise V2LError(
@@ -149,7 +150,7 @@ def upload_folder(folder: Path, name: str, private: bool = False) -> str:
         hub = HfApi(library_name="v2l")
         made = hub.create_repo(name, private=private, exist_ok=True)
         hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="V2L tokenizer")
-    except Exception as error:  # the hub raises a dozen kinds; each means that the files are not there
+    except Exception as error:  # the hub has many types of errors; each means that the upload failed
         reason = (str(error).splitlines() or [""])[0]
         raise V2LError(
             f"the hub did not take {name} ({type(error).__name__}: {reason})",

@@ -53,7 +53,12 @@ def evaluate_reconstruction(
     % intervals; how many of the local words are in use; and what the decoder loses with the global words of
     another photograph.
     """
-    from v2l.evaluation.reconstruction import SIZES, Judges, Reconstruction, ReconstructionSettings
+    from v2l.evaluation.reconstruction import (
+        SIZES,
+        Reconstruction,
+        ReconstructionMetrics,
+        ReconstructionSettings,
+    )
     from v2l.evaluation.reconstruction_methods import ReconstructionMethods
     from v2l.evaluation.reconstruction_pictures import pictures
     from v2l.evaluation.reconstruction_report import page, report
@@ -70,7 +75,9 @@ def evaluate_reconstruction(
         second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
         methods = ReconstructionMethods(pipeline.grid, second, settings.size)
-        evaluation = Reconstruction(pipeline, methods, Judges.load(pipeline.grid, protocol), settings)
+        evaluation = Reconstruction(
+            pipeline, methods, ReconstructionMetrics.load(pipeline.grid, protocol), settings
+        )
         with progress() as report_progress:
             result = evaluation.run(files, log, report_progress)
         if target is not None:

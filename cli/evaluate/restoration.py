@@ -87,7 +87,7 @@ def evaluate_restoration(
     with 95 % intervals. The baselines are a vote over the examples, the nearest visible token, mean fill,
     OpenCV's Telea, a choice without the LLM, and the correct tokens.
     """
-    from v2l.evaluation.reconstruction import Judges
+    from v2l.evaluation.reconstruction import ReconstructionMetrics
     from v2l.evaluation.restoration.cases import CaseSettings
     from v2l.evaluation.restoration.report import page, pictures, report
     from v2l.evaluation.restoration.run import Restoration, RestorationPlan
@@ -124,12 +124,12 @@ def evaluate_restoration(
                 "--examples FOLDER",
             )
         pipeline = load_pipeline(given, tokenizer, llm, adapter)
-        evaluation = Restoration(pipeline, Judges.load(pipeline.grid), plan, tuple(shown))
+        evaluation = Restoration(pipeline, ReconstructionMetrics.load(pipeline.grid), plan, tuple(shown))
         with progress() as show:
-            result = evaluation.run(files, log, lambda done, total, task: show("cases", done, total, task))
-        painted = pictures(result)
-        if target is not None and painted is not None:
-            save_image(painted, target)
+            result = evaluation.run(files, log, show)
+        shown_page = pictures(result)
+        if target is not None and shown_page is not None:
+            save_image(shown_page, target)
         out.result(report(result), page(result))
         if result.skipped:
             out.note(

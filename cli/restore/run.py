@@ -48,11 +48,9 @@ def fill(given: RestorationOptions, masked: Callable[[Tensor], tuple[Tensor, Ten
         details: dict[str, Any] = {"masked_pixels": int(mask.sum())}
         with progress() as show:
             if given.tiles:
-                step = progress_of(show, "pixels")
-                restored = of_tiles(before, inpaint_tiles(pipeline, image, mask, settings, step, examples))
+                restored = of_tiles(before, inpaint_tiles(pipeline, image, mask, settings, show, examples))
             else:
-                step = progress_of(show, "windows")
-                done = inpaint(pipeline, image, mask, settings, step, examples)
+                done = inpaint(pipeline, image, mask, settings, show, examples)
                 details |= {"masked_cells": int(done.hidden.sum())}
                 details |= {"candidates": list(done.sample_loglikelihoods)}
                 restored = of_whole(before, done)
@@ -83,12 +81,11 @@ def repair_photograph(
         corruption = corruption_of(image, examples, pipeline.grid.config.model.image_size)
         details: dict[str, Any] = {"corruption": f"{type(corruption).__name__.lower()} {asdict(corruption)}"}
         with progress() as show:
-            step = progress_of(show, "tiles" if given.tiles else "windows")
             if given.tiles:
-                tiled = repair_tiles(pipeline, image, corruption, examples, settings, step)
+                tiled = repair_tiles(pipeline, image, corruption, examples, settings, show)
                 restored = of_tiles(image, tiled)
             else:
-                restored = of_whole(image, repair(pipeline, image, corruption, examples, settings, step))
+                restored = of_whole(image, repair(pipeline, image, corruption, examples, settings, show))
         write(out, given, restored.described("corrupted", details), settings, pipeline)
 
 
@@ -101,8 +98,3 @@ def of_tiles(before: Tensor, tiled: Tiled) -> Restored:
 def of_whole(before: Tensor, done: Inpainted | Repaired) -> Restored:
     """What a command has made, from an image that was restored at once."""
     return Restored(before, done.image, [done.tokens.local_ids[0]], done.log)
-
-
-def progress_of(show: Callable[..., None], name: str) -> Callable[[int, int], None]:
-    """One progress bar, as the tasks call it."""
-    return lambda done, total: show(name, done, total)

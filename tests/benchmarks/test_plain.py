@@ -80,7 +80,7 @@ def test_filtering(encoder: OpenCLIP, samples: Path, tmp_path: Path) -> None:
     assert torch.equal(vote_plainly(encoder, paths, candidates), count_votes(parts, candidates))
 
 
-def test_the_benchmark_of_embedding_runs_and_tells_its_ratios(
+def test_the_benchmark_of_embedding_runs_and_prints_its_ratios(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = "--candidates 8 --templates 2 --plain-candidates 2 --layers 1 --width 64"
@@ -99,7 +99,7 @@ def test_quantizer() -> None:
     plain.load_state_dict(ours.state_dict())
     plain.embeddings.copy_(ours.embeddings)
     maps, push = torch.randn(2, 8, 3, 5), torch.randn(2, 8, 3, 5)
-    told = []
+    results = []
 
     def quantize_by_formula(features: Tensor) -> Quantized:
         return quantize_plainly(features, plain.embeddings, plain.projection, 0.7, 0.3)
@@ -108,7 +108,7 @@ def test_quantizer() -> None:
         features = maps.clone().requires_grad_()
         done = quantize(features)
         (done.loss + (done.quantized * push).sum()).backward()
-        told.append(
+        results.append(
             (
                 done.indices,
                 done.loss.detach(),
@@ -117,7 +117,7 @@ def test_quantizer() -> None:
                 quantizer.projection.bias.grad,
             )
         )
-    for one, other in zip(*told, strict=True):
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
 
 

@@ -82,14 +82,14 @@ def test_words_come_in_the_order_of_the_release(converted: Path, samples: Path) 
     assert torch.tensor(record["local_ids"]).shape == (16, 16)
 
 
-def test_a_photograph_is_painted(converted: Path, samples: Path, tmp_path: Path) -> None:
+def test_a_photograph_is_reconstructed(converted: Path, samples: Path, tmp_path: Path) -> None:
     printed_by(
         "reconstruct", samples / "hat" / "straw.jpg", "--checkpoint", converted, "-o", tmp_path / "out.png"
     )
     assert (tmp_path / "out.png").is_file()
 
 
-def test_the_frozen_llama_classifies_and_paints(converted: Path, samples: Path, tmp_path: Path) -> None:
+def test_the_frozen_llama_classifies_and_inpaints(converted: Path, samples: Path, tmp_path: Path) -> None:
     record = json.loads(
         printed_by(
             "fewshot-classify",

@@ -18,11 +18,11 @@ Run = Callable[..., Result]
 @pytest.mark.embedded
 def test_words_classification_and_pictures(run: Run, samples: Path, tmp_path: Path) -> None:
     result = run("demo", samples, "-o", tmp_path, "--count", 1, "--json")
-    named, classified, painted = (json.loads(line) for line in result.stdout.splitlines())
+    named, classified, inpainted = (json.loads(line) for line in result.stdout.splitlines())
     assert named["words"]
     assert classified["n"] == 6
-    assert painted["told"] > 0
-    assert load_image(painted["output"]).shape[0] == 3
+    assert inpainted["told"] > 0
+    assert load_image(inpainted["output"]).shape[0] == 3
     assert len(list(tmp_path.glob("*-inpainted.png"))) == 1
 
 

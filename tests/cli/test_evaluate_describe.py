@@ -20,7 +20,7 @@ def test_captions_and_answers_in_one_report(run: Run, samples: Path, tmp_path: P
     question = {"image": str(samples / "pants" / "jeans.jpg"), "question": "What is it?", "answer": "Jeans"}
     (tmp_path / "q.json").write_text(json.dumps([question]))
     places = (samples / "pants" / "jeans.jpg", samples / "shoes" / "boots.jpg", tmp_path / "bad.jpg")
-    asked = (
+    args = (
         "evaluate",
         "describe",
         *places,
@@ -29,7 +29,7 @@ def test_captions_and_answers_in_one_report(run: Run, samples: Path, tmp_path: P
         "--log",
         tmp_path / "log.jsonl",
     )
-    answer = run(*asked, "--json", "--seed", 3)
+    answer = run(*args, "--json", "--seed", 3)
     report = json.loads(answer.stdout)
     assert report["seed"] == 3
     assert report["captions"]["n"] == 2
@@ -37,7 +37,7 @@ def test_captions_and_answers_in_one_report(run: Run, samples: Path, tmp_path: P
     assert report["answers"]["metrics"]["exact_match"]["value"] == 1
     assert "bad.jpg" in answer.stderr
     assert (tmp_path / "log-answers.jsonl").is_file()
-    assert "distinct-2" in run(*asked, "--seed", 3).stdout
+    assert "distinct-2" in run(*args, "--seed", 3).stdout
 
 
 def test_what_cannot_be_measured_is_one_line(samples: Path, tmp_path: Path) -> None:

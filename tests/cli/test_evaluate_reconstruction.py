@@ -19,8 +19,8 @@ Run = Callable[..., Result]
 def test_the_report_and_the_page(run: Run, samples: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no image")
     places = (samples / "hat", tmp_path / "bad.jpg")
-    asked = ("evaluate", "reconstruction", *places, "--size", 64, "--log", tmp_path / "log.jsonl", "--json")
-    answer = run(*asked, "-o", tmp_path / "page.png", "--seed", 3)
+    args = ("evaluate", "reconstruction", *places, "--size", 64, "--log", tmp_path / "log.jsonl", "--json")
+    answer = run(*args, "-o", tmp_path / "page.png", "--seed", 3)
     report = json.loads(answer.stdout)
     assert report["n"] == 4
     assert report["seed"] == 3
@@ -29,7 +29,7 @@ def test_the_report_and_the_page(run: Run, samples: Path, tmp_path: Path) -> Non
     assert 0 < report["usage"]["used"] <= 4 * 64
     assert "bad.jpg" in answer.stderr
     assert load_image(tmp_path / "page.png").shape[0] == 3
-    assert json.loads(run("--seed", 3, *asked).stdout) == report
+    assert json.loads(run("--seed", 3, *args).stdout) == report
 
 
 def refused(*args: object) -> str:

@@ -13,7 +13,7 @@ from v2l.cli.codebook.group import COMMANDS as CODEBOOKS
 from v2l.cli.evaluate.group import COMMANDS as EVALUATIONS
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "timm", "open_clip", "sentence_transformers", "accelerate")
-ASK = """
+SCRIPT = """
 import contextlib, io, json, sys
 sys.argv = ["v2l", *json.loads(sys.argv[1])]
 from v2l.__main__ import main
@@ -27,10 +27,10 @@ print(json.dumps({"text": text.getvalue(), "code": code, "modules": sorted(sys.m
 """
 
 
-def ask(*args: str) -> dict:
+def run_v2l(*args: str) -> dict:
     """What `v2l ARGS` prints, its exit code, and every module that was imported on the way."""
     answer = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps(args)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, json.dumps(args)], capture_output=True, text=True, check=True
     )
     return json.loads(answer.stdout)
 
@@ -42,19 +42,19 @@ HELP += [("codebook", "--help"), *(("codebook", command, "--help") for command i
 
 @pytest.mark.parametrize("args", [("--help",), ("--version",), *HELP], ids=" ".join)
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
-    answer = ask(*args)
+    answer = run_v2l(*args)
     assert answer["code"] == 0
     assert not set(HEAVY) & set(answer["modules"])
     assert "v2l" in answer["text"]
 
 
-def test_the_root_lists_every_verb() -> None:
-    text = ask("--help")["text"]
+def test_the_root_lists_every_command() -> None:
+    text = run_v2l("--help")["text"]
     assert all(command in text for command in (*COMMANDS, "evaluate", "codebook"))
 
 
 def test_the_group_lists_every_evaluation() -> None:
-    text = ask("evaluate", "--help")["text"]
+    text = run_v2l("evaluate", "--help")["text"]
     assert all(command in text for command in EVALUATIONS)
 
 

@@ -1,4 +1,4 @@
-"""v2l inpaint: the hole is painted, all else stays as it was."""
+"""v2l inpaint: the masked part is filled, and the rest is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole line on a LLaMA with a SentencePiece vocabulary, verb by verb: codebook, tokenizer, words,
+"""The whole pipeline on a LLaMA with a SentencePiece vocabulary, command by command: codebook, tokenizer, words,
 few-shot, inpainting."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""v2l prompt: the text that any LLM can be asked with, and a server's answer to it; no LLM is loaded."""
+"""v2l prompt: the text for any LLM, and a server's answer to it; no LLM is loaded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def no_llm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_text_alone_is_printed(run: Run, no_llm: None, samples: Path) -> None:
     boots = samples / "shoes" / "boots.jpg"
     assert run("prompt", boots).stdout.startswith("Write one short sentence")
-    asked = run("prompt", boots, "--task", "vqa", "--question", "Is it red?", "--prompt", "paper").stdout
-    assert asked.startswith("Answer the question with a single word")
-    assert asked.count("Condition:") == 11
-    assert asked.endswith("Question: Is it red?. Answer:\n")
+    text = run("prompt", boots, "--task", "vqa", "--question", "Is it red?", "--prompt", "paper").stdout
+    assert text.startswith("Answer the question with a single word")
+    assert text.count("Condition:") == 11
+    assert text.endswith("Question: Is it red?. Answer:\n")
 
 
 @pytest.mark.embedded
@@ -52,15 +52,15 @@ def test_to_classify_the_labels_are_named(run: Run, no_llm: None, samples: Path)
 
 @pytest.mark.embedded
 def test_a_server_answers_the_very_prompt(run: Run, no_llm: None, samples: Path) -> None:
-    asked = ("prompt", samples / "hat" / "straw.jpg", "--task", "classify", "--support", samples, "--json")
+    args = ("prompt", samples / "hat" / "straw.jpg", "--task", "classify", "--support", samples, "--json")
     with tiny_server(saying("hat.", "no idea")) as server:
-        first, second = (json.loads(run(*asked, "--endpoint", server.url).stdout) for _ in range(2))
-        text = run(*asked[:2], "--endpoint", server.url).stdout
+        first, second = (json.loads(run(*args, "--endpoint", server.url).stdout) for _ in range(2))
+        text = run(*args[:2], "--endpoint", server.url).stdout
     assert server.requests[0]["messages"][0]["content"] == first["prompt"]
     assert (first["answer"], first["label"]) == ("hat.", "hat")
     assert second["label"] is None
     assert "exact match" in first["rule"]
-    assert text == f"{asked[1]}: no idea\n"
+    assert text == f"{args[1]}: no idea\n"
 
 
 @pytest.mark.parametrize(

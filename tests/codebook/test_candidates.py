@@ -1,4 +1,4 @@
-"""Candidates are the vocabulary and what the LLM says after it, as far and as wide as the settings ask."""
+"""Candidates are the vocabulary and what the LLM says after it, as the settings limit it."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def test_a_codebook_without_words_is_refused() -> None:
         tiny_codebook().select([])
 
 
-def test_a_selection_keeps_words_with_their_rows_in_the_order_asked() -> None:
+def test_a_selection_keeps_words_with_their_rows_in_the_given_order() -> None:
     codebook = replace(tiny_codebook(), metadata={"a": 1, "b": 1})
     chosen = codebook.select(torch.tensor([9, 2]), b=2)
     assert chosen.words == ("word9", "word2")

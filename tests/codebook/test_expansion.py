@@ -127,7 +127,7 @@ def test_the_prompt_reads_the_opening_and_the_gram(
     ("surface", "ids", "expected"),
     [(" fabric that", (1, 2), True), (" glass of water", (1, 2, 3), False), (" of", (1,), False)],
 )
-def test_an_ngram_dangles_when_it_ends_in_a_word_that_asks_for_another(
+def test_an_ngram_is_incomplete_when_its_last_word_needs_another(
     surface: str, ids: tuple[int, ...], expected: bool
 ) -> None:
     assert ends_in_function_word(Gram(ids, surface)) is expected

@@ -101,7 +101,7 @@ def test_half_precision_agrees_as_far_as_it_can() -> None:
     assert (short - long_way(encoder, TEMPLATES[0])).norm(dim=-1).max() < 0.05
 
 
-def test_a_short_way_that_differs_is_told_and_not_taken(
+def test_a_short_way_that_differs_is_reported_and_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder, right = clip(), CausalTower.encode

@@ -76,7 +76,7 @@ def test_a_prepared_image_has_the_vector_of_the_image(encoder: JointEncoder, ima
     torch.testing.assert_close(encoder.encode_images(prepared), encoder.encode_images(images))
 
 
-def test_images_are_normalized_as_the_model_asks(encoder: JointEncoder, images: Tensor) -> None:
+def test_images_are_normalized_as_the_model_expects(encoder: JointEncoder, images: Tensor) -> None:
     mean, std = (torch.tensor(encoder.preprocess[key]).view(3, 1, 1) for key in ("mean", "std"))
     prepared = encoder.prepare_batch(images)
     with torch.no_grad():

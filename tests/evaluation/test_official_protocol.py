@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import v2l.evaluation.reconstruction as module
 from v2l.cli.app import app
 from v2l.errors import V2LError
-from v2l.evaluation.reconstruction import Judges, Reconstruction, ReconstructionSettings
+from v2l.evaluation.reconstruction import Reconstruction, ReconstructionMetrics, ReconstructionSettings
 from v2l.evaluation.reconstruction_methods import ReconstructionMethods, in_8_bits
 from v2l.evaluation.reconstruction_report import report
 from v2l.images import Skipped, load_image, resize_in_two_steps
@@ -39,7 +39,7 @@ def test_it_measures_as_the_released_evaluation_did(samples: Path, monkeypatch: 
     evaluation = Reconstruction(
         pipeline,
         ReconstructionMethods(pipeline.tokenizer, size=settings.size),
-        Judges.load(pipeline.tokenizer, "official"),
+        ReconstructionMetrics.load(pipeline.tokenizer, "official"),
         settings,
     )
     found = report(evaluation.run(find_images(samples)))
@@ -56,7 +56,7 @@ def test_an_unknown_protocol_is_refused() -> None:
         ReconstructionSettings(protocol="mine")
 
 
-def test_without_its_network_the_verb_says_what_is_missing(
+def test_without_its_network_the_command_says_what_is_missing(
     samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack_of_tests: None
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

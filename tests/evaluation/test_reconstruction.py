@@ -13,13 +13,19 @@ from tiny_pipeline import tiny_pipeline
 import v2l.evaluation.reconstruction as module
 from v2l.errors import V2LError
 from v2l.evaluation.reconstruction import (
-    EQUAL,
+    PSNR_OF_EQUAL_IMAGES,
     Reconstruction,
     ReconstructionResult,
     ReconstructionSettings,
     Totals,
 )
-from v2l.evaluation.reconstruction_methods import OWN, SHRUNK, SHUFFLED, Painted, ReconstructionMethods
+from v2l.evaluation.reconstruction_methods import (
+    OWN,
+    SHRUNK,
+    SHUFFLED,
+    ReconstructedImages,
+    ReconstructionMethods,
+)
 from v2l.evaluation.reconstruction_pictures import pictures
 from v2l.evaluation.reconstruction_report import FIGURES, REFERENCE_CODEC, page, report
 from v2l.metrics import psnr
@@ -109,7 +115,7 @@ def test_a_journal_of_other_weights_is_refused(
     with torch.no_grad():
         pipeline.tokenizer.decoder.conv_out.bias += 1
     other = Reconstruction(
-        pipeline, ReconstructionMethods(pipeline.tokenizer, size=64), evaluation.judges, evaluation.settings
+        pipeline, ReconstructionMethods(pipeline.tokenizer, size=64), evaluation.metrics, evaluation.settings
     )
     with pytest.raises(V2LError, match="weights"):
         other.run(files, tmp_path / "log.jsonl")
@@ -131,7 +137,7 @@ def test_unreadable_files_are_counted_and_listed(
     for path in bad:
         path.write_text("no image")
     settings = ReconstructionSettings(64)
-    mixed = Reconstruction(evaluation.pipeline, evaluation.methods, evaluation.judges, settings).run(
+    mixed = Reconstruction(evaluation.pipeline, evaluation.methods, evaluation.metrics, settings).run(
         [*files[:3], *bad]
     )
     assert len(mixed.files) == 3
@@ -151,12 +157,12 @@ def test_fewer_than_two_photographs_are_refused(
 
 def test_originals_against_themselves_are_equal_in_every_figure(evaluation: Reconstruction) -> None:
     images = torch.rand(4, 3, 64, 64)
-    figures = evaluation.judges.figures(Painted(images, [1.0] * 4), images)
-    assert figures["psnr"] == figures["psnr_y"] == [EQUAL] * 4
+    figures = evaluation.metrics.figures(ReconstructedImages(images, [1.0] * 4), images)
+    assert figures["psnr"] == figures["psnr_y"] == [PSNR_OF_EQUAL_IMAGES] * 4
     assert figures["ssim"] == pytest.approx([1.0] * 4)
     assert figures["perceptual"] == [0.0] * 4
     totals = Totals(10)
-    features = evaluation.judges.describe(images)
+    features = evaluation.metrics.describe(images)
     totals.add({"same": features, module.ORIGINALS: features, "local_rows": torch.tensor([1, 1, 3])})
     assert totals.frechet()["same"] == pytest.approx(0, abs=1e-6)
     assert totals.usage.used == 2

@@ -27,7 +27,7 @@ from v2l.training import losses
 from v2l.training.data import crop_settings
 from v2l.training.discriminator import build_discriminator
 
-EQUAL = 1e-5
+TOLERANCE = 1e-5
 WORDS = 21
 
 
@@ -68,17 +68,17 @@ def distance(ours: Tensor, plainly: Tensor) -> float:
 
 @torch.no_grad()
 def test_the_encoder(model: V2LTokenizer, w: dict, images: Tensor) -> None:
-    assert distance(model.encoder(images), plain.encode(w, images)) < EQUAL
+    assert distance(model.encoder(images), plain.encode(w, images)) < TOLERANCE
 
 
 @torch.no_grad()
 def test_features_have_unit_length(model: V2LTokenizer, w: dict, images: Tensor) -> None:
-    assert distance(model.features(images), plain.features(w, images)) < EQUAL
+    assert distance(model.features(images), plain.features(w, images)) < TOLERANCE
 
 
 @torch.no_grad()
 def test_the_projected_codebook(model: V2LTokenizer, w: dict) -> None:
-    assert distance(model.quantizer.entries(), plain.entries(w)) < EQUAL
+    assert distance(model.quantizer.entries(), plain.entries(w)) < TOLERANCE
 
 
 @torch.no_grad()
@@ -104,16 +104,16 @@ def test_global_token_ids_by_distance_to_rows_as_they_are(model: V2LTokenizer, s
     g = vectors / torch.sqrt((vectors**2).sum(dim=1, keepdim=True))
     assert torch.equal(rows, plain.global_ids(setting.weights, g, WORDS))
     chosen = setting.weights["tok_embeddings_global.weight"][rows]
-    assert distance(scores, torch.cosine_similarity(g[:, None], chosen, dim=-1)) < EQUAL
+    assert distance(scores, torch.cosine_similarity(g[:, None], chosen, dim=-1)) < TOLERANCE
 
 
 @torch.no_grad()
 def test_the_decoder_with_its_cross_attention(model: V2LTokenizer, w: dict, words: Tensor) -> None:
     ids = torch.randint(0, 400, (2, 8, 12), generator=torch.Generator().manual_seed(6))
     plainly = plain.decode(w, plain.entries(w)[ids].movedim(-1, 1), w["tok_embeddings_global.weight"][words])
-    painted = model.paint(model.quantizer.lookup(ids), model.context(words))
-    assert distance(painted, plainly) < EQUAL
-    assert torch.equal(model.decode(ImageTokens(words, ids)), ((painted + 1) / 2).clamp(0, 1))
+    decoded = model.paint(model.quantizer.lookup(ids), model.context(words))
+    assert distance(decoded, plainly) < TOLERANCE
+    assert torch.equal(model.decode(ImageTokens(words, ids)), ((decoded + 1) / 2).clamp(0, 1))
 
 
 @torch.no_grad()
@@ -133,13 +133,13 @@ def test_without_rounding_nothing_is_left_between_them(
 def test_the_answer_of_the_cross_attention_replaces_the_features(model: V2LTokenizer, words: Tensor) -> None:
     one = model.context(words[:, :1].expand(2, WORDS))  # all rows alike: what remains of space is nothing
     pictures = [model.paint(torch.randn(2, 16, 8, 8), one) for _ in range(2)]
-    assert distance(*pictures) < EQUAL
+    assert distance(*pictures) < TOLERANCE
 
 
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
 def test_the_discriminator(discriminator: nn.Module, w: dict, images: Tensor, training: bool) -> None:
-    assert distance(discriminator.train(training)(images), plain.verdicts(w, images, training)) < EQUAL
+    assert distance(discriminator.train(training)(images), plain.verdicts(w, images, training)) < TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +179,8 @@ def test_every_term_of_both_losses_and_the_adaptive_weight(
         (generator_term, adversarial),
         (our_hinge, hinge),
     ):
-        assert distance(mine, plainly) < EQUAL
-    assert distance(ours, lam) < EQUAL
+        assert distance(mine, plainly) < TOLERANCE
+    assert distance(ours, lam) < TOLERANCE
 
 
 def test_the_gradient_goes_straight_through_the_lookup(
@@ -202,15 +202,15 @@ def test_the_gradient_goes_straight_through_the_lookup(
     vq = plain.quantizer_loss(z, z_q)
     plainly = torch.autograd.grad((y * pull).sum() + vq, [leaves[name] for name in sorted(learned)])
 
-    painted, parameters = model(images, words), dict(model.named_parameters())
+    output, parameters = model(images, words), dict(model.named_parameters())
     ours = torch.autograd.grad(
-        (painted.images * pull).sum() + painted.quantized.loss,
+        (output.images * pull).sum() + output.quantized.loss,
         [parameters[our_name(name)] for name in sorted(learned)],
     )
-    assert distance(painted.images, y) < EQUAL
-    assert distance(painted.quantized.loss, vq) < EQUAL
+    assert distance(output.images, y) < TOLERANCE
+    assert distance(output.quantized.loss, vq) < TOLERANCE
     for mine, other in zip(ours, plainly, strict=True):
-        assert distance(mine / other.norm(), other / other.norm()) < EQUAL
+        assert distance(mine / other.norm(), other / other.norm()) < TOLERANCE
 
 
 def test_the_square_is_the_two_steps_of_the_release(model: V2LTokenizer, samples: Path) -> None:
@@ -227,7 +227,7 @@ def test_the_square_is_the_two_steps_of_the_release(model: V2LTokenizer, samples
         plainly = nn.functional.interpolate(
             seen, size=(128, 128), mode="bilinear", align_corners=False, antialias=False
         )
-        assert distance(model.square(load_image(path)[None]), plainly) < EQUAL
+        assert distance(model.square(load_image(path)[None]), plainly) < TOLERANCE
         trained = ImageDataset([path], crop_settings(load_config("official"), seed=0))[0]
         assert torch.equal(trained[None], model.square(load_image(path)[None]))
 

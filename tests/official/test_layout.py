@@ -65,7 +65,7 @@ def test_the_sizes_come_from_the_shapes() -> None:
     assert (small.attention_heads, small.attention_head_dim) == (8, SMALL.inner // 8)
 
 
-def test_what_shapes_cannot_tell_is_pinned() -> None:
+def test_what_does_not_follow_from_shapes_is_pinned() -> None:
     pinned = load_config("official").model
     assert (pinned.variant, pinned.resize, pinned.word_ranking) == ("official", "two-step", "euclidean")
     assert (pinned.global_tokens, pinned.attention_heads, pinned.normalize_features, pinned.image_size) == (

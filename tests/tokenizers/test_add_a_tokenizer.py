@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-MAIN = "import colours; from v2l.__main__ import main; main()"
+MAIN = "import colours, mosaic; from v2l.__main__ import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
         "colours/__init__.py",
         "use.py",
         "test_colours.py",
+        "mosaic.py",
+        "use_codes.py",
+        "vectors.py",
+        "use_vectors.py",
     ]
     for name, code in blocks:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(code, encoding="utf-8")
     shutil.copy(root / "data" / "samples" / "pants" / "tartan.jpg", folder / "photograph.jpg")
     run(folder, "use.py")
+    run(folder, "use_codes.py")
     return folder
 
 
@@ -66,3 +71,49 @@ def test_commands_that_need_more_refuse_it_and_name_those_that_can(place: Path, 
     printed = run(place, "-c", MAIN, *args, status=1)
     assert "needs a decoder, which the tokenizer 'colours' does not have; allowed: v2l" in printed
     assert not (place / "out.png").exists()
+
+
+def test_codes_are_decoded_by_the_command_line(place: Path) -> None:
+    printed = run(
+        place,
+        "-c",
+        MAIN,
+        "reconstruct",
+        "photograph.jpg",
+        "--tokenizer",
+        "mosaic-checkpoint",
+        "-o",
+        "out.jpg",
+    )
+    assert "32 × 32 tokens" in printed
+    assert float(re.search(r"PSNR ([\d.]+) dB", printed)[1]) > 12
+    assert (place / "mosaic.png").is_file()
+    assert (place / "out.jpg").is_file()
+
+
+def test_codes_have_no_words(place: Path) -> None:
+    printed = run(place, "-c", MAIN, "words", "photograph.jpg", "--tokenizer", "mosaic-checkpoint", status=1)
+    assert "needs words for a whole image, which the tokenizer 'mosaic' does not have" in printed
+
+
+VECTORS = """
+import torch, v2l, vectors
+vectors.VectorTokenizer(8).save_pretrained("small-vectors")
+tokenizer = v2l.load_tokenizer("small-vectors", device="cpu")
+image = v2l.load_image("photograph.jpg")
+tokens = tokenizer.encode(image[None])
+assert tokens.embeddings.shape == (1, 16, 8)
+assert len(tokens.outlines()) == len(tokenizer.explain(image, tokens).words) == 16
+tokens.embeddings.sum().backward()
+assert tokenizer.projection.weight.grad.norm() > 0
+"""
+
+
+def test_vectors_have_the_width_and_a_gradient(place: Path) -> None:
+    run(place, "-c", VECTORS)
+
+
+@pytest.mark.embedded
+def test_the_loss_of_the_llm_reaches_the_vectors(place: Path) -> None:
+    assert "tensor(True)" in run(place, "use_vectors.py")
+    assert (place / "vectors-checkpoint" / "manifest.json").is_file()

@@ -71,8 +71,8 @@ def test_equal_images_give_finite_gradients_for_every_term(kind: str) -> None:
         ModelConfig(quantizer=kind, lookup_dim=4), TrainingConfig(), torch.randn(9, 6)
     )
     features = torch.zeros(1, 4, 2, 2, requires_grad=True)
-    judged = generator_term(build_discriminator()(decoded))
-    (sum(terms.values()) + judged + quantizer(features).loss).backward()
+    adversarial = generator_term(build_discriminator()(decoded))
+    (sum(terms.values()) + adversarial + quantizer(features).loss).backward()
     assert torch.isfinite(decoded.grad).all()
     assert torch.isfinite(features.grad).all()
 

@@ -46,8 +46,9 @@ KIND, SCHEMA = "codebooks", 1
 
 
 class ExpandingLLM(LanguageTokens, WritingLLM, Protocol):
-    """The interface of the frozen LLM that a build needs. The LLM is an argument, because `codebook` does not
-    import `llm`.
+    """The interface of the frozen LLM that a build needs.
+
+    The LLM is an argument, because `codebook` does not import `llm`.
     """
 
     @property
@@ -201,7 +202,9 @@ class CodebookBuilder:
         return grams, dropped + equal
 
     def ngrams(self, vocabulary: Vocabulary) -> tuple[list[Gram], list[Dropped]]:
-        """Subwords, then bigrams, then trigrams, as the LLM continues them; and those that were removed.
+        """The n-grams that the LLM continues, and those that were removed.
+
+        The n-grams are subwords, then bigrams, then trigrams.
 
         The expansion is greedy: each n-gram is lengthened by the LLM's most probable next tokens, without
         beam search.
@@ -236,8 +239,9 @@ class CodebookBuilder:
         return grams, dropped
 
     def _unfinished(self, grams: Sequence[Gram], continuations: Sequence[Sequence[int]]) -> list[Gram]:
-        """The n-grams whose last word is only the beginning of a word: "promulg", but not "sun" before
-        "flower".
+        """The n-grams whose last word is only the beginning of a word.
+
+        For example "promulg", but not "sun" before "flower".
 
         Two signs together: the LLM's most probable next token begins with a letter, so it continues the same
         word; and the encoder's tokenizer has no single token for the last word.
@@ -288,8 +292,9 @@ class CodebookBuilder:
         return (functional.normalize(mean, dim=-1) if self.config.renormalize else mean).half()
 
     def _continuations(self, grams: list[Gram], step: str) -> list[tuple[int, ...]]:
-        """Per n-gram, the LLM's most probable next token ids after each of the configured openings ("a photo
-        of {}"), each id once.
+        """The LLM's most probable next token ids of each n-gram, each id once.
+
+        They are collected after each of the configured openings ("a photo of {}").
         """
         count, found = self.config.continuations, []
         for opening in self.config.openings:

@@ -1,5 +1,6 @@
-"""target directory + settings of a build ──► permission to start or continue there, or an error that names
-the setting that differs.
+"""target directory + settings of a build ──► permission to start or continue, or an error.
+
+The error names the setting that differs.
 
 The shards of two builds are never mixed, because their names are hashes of everything that they depend on.
 What this file protects is the user's time and the target: without it, a build with other settings would
@@ -27,8 +28,9 @@ NAMES = ("llm", "encoder")  # not compared: a model may be moved, its fingerprin
 def locked_settings(
     target: str | Path, work: Path, manifest: Mapping[str, Any], replace_other: bool
 ) -> Iterator[None]:
-    """Keep the settings of a build in a file while it runs and after it was stopped, and refuse to continue
-    with other settings.
+    """Refuse to continue a build with other settings.
+
+    The settings are in a file while the build runs, and after it was stopped.
 
     Args:
         target: the directory that is written when the build is complete.

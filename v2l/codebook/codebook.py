@@ -33,8 +33,9 @@ ROWS = 16384  # rows that are converted to float32 at once
 
 @dataclass(frozen=True)
 class Source:
-    """The models that a codebook was built with; two codebooks fit together only if the fingerprints are
-    equal.
+    """The models with which a codebook was built.
+
+    Two codebooks can be used together only if their fingerprints are equal.
 
     Attributes:
         llm: name of the LLM whose vocabulary it is.
@@ -144,8 +145,9 @@ class Codebook:
         return tuple(phrase_parts(entry.word) for entry in self.entries)
 
     def nearest(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest words of each feature by inner product, which is the cosine for rows of unit length, in
-        bounded memory.
+        """The nearest words of each feature by inner product, with bounded memory.
+
+        For rows of unit length, the inner product is the cosine.
 
         Args:
             features: (N, D), unit length, D as in the codebook.
@@ -159,8 +161,9 @@ class Codebook:
         return torch.cat([scores for scores, _ in found]), torch.cat([rows for _, rows in found])
 
     def nearest_distinct(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """As `nearest`, with at most one word of each family, because "dog", "Dog" and "dogs" would displace
-        other words.
+        """As `nearest`, with at most one word of each family.
+
+        Otherwise "dog", "Dog" and "dogs" would displace other words.
 
         Raises:
             V2LError: the codebook has fewer than `count` families.
@@ -281,7 +284,9 @@ class Codebook:
         )
 
     def save(self, target: str | Path) -> None:
-        """Write it as a directory: manifest.json, entries.jsonl (one word a line, readable),
+        """Write the codebook as a directory.
+
+        It holds manifest.json, entries.jsonl (readable, one word per line) and
         embeddings.safetensors.
 
         Raises:

@@ -61,8 +61,9 @@ class WordEmbedder:
 
     @cached_property
     def _sentences(self) -> list[Callable[[Sequence[str]], Tensor]]:
-        """One function per template, because each keeps the prefix cache of its template: the keys and values
-        of "a photo of a".
+        """One embedding function per template, with a prefix cache.
+
+        The cache holds the keys and values of the template's beginning, such as "a photo of a".
         """
         return [self.encoder.in_template(template) for template in self.templates]
 

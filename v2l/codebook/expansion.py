@@ -105,8 +105,9 @@ def ends_in_function_word(gram: Gram) -> bool:
 
 
 def is_word_like(continuation: str) -> bool:
-    """Whether a continuation makes a longer word or phrase: it has only letters, digits, hyphens and
-    apostrophes.
+    """Whether a continuation extends a word or phrase.
+
+    It must have only letters, digits, hyphens and apostrophes.
     """
     if "\n" in continuation or not any(map(str.isalnum, continuation)):
         return False

@@ -1,5 +1,4 @@
-"""candidate words + image vectors ──► the words that enough images vote for: the filter of the global
-codebook.
+"""candidate words + image vectors ──► the words of the global codebook: the filter by votes.
 
 Top-5 vote: each image votes for the five candidates whose embeddings have the highest cosine with its own
 vector. Candidates with few votes are removed. Source: V2L Tokenizer, arXiv 2403.07874, section 3.1.
@@ -82,8 +81,9 @@ def filter_candidates(candidates: Codebook, rule: Rule) -> Codebook:
 
 
 def count_votes(parts: Sequence[Tensor], candidates: Tensor, world: World = ALONE, top: int = TOP) -> Tensor:
-    """Count the votes of images whose vectors lie in several tensors; each process counts its share of the
-    tensors.
+    """Count the votes of images whose vectors lie in several tensors.
+
+    Each process counts its share of the tensors.
 
     Args:
         parts: what `encode_files` returns.

@@ -1,5 +1,6 @@
-"""image vectors ──► words that together reconstruct each vector: matching pursuit with the codebook as
-dictionary.
+"""image vectors ──► words that together reconstruct each vector: matching pursuit.
+
+The codebook is the dictionary.
 
 The nearest words of an image often repeat one thing ("dog", "puppy", "hound"), or are words that are near to
 every image ("shown", "undertaken"). Matching pursuit avoids both. It selects the word with the largest inner

@@ -51,8 +51,9 @@ class JointEncoder(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, image: Tensor) -> Tensor:
-        """Resize and crop one image as the image half expects: (3, H, W) in [0, 1] ──► (3, S, S) in [0, 1], S
-        = image_size.
+        """Resize and crop one image (3, H, W) in [0, 1] as the image encoder expects: (3, S, S).
+
+        S is `image_size`; the result is in [0, 1].
         """
 
     @abstractmethod

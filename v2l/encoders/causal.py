@@ -107,8 +107,9 @@ class CausalTower:
         return functional.normalize(pooled.float(), dim=-1)
 
     def _run(self, rows: Sequence[Row], beginning: Beginning) -> tuple[Tensor, tuple[KeysValues, ...]]:
-        """Hidden states (B, L, C) of B rows behind a prefix of P tokens, and the keys and values of all P + L
-        positions.
+        """Compute hidden states (B, L, C) of B rows after a prefix of P tokens.
+
+        It also returns the keys and values of all P + L positions.
 
         The rows are padded on the right. No token of a text attends to the padding, because the mask is
         causal.

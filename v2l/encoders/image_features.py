@@ -97,8 +97,9 @@ def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
 
 
 def _batches(encoder: JointEncoder, files: Sequence[ImageFile]) -> Iterator[tuple[int, list[Tensor | None]]]:
-    """Yield (index of the batch's first file, its images (3, S, S)); an image is None where the file is not
-    readable.
+    """Yield (index of the first file, images (3, S, S)) of each batch.
+
+    An image is None if its file is not readable.
 
     While the caller encodes one batch, threads read the next.
     """

@@ -182,8 +182,10 @@ class OpenCLIP(JointEncoder):
 
 
 def causal_tower(model: Any) -> CausalTower | None:
-    """The text half of a model whose texts may be cut at their end: CLIP's, not SigLIP's (sees all) or CoCa's
-    (an own token at the end).
+    """The text encoder of a model if its texts can be cut at their end; otherwise None.
+
+    CLIP's can. SigLIP's cannot, because each token attends to all others. CoCa's cannot, because it
+    appends a token of its own.
     """
     text = getattr(model, "text", model)  # some models keep the text half apart
     pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
@@ -258,8 +260,10 @@ def load_openclip(name: str, device: torch.device, dtype: torch.dtype = torch.fl
 
 @contextmanager
 def quiet_openclip() -> Iterator[None]:
-    """No log lines inside (what failed is in the exception), and no warning of the mismatch that
-    `force_quick_gelu` mends.
+    """Silence open_clip in this block.
+
+    There are no log lines, because the exception says what failed. There is no warning of the mismatch
+    that `force_quick_gelu` corrects.
     """
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -272,8 +276,9 @@ def quiet_openclip() -> Iterator[None]:
 
 
 def _quick_gelu_of_tag(model_name: str, tag: str) -> bool:
-    """Whether the weights of this tag were trained with QuickGELU; open_clip builds the architecture's
-    default otherwise.
+    """Whether the weights of this tag were trained with QuickGELU.
+
+    Without this information, open_clip builds the default of the architecture.
     """
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     if tag not in tags:

@@ -21,7 +21,13 @@ from v2l.checkpoint import load_tensors, save_tensors
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.reconstruction_methods import OWN, WITHOUT, Cost, Painted, ReconstructionMethods
+from v2l.evaluation.reconstruction_methods import (
+    OWN,
+    WITHOUT,
+    Cost,
+    ReconstructedImages,
+    ReconstructionMethods,
+)
 from v2l.images import Skipped, load_images
 from v2l.metrics import FrechetDistance, luma_psnr, psnr, ssim
 from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, load_perceptual, report_network
@@ -32,11 +38,11 @@ from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 
 BATCH = 16  # photographs between two records
-# images in one pass of a metric: with more, they leave the cache of a CPU, and a pass takes 1.5 times as long
+# Images in one pass of a metric. Larger passes take 1.5 times as long, because they do not fit a CPU's cache.
 IMAGES_A_PASS = 4
-# PSNR in dB of equal images, whose true value is infinite. One changed value of 8 bits in 128 × 128 pixels
-# gives 95 dB.
-EQUAL = 100.0
+# The PSNR in dB reported for equal images, because its true value is infinite. If one 8-bit value of
+# 128 × 128 pixels differs by one, the PSNR is 95 dB.
+PSNR_OF_EQUAL_IMAGES = 100.0
 ORIGINALS = "originals"
 # protocol ──► side of its crops; the official evaluation ignores the size in its settings
 SIZES = {"default": 128, "official": 256}
@@ -69,23 +75,26 @@ class ReconstructionSettings:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """The frozen networks of the report; none of them was used in a training loss.
+class ReconstructionMetrics:
+    """The metrics of reconstructed images, with their frozen networks.
+
+    No network of these was used in a training loss.
 
     Attributes:
-        distance: of two images to the eye.
-        features: in which sets of images are compared: (B, 3, S, S) in [0, 1] ──► (B, D).
+        distance: perceptual distance of two images.
+        features: (B, 3, S, S) in [0, 1] ──► (B, D), the features for the Fréchet distance of sets of images.
     """
 
     distance: PerceptualDistance
     features: LiteFeatures
 
     @classmethod
-    def load(cls, tokenizer: V2LTokenizer, protocol: str = "default") -> Judges:
-        """The networks of a protocol; the features are those of EfficientNet-Lite2 for all protocols.
+    def load(cls, tokenizer: V2LTokenizer, protocol: str = "default") -> ReconstructionMetrics:
+        """Load the networks of a protocol.
 
-        The default protocol takes LPIPS if its backbone is on this machine, else EfficientNet-Lite2. The
-        official protocol takes the LPIPS of the official code.
+        The perceptual distance of the default protocol is LPIPS if its backbone is on this machine, else
+        EfficientNet-Lite2. That of the official protocol is the LPIPS of the official code. The features are
+        those of EfficientNet-Lite2 for all protocols.
 
         Raises:
             V2LError: the protocol is official, and the backbone of its LPIPS is not on this machine.
@@ -98,22 +107,22 @@ class Judges:
         return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
 
     @torch.inference_mode()
-    def figures(self, painted: Painted, crops: Tensor) -> dict[str, list[float]]:
-        """The figures of each image."""
-        images, device = painted.images, next(self.distance.parameters()).device
+    def figures(self, reconstructed: ReconstructedImages, crops: Tensor) -> dict[str, list[float]]:
+        """The value of each metric for each image, with crops (B, 3, S, S) in [0, 1] as originals."""
+        images, device = reconstructed.images, next(self.distance.parameters()).device
         parts = zip(torch.split(images, IMAGES_A_PASS), torch.split(crops, IMAGES_A_PASS), strict=True)
         pairs = [[part.to(device) * 2 - 1 for part in pair] for pair in parts]  # [0, 1] ──► [-1, 1]
         figures = {
-            "psnr": psnr(crops, images).clamp(max=EQUAL),
-            "psnr_y": luma_psnr(crops, images).clamp(max=EQUAL),
+            "psnr": psnr(crops, images).clamp(max=PSNR_OF_EQUAL_IMAGES),
+            "psnr_y": luma_psnr(crops, images).clamp(max=PSNR_OF_EQUAL_IMAGES),
             "ssim": ssim(crops, images),
             "perceptual": torch.cat([self.distance(*pair) for pair in pairs]),
         }
-        return {name: values.tolist() for name, values in figures.items()} | {"bytes": painted.sizes}
+        return {name: values.tolist() for name, values in figures.items()} | {"bytes": reconstructed.sizes}
 
     @torch.inference_mode()
     def describe(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] ──► (B, D) float32."""
+        """Images (B, 3, S, S) in [0, 1] ──► features (B, D) float32."""
         device = next(self.features.parameters()).device
         parts = torch.split(images, IMAGES_A_PASS)
         return torch.cat([self.features(part.to(device)).float().cpu() for part in parts])
@@ -151,7 +160,7 @@ class ReconstructionResult:
         skipped: those that could not be read, each with the reason.
         cost: of the tokens of one photograph.
         settings: of the evaluation.
-        judge: name of the perceptual distance.
+        distance: name of the perceptual distance.
         pipeline: names and fingerprints.
     """
 
@@ -162,7 +171,7 @@ class ReconstructionResult:
     skipped: list[tuple[str, str]]
     cost: Cost
     settings: ReconstructionSettings
-    judge: str
+    distance: str
     pipeline: dict[str, Any]
 
 
@@ -173,13 +182,13 @@ class Reconstruction:
     Attributes:
         pipeline: the checkpoint that is measured.
         methods: the methods that are compared.
-        judges: the frozen networks that measure them.
+        metrics: the metrics that measure them.
         settings: of the evaluation.
     """
 
     pipeline: Pipeline
     methods: ReconstructionMethods
-    judges: Judges
+    metrics: ReconstructionMetrics
     settings: ReconstructionSettings
 
     def run(
@@ -223,7 +232,7 @@ class Reconstruction:
         return {
             "protocol": "reconstruction",
             "settings": asdict(self.settings),
-            "judge": self.judges.distance.name,
+            "judge": self.metrics.distance.name,
             "stack": self.pipeline.describe(),
             "photographs": {
                 "n": len(drawn),
@@ -248,12 +257,12 @@ class Reconstruction:
             return record, {}
         reconstructions = self.methods.reconstruct(crops, words_before)
         record["rows"] = {
-            row: self.judges.figures(painted, crops.crops) for row, painted in reconstructions.rows.items()
+            row: self.metrics.figures(images, crops.crops) for row, images in reconstructions.rows.items()
         }
         record["last_words"] = reconstructions.global_ids[-1].tolist()
-        part = {row: self.judges.describe(painted.images) for row, painted in reconstructions.rows.items()}
+        part = {row: self.metrics.describe(images) for row, (images, _) in reconstructions.rows.items()}
         return record, part | {
-            ORIGINALS: self.judges.describe(crops.crops),
+            ORIGINALS: self.metrics.describe(crops.crops),
             "local_rows": reconstructions.local_rows.int(),
         }
 
@@ -283,16 +292,15 @@ class Reconstruction:
             for row, of_row in measured[0]["rows"].items()
         }
         skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
-        judge, cost = self.judges.distance.name, self.methods.cost
         return ReconstructionResult(
             figures,
             totals.frechet(),
             totals.usage,
             files,
             skipped,
-            cost,
+            self.methods.cost,
             self.settings,
-            judge,
+            self.metrics.distance.name,
             self.pipeline.describe(),
         )
 

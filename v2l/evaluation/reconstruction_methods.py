@@ -62,17 +62,17 @@ class Crops(NamedTuple):
     whole: Tensor  # (B, 3, E, E) in [0, 1]: what the joint encoder sees
 
 
-class Painted(NamedTuple):
-    """The crops as one method reconstructs them."""
+class ReconstructedImages(NamedTuple):
+    """The crops, reconstructed by one method."""
 
     images: Tensor  # (B, 3, S, S) in [0, 1], 8 bits a channel
     sizes: list[float]  # bytes of each
 
 
 class Reconstructions(NamedTuple):
-    """The crops as all methods reconstruct them."""
+    """The crops, reconstructed by all methods."""
 
-    rows: dict[str, Painted]
+    rows: dict[str, ReconstructedImages]
     local_rows: Tensor  # (B, h, w) int64, rows of the local codebook
     global_ids: Tensor  # (B, G) int64
 
@@ -140,9 +140,9 @@ class ReconstructionMethods:
         if self.without is not None:
             unread = ImageTokens(torch.zeros_like(others), self.without.encode_local(images).cpu())
             rows[WITHOUT] = self._decoded(self.without, unread, cost.local_bytes)
-        rows |= {codec: Painted(*compress_all(images, codec, cost.total)) for codec in CODECS}
+        rows |= {codec: ReconstructedImages(*compress_all(images, codec, cost.total)) for codec in CODECS}
         height, width = tokens.local_ids.shape[1:]
-        rows[SHRUNK] = Painted(
+        rows[SHRUNK] = ReconstructedImages(
             in_8_bits(shrink(images, (height, width))), [3.0 * height * width] * len(images)
         )
         known = tokenizer.local_codebook.row_of_token
@@ -150,8 +150,8 @@ class ReconstructionMethods:
         return Reconstructions(rows, local_rows.view(tokens.local_ids.shape), tokens.global_ids)
 
     @staticmethod
-    def _decoded(tokenizer: V2LTokenizer, tokens: ImageTokens, size: float) -> Painted:
-        return Painted(in_8_bits(tokenizer.decode(tokens).cpu()), [size] * len(tokens))
+    def _decoded(tokenizer: V2LTokenizer, tokens: ImageTokens, size: float) -> ReconstructedImages:
+        return ReconstructedImages(in_8_bits(tokenizer.decode(tokens).cpu()), [size] * len(tokens))
 
 
 def in_8_bits(images: Tensor) -> Tensor:

@@ -27,13 +27,13 @@ def pictures(evaluation: Reconstruction, files: Sequence[ImageFile], measured: S
     reconstructions = evaluation.methods.reconstruct(crops, evaluation.words_of_last(drawn))
     columns = [list(crops.crops)]
     labels = [["original" for _ in crops.files]]
-    for row, painted in reconstructions.rows.items():
-        decibels = evaluation.judges.figures(painted, crops.crops)["psnr"]
-        columns.append(list(painted.images))
+    for row, reconstructed in reconstructions.rows.items():
+        decibels = evaluation.metrics.figures(reconstructed, crops.crops)["psnr"]
+        columns.append(list(reconstructed.images))
         labels.append(
             [
                 f"{row}: {decibel:.1f} dB, {size:.0f} bytes"
-                for decibel, size in zip(decibels, painted.sizes, strict=True)
+                for decibel, size in zip(decibels, reconstructed.sizes, strict=True)
             ]
         )
     # columns ──► rows: one row for each photograph

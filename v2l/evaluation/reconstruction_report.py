@@ -33,7 +33,7 @@ def report(result: ReconstructionResult) -> dict[str, Any]:
         "protocol": result.settings.protocol,
         "crops": "shorter side to size, centre crop, 8 bits a channel; "
         "codecs at the lowest quality not below the bytes",
-        "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
+        "networks": {"perceptual": result.distance, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
         "stack": result.pipeline,
@@ -44,7 +44,7 @@ def page(result: ReconstructionResult) -> str:
     """The figures for people."""
     found, n = report(result), len(result.files)
     rows = {OWN: found["metrics"]} | found["baselines"]
-    head = ["bytes", "PSNR RGB, dB", "PSNR Y, dB", "SSIM", result.judge, FD]
+    head = ["bytes", "PSNR RGB, dB", "PSNR Y, dB", "SSIM", result.distance, FD]
     figures = [
         [
             row,
@@ -62,7 +62,7 @@ def page(result: ReconstructionResult) -> str:
     size = result.settings.size
     lines = [
         f"{n:,} photographs, {size} × {size} px centre crops, mean with its 95 % interval; "
-        f"{result.judge} and {FD}: less is better",
+        f"{result.distance} and {FD}: less is better",
         "",
         markdown_table(["", *head], figures),
         "",

@@ -218,8 +218,9 @@ def table_problems(
 
 
 def precision_problems(parts: Sequence[Part]) -> Iterator[str]:
-    """Whether the trained networks were stored in one precision; CLIP's image half and the rows have their
-    own.
+    """Report trained networks that are not stored in one precision.
+
+    CLIP's image encoder and the codebook rows are not compared, because they have their own precision.
     """
     trained = [part for part in parts if part.prefix in (*NETWORK, DISCRIMINATOR) and part.found]
     halved = [part for part in trained if part.half]

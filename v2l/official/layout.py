@@ -1,5 +1,6 @@
-"""official names and shapes ──► sizes of the network, and what is missing, unexpected or misshapen, prefix by
-prefix.
+"""official names and shapes ──► sizes of the network, and a report of what does not fit.
+
+The report lists missing, unexpected and misshapen weights, prefix by prefix.
 
 What does not follow from shapes (heads, ranges, normalisations) is pinned in `configs/official.yaml`.
 Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; names as in the released checkpoints.
@@ -84,8 +85,9 @@ def shortened(names: tuple[str, ...]) -> str:
 
 
 def infer_config(shapes: Shapes) -> Config:
-    """The official settings with the sizes that follow from the shapes; what the file lacks keeps its
-    official size.
+    """The official config with the sizes that follow from the shapes.
+
+    Sizes that do not follow from the shapes stay as they are in the official config.
 
     Raises:
         V2LError: the widths belong to no network of this kind.
@@ -115,8 +117,9 @@ def infer_config(shapes: Shapes) -> Config:
 
 
 def expected_shapes(config: Config, codebook_dim: int) -> dict[str, tuple[int, ...]]:
-    """The official name and shape of every tensor of the network and of the discriminator, without making one
-    of them.
+    """The official name and shape of every tensor of the network and of the discriminator.
+
+    No tensor is allocated.
     """
     network = config.model
     with torch.device("meta"):
@@ -134,8 +137,9 @@ def expected_shapes(config: Config, codebook_dim: int) -> dict[str, tuple[int, .
 
 
 def compare(weights: Mapping[str, Tensor], wanted: Shapes) -> list[Part]:
-    """Hold weights beside the names and shapes that belong there, in the order of `wanted`; optional parts
-    may be absent whole.
+    """Compare weights with the expected names and shapes, in the order of `wanted`.
+
+    Optional parts can be absent as a whole.
 
     Args:
         weights: by the official names.

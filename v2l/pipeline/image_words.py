@@ -1,5 +1,6 @@
-"""images, or their files ──► their words and their vectors in the joint space, by any tokenizer that gives
-words.
+"""images, or their files ──► their words, and their vectors in the joint space.
+
+Any tokenizer that gives words can be used.
 """
 
 from __future__ import annotations
@@ -145,8 +146,9 @@ def words_of_images(
 
 
 def vectors_of(tokenizer: ImageTokenizer, paths: Sequence[Path]) -> tuple[Tensor, list[Visibility]]:
-    """The vectors of images, and what there is to see in each: from the cache where they are, else encoded
-    now and put there.
+    """The vectors of images, and what there is to see in each.
+
+    They come from the cache. A vector that is not there is computed and added.
 
     Returns:
         vectors (B, D) float32 of unit length, on the CPU, and one measurement for each image.

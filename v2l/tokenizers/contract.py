@@ -159,8 +159,9 @@ class ImageTokenizer(nn.Module, ABC):
 
     @property
     def tagger(self) -> WordTagger | None:
-        """The word tagger that alone decides the words of an image; None for tokenizers whose words come from
-        elsewhere.
+        """The word tagger that alone determines the words of an image, or None.
+
+        It is None for tokenizers whose words have another origin.
 
         Tasks keep the vectors of a tagger in the user's cache, so that an image is encoded once.
         """
@@ -179,8 +180,9 @@ class ImageTokenizer(nn.Module, ABC):
 
     @torch.inference_mode()
     def image_words(self, images: Tensor, count: int, selection: str = "nearest") -> TaggedImages:
-        """The words of whole images: what `v2l words`, few-shot classification, captions and question
-        answering read.
+        """The words of whole images, as `v2l words` and the tasks of understanding use them.
+
+        These tasks are few-shot classification, captions and question answering.
 
         With a tagger, its words; otherwise the words of the tokens, highest score first, each word once.
 

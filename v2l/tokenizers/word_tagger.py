@@ -1,5 +1,6 @@
-"""image ──► words of the frozen LLM's vocabulary: a frozen joint encoder and a codebook of words in its
-space.
+"""image ──► words of the frozen LLM's vocabulary, by a frozen joint encoder and a codebook.
+
+The codebook holds words in the space of the joint encoder.
 
 A tokenizer of any kind can carry a word tagger to name its tokens. Source: V2L Tokenizer, arXiv 2403.07874,
 section 3.1.
@@ -111,8 +112,9 @@ def select_nearest(tagger: WordTagger, vectors: Tensor, count: int) -> tuple[Ten
 
 
 def select_together(tagger: WordTagger, vectors: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Words whose vectors sum up to the image's (matching pursuit): each adds what the words before it leave
-    out.
+    """Select words whose vectors together sum up to the image's vector (matching pursuit).
+
+    Each word adds what the words before it do not cover.
     """
     rows = words_together(tagger.codebook, vectors, count)
     entries = tagger.codebook.embeddings.to(vectors.device, torch.float32)[rows]  # (B, G, D)

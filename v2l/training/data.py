@@ -112,8 +112,9 @@ class ImageBatches:
         return cls(images, batch_size, seed, world.process_index, world.num_processes, workers)
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
-        """The batches of the steps from `first` to before `last`; the same ones with any number of
-        workers.
+        """The batches of the steps `first` to `last` − 1.
+
+        They do not depend on the number of workers.
         """
         sampler = BatchOrder(self, first, last)
         loader = DataLoader(

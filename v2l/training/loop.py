@@ -192,8 +192,9 @@ def update_networks(objective: Objective[PartT], step: int, parts: Sequence[Part
 
 
 def accumulate_gradients(objective: Objective[PartT], step: int, parts: Sequence[PartT], name: str) -> Terms:
-    """Add the gradients of all parts to one network: those of the mean of their losses. Returns the terms as
-    means over the parts.
+    """Add the gradients of all parts to one network: those of the mean of their losses.
+
+    Returns the loss terms as means over the parts.
     """
     network, terms = objective.networks[name], []
     for number, part in enumerate(parts, start=1):

@@ -47,8 +47,9 @@ def generator_term(logits: Tensor) -> Tensor:
 
 
 def discriminator_term(real: Tensor, decoded: Tensor) -> Tensor:
-    """Hinge: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(y)); logits (B, 1, h, w), those of y without
-    gradient.
+    """Hinge loss of the discriminator: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(y)).
+
+    The logits are (B, 1, h, w). No gradient flows to the decoded images y.
     """
     return 0.5 * (torch.relu(1 - real.float()).mean() + torch.relu(1 + decoded.float()).mean())
 
@@ -81,8 +82,9 @@ class GradientBalance(NamedTuple):
 
 
 def adaptive_ratio(at_layer: Tensor) -> Tensor:
-    """The adaptive weight of the adversarial term: |∇ reconstruction| / (|∇ adversarial| + 10⁻⁴) at the
-    decoder's last layer.
+    """Adaptive weight of the adversarial term: |∇ reconstruction| / (|∇ adversarial| + 10⁻⁴).
+
+    Both gradients are those of the decoder's last layer.
 
     Source: VQGAN, equation 7.
 

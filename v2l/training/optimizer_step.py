@@ -77,8 +77,9 @@ class OptimizerStep:
                 weight.copy_(tensors[name])
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
-        """A block for the forward and backward pass of one part: processes exchange gradients with the last
-        part only.
+        """A block for the forward and backward pass of one part.
+
+        Processes exchange gradients with the last part only.
         """
         return nullcontext() if last else self.processes.no_sync(self.prepared)
 

@@ -75,8 +75,9 @@ class Plan:
 
 
 def plan_run(recipe: Recipe[Any], steps: int) -> Plan:
-    """Measure a few steps of each phase of a run; the recipe's weights are changed by them, so throw it away
-    afterwards.
+    """Measure a few steps of each phase of a run.
+
+    The steps change the recipe's weights, so do not use the recipe afterwards.
 
     Raises:
         V2LError: an example cannot be read.
@@ -86,8 +87,9 @@ def plan_run(recipe: Recipe[Any], steps: int) -> Plan:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has held: on a CUDA device, else in main memory; None if the system
-    does not report it.
+    """The peak memory of this process in bytes, or None if the system does not report it.
+
+    It is the memory of the CUDA device if there is one, else main memory.
     """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()

@@ -111,8 +111,9 @@ class Recipe(Objective[PartT]):
 
     @abstractmethod
     def save_result(self, folder: Path, step: int) -> None:
-        """Write the result of `step` steps; the first network holds the averaged weights meanwhile, if there
-        are any.
+        """Write the result of `step` steps.
+
+        If weights are averaged, the first network holds the averaged weights during this call.
 
         Raises:
             V2LError: the place cannot be written; an older result there stays as it was.
@@ -126,8 +127,9 @@ class Recipe(Objective[PartT]):
         """Set weights in closed form before one of `fit_steps`: a codebook, for example."""
 
     def page(self, step: int) -> Tensor | None:
-        """A picture of what the networks do after `step` steps: (3, H, W) in [0, 1], or None. Averaged
-        weights are in place.
+        """A picture of what the networks do after `step` steps: (3, H, W) in [0, 1], or None.
+
+        The networks hold the averaged weights during this call.
         """
         return None
 

@@ -79,8 +79,7 @@ def save_state(run: Path, step: int, recipe: Recipe[Any], state: TrainingState, 
 
 
 def load_state(run: Path, recipe: Recipe[Any], state: TrainingState) -> int:
-    """Go back to the last state of a run; returns the number of steps that it has made, 0 if there is no
-    state.
+    """Load the last state of a run; returns its number of steps, 0 if there is no state.
 
     Raises:
         V2LError: the state is damaged, belongs to another recipe, or its metadata differ; the error lists

@@ -53,8 +53,9 @@ class WeightAverage:
     @contextmanager
     @torch.no_grad()
     def in_network(self) -> Iterator[None]:
-        """A block in which the network holds the average; afterwards it has its own weights again, bit for
-        bit.
+        """A block in which the network holds the averaged weights.
+
+        Afterwards it has its own weights again, bit for bit.
         """
         own = {name: weight.detach().clone() for name, weight in self.weights.items()}
         self._copy_in(self.tensors)

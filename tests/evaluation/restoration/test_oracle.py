@@ -119,9 +119,9 @@ def test_a_limit_takes_the_first_windows_of_a_sequence_and_any_of_the_others(
 def test_predictions_are_tokens_of_the_codebook_and_progress_reaches_the_end(
     pipeline: Pipeline, corrupted: CorruptedTokens
 ) -> None:
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     done = denoise(pipeline, corrupted, SETTINGS, limit=4, progress=lambda *step: steps.append(step))
     assert {token for window in done.log for token in window.ids} <= set(
         pipeline.tokenizer.local_codebook.token_ids.tolist()
     )
-    assert steps[-1] == (4, 4)
+    assert steps[-1] == ("windows", 4, 4)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from v2l.corruptions import TASKS, Shift
 from v2l.errors import V2LError
-from v2l.evaluation.reconstruction import EQUAL
+from v2l.evaluation.reconstruction import PSNR_OF_EQUAL_IMAGES
 from v2l.evaluation.restoration.baselines import candidate_fill, mean_fill, nearest_token_fill, telea_fill
 from v2l.evaluation.restoration.cases import (
     AS_CORRUPTED,
@@ -102,7 +102,7 @@ def test_every_task_has_figures_intervals_and_its_baselines(
 def test_the_exact_inverse_is_exact_and_the_ceiling_has_every_token(result: RestorationResult) -> None:
     found = report(result)["baselines"]
     for task in ("unshift", "unrotate"):
-        assert found[task][INVERSE]["whole"]["psnr"]["value"] == EQUAL
+        assert found[task][INVERSE]["whole"]["psnr"]["value"] == PSNR_OF_EQUAL_IMAGES
     assert INVERSE not in found["deblur"]
     assert "token_accuracy" not in found["deblur"][CEILING]
 
@@ -111,15 +111,15 @@ def test_people_read_the_protocol_and_every_row(result: RestorationResult) -> No
     text = page(result)
     assert f"Protocol `{result.settings.cases.protocol}`" in text
     assert all(row in text for row in (LLM, NEAREST, NOTHING, CEILING))
-    painted = pictures(result)
-    assert painted.shape[1] > 10 * 160
-    assert painted.shape[2] > 5 * 160
+    shown = pictures(result)
+    assert shown.shape[1] > 10 * 160
+    assert shown.shape[2] > 5 * 160
 
 
-def test_stopped_and_gone_on_is_the_same_as_straight(
+def test_a_resumed_evaluation_equals_one_without_a_stop(
     evaluation: Restoration, files: list[ImageFile], result: RestorationResult, tmp_path: Path
 ) -> None:
-    def stop(done: int, total: int, task: str) -> None:
+    def stop(step: str, done: int, total: int) -> None:
         if done == 6:
             raise StoppedError
 
@@ -306,6 +306,6 @@ def test_a_journal_of_version_0_1_is_resumed(
     old = {"facts": header_of_0_1(evaluation, plan.draw(files))}
     log.write_text("\n".join([json.dumps(old), *lines[1:3]]) + "\n", encoding="utf-8")
     done: list[int] = []
-    resumed = evaluation.run(files, log, lambda number, total, task: done.append(number))
+    resumed = evaluation.run(files, log, lambda step, number, total: done.append(number))
     assert done == [3, 4]  # the first two cases came from the journal
     assert report(resumed) == report(straight)

@@ -78,10 +78,10 @@ def test_candidates_are_ranked_by_the_joint_encoder(
     assert len(scores) > 1
     assert scores == sorted(scores, reverse=True)
     assert said.text == said.candidates[0].text
-    judged = (
+    expected = (
         pipeline.tokenizer.joint_encoder.encode_texts([f"{question} {said.text}".strip()])[0] @ image.vector
     )
-    assert scores[0] == pytest.approx(float(judged), abs=1e-6)
+    assert scores[0] == pytest.approx(float(expected), abs=1e-6)
     assert "colours" in describer.ranked_by
     assert Describer(pipeline, task, SETTINGS).ranked_by is None
 
@@ -141,7 +141,7 @@ def test_a_server_answers_in_the_place_of_the_llm(photographs: list[Path]) -> No
     assert [turn["role"] for turn in server.requests[0]["messages"]] == ["user", "assistant"] * 2 + ["user"]
 
 
-def test_a_server_is_asked_for_each_candidate_with_a_seed_of_its_own(
+def test_a_server_gets_a_request_for_each_candidate_with_its_own_seed(
     pipeline: Pipeline, photographs: list[Path]
 ) -> None:
     settings = DescribeSettings(n_words=3, n_examples=1, candidates=3, seed=4)
@@ -156,7 +156,7 @@ def test_a_server_is_asked_for_each_candidate_with_a_seed_of_its_own(
     ]
 
 
-def test_an_llm_that_knows_roles_is_asked_in_turns(photographs: list[Path]) -> None:
+def test_an_llm_with_chat_roles_gets_a_dialogue(photographs: list[Path]) -> None:
     pipeline = tiny_pipeline(context=1024)
     pipeline.llm.tokenizer.chat_template = (
         "{% for turn in messages %}{{ turn['role'] }}: {{ turn['content'] }}\n{% endfor %}assistant:"

@@ -41,11 +41,11 @@ def test_masked_pixels_change_nothing(
 
 def test_visible_pixels_stay_bit_equal_at_the_images_own_size(pipeline: Pipeline, image: Tensor) -> None:
     mask = centre_mask(image.shape[-2:])
-    painted = inpaint(pipeline, image, mask).image
-    assert painted.shape == image.shape
-    assert torch.equal(painted[:, ~mask], image[:, ~mask])
-    assert not torch.equal(painted[:, mask], image[:, mask])
-    assert 0 <= painted.min() <= painted.max() <= 1
+    filled = inpaint(pipeline, image, mask).image
+    assert filled.shape == image.shape
+    assert torch.equal(filled[:, ~mask], image[:, ~mask])
+    assert not torch.equal(filled[:, mask], image[:, mask])
+    assert 0 <= filled.min() <= filled.max() <= 1
 
 
 def test_every_hidden_cell_is_predicted_once_with_a_token_of_the_codebook(
@@ -109,7 +109,7 @@ def test_predictions_come_from_the_candidates_or_the_whole_codebook(
 
 
 @pytest.mark.parametrize("size", [(16, 17), (16, 300), (333, 18), (64, 64)])
-def test_images_of_any_size_are_painted(pipeline: Pipeline, size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_filled(pipeline: Pipeline, size: tuple[int, int]) -> None:
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(size, dtype=torch.bool)
     mask[0, 0] = True
@@ -123,9 +123,9 @@ def test_equal_seeds_give_equal_pictures_and_progress_reaches_the_end(
 ) -> None:
     mask, steps = centre_mask(image.shape[-2:]), []
     settings = RestorationSettings(temperature=2.0, top_k=50, seed=4)
-    first = inpaint(pipeline, image, mask, settings, progress=lambda done, total: steps.append((done, total)))
+    first = inpaint(pipeline, image, mask, settings, progress=lambda *step: steps.append(step))
     assert torch.equal(first.image, inpaint(pipeline, image, mask, settings).image)
-    assert steps == [(number + 1, len(first.log)) for number in range(len(first.log))]
+    assert steps == [("windows", number + 1, len(first.log)) for number in range(len(first.log))]
 
 
 def test_without_a_visible_stretch_there_are_no_examples_and_still_an_answer(pipeline: Pipeline) -> None:

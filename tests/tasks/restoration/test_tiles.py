@@ -1,4 +1,4 @@
-"""Tiles cover an image, keep what is visible, and paint inwards from the edges of a hole."""
+"""Tiles cover an image, keep what is visible, and are filled inwards from the edges of a hole."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def test_tiles_cover_every_pixel_and_lie_inside(height: int, width: int, step: i
     assert covered.all()
 
 
-def test_a_hole_larger_than_a_tile_is_painted_and_the_rest_is_kept(pipeline: Pipeline) -> None:
+def test_a_hole_larger_than_a_tile_is_filled_and_the_rest_is_kept(pipeline: Pipeline) -> None:
     image = torch.rand(3, 100, 170, generator=torch.Generator().manual_seed(0))
     mask = box_mask((20, 4, 140, 96), (100, 170))
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     done = inpaint_tiles(pipeline, image, mask, SETTINGS, lambda *step: steps.append(step))
     assert torch.equal(done.image[:, ~mask], image[:, ~mask])
     assert not torch.equal(done.image[:, mask], image[:, mask])
-    assert steps[-1] == (int(mask.sum()), int(mask.sum()))
+    assert steps[-1] == ("pixels", int(mask.sum()), int(mask.sum()))
     noise = torch.where(mask, torch.rand(3, 100, 170), image)
     again = inpaint_tiles(pipeline, noise, mask, SETTINGS)
     assert torch.equal(again.image, done.image)

@@ -74,7 +74,7 @@ def test_a_decoder_without_cross_attention_needs_no_words_and_one_with_it_says_s
         Decoder(FOLDED, D)(features, None)
 
 
-def test_ranges_are_inverse_and_painted_values_are_clamped() -> None:
+def test_ranges_are_inverse_and_decoded_values_are_clamped() -> None:
     images = torch.rand(1, 3, 8, 8)
     assert torch.allclose(to_image_range(to_network_range(images)), images, atol=1e-6)
     assert to_image_range(torch.tensor([-3.0, 3.0])).tolist() == [0.0, 1.0]

@@ -66,8 +66,8 @@ def test_decoding_equals_the_networks_own_pass(model: V2LTokenizer) -> None:
     images = torch.rand(1, 3, 32, 32)
     tokens = model.encode(images)
     with torch.no_grad():
-        painted = model(images * 2 - 1, tokens.global_ids).images
-    assert torch.allclose(model.decode(tokens), ((painted + 1) / 2).clamp(0, 1), atol=1e-5)
+        decoded = model(images * 2 - 1, tokens.global_ids).images
+    assert torch.allclose(model.decode(tokens), ((decoded + 1) / 2).clamp(0, 1), atol=1e-5)
 
 
 def test_sides_that_are_no_multiple_of_f_are_refused(model: V2LTokenizer) -> None:

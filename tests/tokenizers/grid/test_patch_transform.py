@@ -69,8 +69,8 @@ def test_the_networks_begin_at_nothing_beside_it() -> None:
 def test_both_learn() -> None:
     model = with_linear_path().train()
     model.linear.fit(smooth_images())
-    painted = model(smooth_images(2), torch.zeros(2, 3, dtype=torch.int64))
-    painted.images.square().mean().backward()
+    output = model(smooth_images(2), torch.zeros(2, 3, dtype=torch.int64))
+    output.images.square().mean().backward()
     assert model.linear.analysis.weight.grad.abs().sum() > 0
     assert model.decoder.conv_out.weight.grad.abs().sum() > 0
     assert model.quant_conv.weight.grad.abs().sum() > 0

@@ -147,8 +147,8 @@ def test_each_network_learns_only_from_its_own_loss() -> None:
 def test_terms_are_named_one_by_one(perceptual: LPIPSDistance) -> None:
     terms = update(objective_of(ADVERSARIAL, perceptual), 0, batch(2))
     reconstruction = {"l1", "l2", "perceptual"}
-    judged = {"adversarial", "ratio", "discriminator", "verdict_real", "verdict_painted"}
-    assert terms.keys() == reconstruction | judged | {
+    adversarial = {"adversarial", "ratio", "discriminator", "verdict_real", "verdict_painted"}
+    assert terms.keys() == reconstruction | adversarial | {
         "commitment",
         "codebook",
         "loss",

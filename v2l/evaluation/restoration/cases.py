@@ -24,10 +24,10 @@ from v2l.evaluation.restoration.noisy_copies import vote
 from v2l.evaluation.restoration.oracle import CorruptedTokens, Denoised, denoise
 from v2l.images import resize_shorter
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.restoration.inpaint import inpaint
 from v2l.tasks.restoration.repair import repair
 from v2l.tasks.restoration.settings import RestorationSettings
-from v2l.tasks.restoration.token_prediction import Progress
 from v2l.tasks.restoration.token_prior import CellCandidates
 from v2l.tokens import ImageTokens
 
@@ -164,7 +164,7 @@ class Methods:
         Args:
             case: a photograph, masked or corrupted.
             seed: of all random choices for it.
-            progress: gets (windows done, windows in all).
+            progress: called as ("windows", windows done, all windows).
         """
         tokenizer = self.pipeline.grid
         clean = ImageTokens(

@@ -1,5 +1,4 @@
-"""tokens of a clean image + of its corrupted version ──► predictions of the frozen LLM, by the paper's
-protocol.
+"""tokens of a clean and a corrupted image ──► the frozen LLM's predictions: protocol `paper`.
 
 The examples are noisy copies of the clean image's own tokens (`noisy_copies.py`), so the clean image must be
 known, and the protocol is for evaluation only. Masked windows depend on the predictions before them;
@@ -19,11 +18,11 @@ from torch import Tensor
 from v2l.evaluation.restoration.noisy_copies import RATES, NoisyCopy, noisy_copies
 from v2l.llm import CachedPrefix
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.prompts.denoise import Window
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prediction import (
     MaskedWindow,
-    Progress,
     TokenPredictor,
     WindowPrediction,
     split_examples,
@@ -86,7 +85,7 @@ def denoise(
         limit: at most so many windows: the first ones where they depend on each other, else a random choice
             by the seed.
         official: noise as the official code makes it, drawn from the LLM's whole vocabulary.
-        progress: gets (windows done, windows in all).
+        progress: called as ("windows", windows done, all windows).
 
     Raises:
         V2LError: a prompt is longer than the LLM's context.
@@ -107,7 +106,7 @@ def denoise(
     for prediction in predictor.predict(windows):
         log.append(prediction)
         if progress:
-            progress(len(log), len(windows))
+            progress("windows", len(log), len(windows))
     return Denoised(
         torch.tensor(predictor.ids).view(image.clean.shape),
         tuple(log),

@@ -38,7 +38,7 @@ def report(result: RestorationResult) -> dict[str, Any]:
         "seed": result.settings.seed,
         "protocol": cases.protocol,
         "evidence": EVIDENCE[cases.protocol],
-        "networks": {"perceptual": result.judge, "fd_effnet": "efficientnet-lite2"},
+        "networks": {"perceptual": result.distance, "fd_effnet": "efficientnet-lite2"},
         "settings": asdict(result.settings),
         "skipped": [{"image": file, "reason": reason} for file, reason in result.skipped],
         "stack": result.pipeline,
@@ -51,14 +51,14 @@ def page(result: RestorationResult) -> str:
     lines = [
         f"Protocol `{protocol}`: {EVIDENCE[protocol]}.",
         f"{len(result.files):,} photographs, prompt {prediction.prompt}, mean with its 95 % interval; "
-        f"{result.judge} and {FD}: less is better.",
+        f"{result.distance} and {FD}: less is better.",
     ]
     for task, totals in result.totals.items():
         lines += [
             "",
             f"{task}, {result.windows.get(task, 0)} windows a photograph",
             "",
-            *_tables(totals, result.judge),
+            *_tables(totals, result.distance),
         ]
     if any(totals.figures for totals in result.totals.values()) and len(result.files) < MIN_PHOTOGRAPHS:
         n = f"{len(result.files):,}, below {MIN_PHOTOGRAPHS:,}"

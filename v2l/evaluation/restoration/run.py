@@ -7,7 +7,7 @@ after the last of them. Memory holds figures and sums of the cases, not their pi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,8 +21,8 @@ from v2l.corruptions import TASKS
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.reconstruction import Judges, part_path
-from v2l.evaluation.reconstruction_methods import Painted
+from v2l.evaluation.reconstruction import ReconstructionMetrics, part_path
+from v2l.evaluation.reconstruction_methods import ReconstructedImages
 from v2l.evaluation.restoration.cases import (
     CEILING,
     CaseResults,
@@ -34,6 +34,7 @@ from v2l.evaluation.restoration.cases import (
 from v2l.images import load_image
 from v2l.metrics import FrechetDistance
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.sources import ImageFile, image_size
 from v2l.tasks.restoration.settings import stored
 
@@ -41,7 +42,6 @@ SHOWN = 4  # photographs on the page of pictures
 ORIGINAL, CLEAN, CORRUPTED = "original", "clean", "damaged"  # titles of pictures, as journals store them
 FIGURES = ("psnr", "psnr_y", "ssim", "perceptual")
 LATER_NAMES = ("llm_weights", "tokenizer")  # of a pipeline, which journals of version 0.1 do not have
-Progress = Callable[[int, int, str], None]  # gets (cases done, cases in all, task)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class RestorationResult:
         skipped: those that could not be read, each with the reason.
         windows: task ──► number of windows that the LLM predicted in a case.
         settings: the plan.
-        judge: name of the perceptual distance.
+        distance: name of the perceptual distance.
         pipeline: names and fingerprints.
     """
 
@@ -129,7 +129,7 @@ class RestorationResult:
     skipped: list[tuple[str, str]]
     windows: dict[str, int]
     settings: RestorationPlan
-    judge: str
+    distance: str
     pipeline: dict[str, Any]
 
 
@@ -139,13 +139,13 @@ class Restoration:
 
     Attributes:
         pipeline: tokenizer and LLM.
-        judges: the frozen networks of the report.
+        metrics: the metrics of the restored images.
         settings: the plan.
         examples: clean photographs for the blind protocol, none of which is measured.
     """
 
     pipeline: Pipeline
-    judges: Judges
+    metrics: ReconstructionMetrics
     settings: RestorationPlan
     examples: tuple[Tensor, ...] = ()
 
@@ -158,7 +158,7 @@ class Restoration:
             files: where they are.
             log: a journal, beside which a folder keeps features and the pictures to be shown; the same call
                 resumes it. None keeps nothing.
-            progress: gets (cases done, cases in all, task) after every case.
+            progress: called as ("cases", cases done, all cases) after every case.
 
         Raises:
             V2LError: no photograph can be read, or the journal belongs to another evaluation.
@@ -181,7 +181,7 @@ class Restoration:
                     save_tensors(part_path(log, number), part)
             journal.append(record)
             if progress:
-                progress(number + 1, len(places), task)
+                progress("cases", number + 1, len(places))
         return self._result(journal.records, totals)
 
     def metadata(self, drawn: Sequence[ImageFile]) -> Record:
@@ -205,7 +205,7 @@ class Restoration:
                 "seed": self.settings.seed,
                 "limit": self.settings.limit,
             },
-            "judge": self.judges.distance.name,
+            "judge": self.metrics.distance.name,
             "stack": stack,
             "photographs": {
                 "n": len(drawn),
@@ -235,12 +235,12 @@ class Restoration:
         for area, (rows, columns) in areas(case).items() if results.pictures else ():
             record["figures"][area] = {}
             original = case.clean[None, :, rows, columns]
-            part[f"{area}/{ORIGINAL}"] = self.judges.describe(original)
+            part[f"{area}/{ORIGINAL}"] = self.metrics.describe(original)
             for row, picture in results.pictures.items():
                 cut = picture[None, :, rows, columns]
-                figures = self.judges.figures(Painted(cut, [0.0]), original)
+                figures = self.metrics.figures(ReconstructedImages(cut, [0.0]), original)
                 record["figures"][area][row] = {name: figures[name][0] for name in FIGURES}
-                part[f"{area}/{row}"] = self.judges.describe(cut)
+                part[f"{area}/{row}"] = self.metrics.describe(cut)
         if number < SHOWN and results.pictures:
             part |= {f"picture/{row}": picture for row, picture in shown_pictures(case, results).items()}
         return record, part
@@ -255,9 +255,9 @@ class Restoration:
         n_predict = self.settings.cases.prediction.n_predict
         windows = {record["task"]: -(-record["told"] // n_predict) for record in measured}
         files = list(dict.fromkeys(record["file"] for record in measured))
-        judge = self.judges.distance.name
+        distance = self.metrics.distance.name
         return RestorationResult(
-            totals, files, skipped, windows, self.settings, judge, self.pipeline.describe()
+            totals, files, skipped, windows, self.settings, distance, self.pipeline.describe()
         )
 
 

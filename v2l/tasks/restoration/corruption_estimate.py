@@ -54,8 +54,9 @@ def sharpness(images: Tensor) -> Tensor:
 
 
 def estimate_shift(image: Tensor) -> Shift:
-    """The cyclic shift whose seam the image shows: the row and the column that differ most from the ones
-    before them.
+    """Estimate a cyclic shift from the seam in the image.
+
+    The seam is at the row and the column that differ most from the ones before them.
 
     An image that was not shifted has its seams at its own edges, and gives a shift of 0.
 

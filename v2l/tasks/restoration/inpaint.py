@@ -19,11 +19,11 @@ from v2l.errors import V2LError
 from v2l.images import LONGEST_SHAPE, check_mask, resize
 from v2l.llm import CachedPrefix, WeightedIds
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.restoration.blending import seamless
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
 from v2l.tasks.restoration.token_prediction import (
     MaskedWindow,
-    Progress,
     TokenPredictor,
     WindowPrediction,
     allowed_tokens,
@@ -85,7 +85,7 @@ def inpaint(
         image: (3, H, W) float32 in [0, 1]; masked pixels are never used.
         mask: (H, W) bool, True where to fill.
         settings: how the LLM is prompted; None takes the preset for an LLM with or without an adapter.
-        progress: gets (windows done, windows in all) after each window.
+        progress: called as ("windows", windows done, all windows) after each window.
         examples: other images (3, H, W), a source of examples besides the visible part.
 
     Raises:
@@ -176,8 +176,9 @@ def filled_ids(ids: Tensor, log: Sequence[WindowPrediction]) -> Tensor:
 
 
 def whole_at_model_size(image: Tensor, pipeline: Pipeline) -> Tensor:
-    """The whole image, not cropped: its shorter side at the model's size, both sides multiples of the patch
-    size f.
+    """Resize the whole image, without a crop, to the size of the model.
+
+    The shorter side gets the model's size, and both sides are multiples of the patch size f.
 
     Args:
         image: (3, H, W) in [0, 1].
@@ -258,7 +259,7 @@ class InpaintingPredictor:
         for number, window in enumerate(self.windows):
             steps.append(self.predict_window(number, window, shared))
             if progress:
-                progress(number + 1, len(self.windows))
+                progress("windows", number + 1, len(self.windows))
         return [list(log) for log in zip(*steps, strict=True)]
 
     def map_query(self) -> MapQuery:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.restoration.inpaint import MID_GREY, Inpainted, inpaint
 from v2l.tasks.restoration.settings import RestorationSettings
-from v2l.tasks.restoration.token_prediction import Progress
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""corrupted image + other images, clean and corrupted alike ──► restored image, without knowledge of the
-clean image.
+"""corrupted image + clean and corrupted example images ──► restored image.
+
+The clean version of the image is not known.
 
 The frozen LLM sees windows of corrupted tokens beside the clean tokens of example images, and predicts the
 clean tokens of this image. A corruption that moves content (a rotation, a shift) is found from the examples
@@ -19,12 +20,12 @@ from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.prompts.denoise import Window
 from v2l.tasks.restoration.inpaint import filled_ids, whole_at_model_size
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
 from v2l.tasks.restoration.token_prediction import (
     MaskedWindow,
-    Progress,
     TokenPredictor,
     WindowPrediction,
     allowed_tokens,
@@ -91,7 +92,7 @@ def repair(
             does not get it.
         examples: clean images (3, H, W) of any size.
         settings: how the LLM is prompted; None takes the preset for an LLM with or without an adapter.
-        progress: gets (windows done, windows in all).
+        progress: called as ("windows", windows done, all windows).
 
     Raises:
         V2LError: there are no examples, more than one sample is requested, or a prompt is longer than the
@@ -245,7 +246,7 @@ class CorruptionPredictor:
                 queries = [self.query(window) for window in equal[start : start + WINDOWS_PER_CALL]]
                 log += self.predictor.predict(queries, len(log))
                 if progress:
-                    progress(len(log), len(self.windows))
+                    progress("windows", len(log), len(self.windows))
         return log
 
     def map_query(self) -> MapQuery:
@@ -274,8 +275,9 @@ class CorruptionPredictor:
 
 
 class SimilarStretches:
-    """Finds the stretches of example images that look most like a window, by the code vectors of their
-    tokens.
+    """Finds the stretches of example images that are most similar to a window.
+
+    Similarity is measured between the code vectors of their tokens.
 
     Args:
         pipeline: gives the code vectors.

@@ -12,10 +12,11 @@ from v2l.corruptions import Corruption
 from v2l.errors import V2LError
 from v2l.images import check_mask
 from v2l.pipeline.pipeline import Pipeline
+from v2l.progress import Progress
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
 from v2l.tasks.restoration.repair import repair
 from v2l.tasks.restoration.settings import RestorationSettings, settings_or_default
-from v2l.tasks.restoration.token_prediction import Progress, WindowPrediction
+from v2l.tasks.restoration.token_prediction import WindowPrediction
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ class Tiled:
 
 
 def tiles(size: tuple[int, int], side: int, step: int) -> list[Tile]:
-    """Squares that cover an image and overlap by `side` − `step` pixels at least; the last ones end at its
-    edge.
+    """Squares that cover an image and overlap by at least `side` − `step` pixels.
+
+    The last ones end at its edge.
 
     Args:
         size: (H, W), neither below `side`.
@@ -101,15 +103,16 @@ def inpaint_tiles(
     progress: Progress | None = None,
     examples: Sequence[Tensor] = (),
 ) -> Tiled:
-    """Fill the masked part at the image's own scale, from its edges inwards: a filled tile is context for the
-    next.
+    """Fill the masked part at the image's own scale, from its edges inwards.
+
+    A filled tile is context for the next one.
 
     Args:
         pipeline: tokenizer and LLM; a tile is as large as its model's images.
         image: (3, H, W) float32 in [0, 1]; masked pixels are never used.
         mask: (H, W) bool, True where to fill.
         settings: as `inpaint`.
-        progress: gets (pixels filled, pixels in all) after each tile.
+        progress: called as ("pixels", pixels filled, masked pixels) after each tile.
         examples: other images (3, H, W).
 
     Raises:
@@ -128,7 +131,7 @@ def inpaint_tiles(
         missing[cut] = False
         log.append((tile, done.log, done.tokens.local_ids[0]))
         if progress:
-            progress(int(mask.sum() - missing.sum()), int(mask.sum()))
+            progress("pixels", int(mask.sum() - missing.sum()), int(mask.sum()))
     return Tiled(filled, tuple(log))
 
 
@@ -150,8 +153,9 @@ def repair_tiles(
     settings: RestorationSettings | None = None,
     progress: Progress | None = None,
 ) -> Tiled:
-    """Restore an image at its own scale after a corruption that moves nothing (a blur); overlapping tiles are
-    averaged.
+    """Restore an image at its own scale after a corruption that moves no content (a blur).
+
+    Overlapping tiles are averaged.
 
     Args:
         pipeline: tokenizer and LLM.
@@ -159,7 +163,7 @@ def repair_tiles(
         corruption: one that moves nothing.
         examples: clean images (3, H, W).
         settings: as `repair`; tile i draws with the i-th seed after the settings'.
-        progress: gets (tiles done, tiles in all).
+        progress: called as ("tiles", tiles done, all tiles).
 
     Raises:
         V2LError: the image is smaller than a tile, there are no examples, or a prompt is longer than the
@@ -177,5 +181,5 @@ def repair_tiles(
         count[cut] += 1
         log.append((tile, done.log, done.tokens.local_ids[0]))
         if progress:
-            progress(number + 1, len(places))
+            progress("tiles", number + 1, len(places))
     return Tiled(total / count, tuple(log))

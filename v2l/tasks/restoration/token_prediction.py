@@ -9,7 +9,7 @@ al., arXiv 2104.08315, and Li et al., arXiv 2210.15097.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,6 @@ from v2l.prompts.prompt import Prompt
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
 
-Progress = Callable[[int, int], None]  # gets (windows done, windows in all)
 ExampleSets = Sequence[Sequence[Window]]  # one set of examples for each prompt
 
 
@@ -103,8 +102,9 @@ class TokenPredictor:
         return [self.llm.read(self._examples_prompt(some)) for some in [*examples, *self._no_examples()]]
 
     def read_examples_of_each(self, examples: Sequence[ExampleSets]) -> Iterator[list[CachedPrefix]]:
-        """Read the examples of several windows in one pass, before the tokens that their queries show are
-        known.
+        """Read the examples of several windows in one pass.
+
+        The tokens that their queries show are not needed yet.
 
         Args:
             examples: for every window, one set for each prompt.
@@ -154,8 +154,9 @@ class TokenPredictor:
         ]
 
     def prompts_for(self, window: MaskedWindow, shared: bool = False) -> list[Prompt]:
-        """The prompts that predict one window together: one for each set of examples, and one without for the
-        contrast.
+        """The prompts that together predict one window.
+
+        There is one for each set of examples, and one without examples for the contrast.
 
         Args:
             window: what to predict.

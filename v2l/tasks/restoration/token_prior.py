@@ -242,8 +242,9 @@ class TokenGrids(NamedTuple):
 def corrupted_cell_candidates(
     tokenizer: V2LTokenizer, grids: TokenGrids, count: int
 ) -> list[CandidateTokens]:
-    """Rank the tokens of the codebook for each corrupted cell by distance to a code vector from a ridge
-    regression.
+    """Rank the codebook's tokens for each corrupted cell by distance to a predicted vector.
+
+    A ridge regression predicts the vector.
 
     The regression (Hoerl and Kennard, 1970) predicts the clean code vector of a cell from the 3 × 3 corrupted
     ones around it. Its predictions shrink to the mean, which looks smooth; they are spread again to the
@@ -281,8 +282,9 @@ def corrupted_cell_candidates(
 
 
 def neighbour_vectors(vectors: Tensor) -> Tensor:
-    """Code vectors (n, h, w, d) ──► those of the 3 × 3 cells around each cell, and a one: (n · h · w, 9 · d +
-    1).
+    """Code vectors (n, h, w, d) ──► features of the regression (n · h · w, 9 · d + 1).
+
+    They are the vectors of the 3 × 3 cells around each cell, and a one.
 
     The edges of the grid are repeated. The one is the constant term of the regression.
     """

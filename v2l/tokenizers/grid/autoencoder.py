@@ -1,8 +1,8 @@
 """image ⇄ grid of codebook entries: the trained part of the V2L Tokenizer, a VQ autoencoder.
 
-image ──► CNN ──► quantizer ──► decoder, which also reads the global words by cross-attention, ──► image.
-Networks see [-1, 1].
-Source: V2L Tokenizer, arXiv 2403.07874, sections 3.2 and 3.3.
+image ──► CNN encoder ──► quantizer ──► CNN decoder ──► image. The decoder reads the global words by
+cross-attention. The networks take images in [-1, 1]. Source: V2L Tokenizer, arXiv 2403.07874, sections 3.2
+and 3.3.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from v2l.tokenizers.quantizers.build import build_quantizer
 
 
 class Reconstruction(NamedTuple):
-    """What one forward pass gives."""
+    """The result of one forward pass in training."""
 
     images: Tensor  # (B, 3, H, W) about [-1, 1], not clamped
-    quantized: Quantized | None  # None while the quantizer is off
+    quantized: Quantized | None  # None if noise replaced the quantizer
 
 
 class GridAutoencoder(ImageTokenizer):
-    """Images ⇄ grids of codebook entries, with global words as context of the decoder.
+    """A VQ autoencoder whose decoder also reads global words.
 
     Args:
-        network: sizes of the network.
+        network: sizes of the networks.
         training: weights of the quantizer's loss terms.
-        local_rows: (V, D) vectors of the local words.
-        global_rows: (V', D) vectors of the global words; kept in float32, never saved with the weights.
+        local_rows: (V, D) text embeddings of the local words.
+        global_rows: (V', D) text embeddings of the global words; kept in float32, not saved with the weights.
     """
 
     global_rows: Tensor
@@ -56,17 +56,18 @@ class GridAutoencoder(ImageTokenizer):
 
     @property
     def factor(self) -> int:
-        """f: pixels a side of one cell."""
+        """f, the side of one grid cell in pixels."""
         return downsampling_factor(self.network)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.global_rows.device
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] ──► (B, d, h, w) before the lookup, of unit length if the config says
-        so.
+        """Images (B, 3, H, W) in [-1, 1] ──► features (B, d, h, w) before quantization.
+
+        They have unit length if the config has `normalize_features`.
         """
         features: Tensor = self.quant_conv(self.encoder(images))
         if self.linear is not None:
@@ -76,21 +77,21 @@ class GridAutoencoder(ImageTokenizer):
         return features
 
     def paint(self, entries: Tensor, context: Tensor | None) -> Tensor:
-        """Projected entries (B, d, h, w) and global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1]."""
-        painted: Tensor = self.decoder(self.post_quant_conv(entries), context)
-        return painted if self.linear is None else painted + self.linear.decode(entries)
+        """Entries (B, d, h, w) and global rows (B, G, D) ──► images (B, 3, H, W), about [-1, 1]."""
+        images: Tensor = self.decoder(self.post_quant_conv(entries), context)
+        return images if self.linear is None else images + self.linear.decode(entries)
 
     def context(self, global_ids: Tensor) -> Tensor:
-        """(B, G) int64 ──► (B, G, D): the global codebook's rows, which the decoder reads."""
+        """Indices (B, G) int64 ──► rows (B, G, D) of the global codebook, which the decoder reads."""
         return self.global_rows[global_ids]
 
     def forward(self, images: Tensor, global_ids: Tensor, noise: float | None = None) -> Reconstruction:
-        """One pass of training.
+        """Reconstruct images in training.
 
         Args:
-            images: (B, 3, H, W) in [-1, 1], H and W multiples of f.
-            global_ids: (B, G) int64.
-            noise: None quantizes; a number replaces the quantizer by noise of that standard deviation.
+            images: (B, 3, H, W) float32 in [-1, 1], H and W multiples of f.
+            global_ids: (B, G) int64, rows of the global codebook.
+            noise: None quantizes. A number replaces it by Gaussian noise of this standard deviation.
         """
         features, context = self.features(images), self.context(global_ids)
         if noise is not None:
@@ -99,8 +100,9 @@ class GridAutoencoder(ImageTokenizer):
         return Reconstruction(self.paint(quantized.quantized, context), quantized)
 
     def _linear_path(self) -> PatchTransform:
-        """A linear code of each patch; the CNNs beside it start at zero, so that training starts from the
-        linear code alone.
+        """A linear code of each patch, in parallel to the CNNs.
+
+        The last layers of both CNNs are set to zero, so that training starts from the linear code alone.
         """
         for layer in (self.quant_conv, self.decoder.conv_out):
             nn.init.zeros_(layer.weight)

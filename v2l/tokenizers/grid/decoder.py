@@ -1,8 +1,7 @@
-"""quantized features + global words ──► image: a CNN whose middle reads the global words by cross-attention
-(taming's door for blocks).
+"""quantized features + global words ──► image: a CNN decoder with cross-attention to the words.
 
-Trained. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2; cross-attention as in Latent Diffusion, arXiv
-2112.10752, section 3.3.
+Trained. The blocks are those of taming-transformers. Sources: V2L Tokenizer, arXiv 2403.07874, section 3.2;
+cross-attention as in Latent Diffusion, arXiv 2112.10752, section 3.3.
 """
 
 from __future__ import annotations
@@ -19,8 +18,16 @@ from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, residual_block
 
 
 class CrossAttention(nn.Module):
-    """Every cell asks the global words: (B, N, C) and (B, G, D) ──► (B, N, C); no bias on queries, keys and
-    values.
+    """Multi-head cross-attention from N grid cells to G global words.
+
+    `forward` maps cells (B, N, C), the queries, and words (B, G, D), the keys and values, to (B, N, C). The
+    projections to queries, keys and values have no bias.
+
+    Args:
+        channels: C, width of a cell.
+        context_dim: D, width of a word.
+        heads: number of attention heads.
+        head_dim: width of one head.
     """
 
     def __init__(self, channels: int, context_dim: int, heads: int, head_dim: int) -> None:
@@ -48,10 +55,11 @@ class CrossAttention(nn.Module):
 
 
 class GlobalWords(CrossAttention):
-    """Cross-attention on a feature map.
+    """Cross-attention from a feature map (B, C, h, w) to the global words (B, G, D).
 
-    By default its answer is added to the features, after a norm. The official code has neither: the answer
-    replaces the features, and then all that the decoder knows of space passes through the attention weights.
+    By default the features are normalized first, and the output is added to them (a residual connection).
+    The official code has no norm and no residual connection: the output replaces the features, so that the
+    attention weights alone carry the spatial information.
     """
 
     def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
@@ -67,9 +75,7 @@ class GlobalWords(CrossAttention):
 
 
 class FoldedUpsample(nn.Module):
-    """Double the grid by a convolution and a pixel shuffle that also changes the width: (B, C, h, w) ──► (B,
-    C', 2h, 2w).
-    """
+    """Upsampling by a convolution and a pixel shuffle: (B, C, h, w) ──► (B, C', 2h, 2w)."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -80,7 +86,7 @@ class FoldedUpsample(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """Residual blocks at one resolution, then a step up unless it is the finest."""
+    """Residual blocks at one resolution, then upsampling, except at the finest resolution."""
 
     def __init__(self, channels_in: int, channels: int, config: ModelConfig, above: int | None) -> None:
         super().__init__()
@@ -100,8 +106,9 @@ class DecoderLevel(nn.Module):
 
 
 class DecoderMiddle(nn.Module):
-    """Residual block, self-attention, cross-attention to the global words, residual block; the coarsest
-    resolution.
+    """The blocks at the coarsest resolution.
+
+    In order: residual block, self-attention, cross-attention to the global words, residual block.
     """
 
     def __init__(self, channels: int, context_dim: int, config: ModelConfig) -> None:
@@ -129,8 +136,8 @@ class Decoder(nn.Module):
     """The CNN decoder.
 
     Args:
-        config: widths and depths, the encoder's in reverse.
-        context_dim: D, width of the global codebook's rows.
+        config: widths and depths; the encoder's levels in reverse order.
+        context_dim: D, width of the global words' embeddings.
     """
 
     def __init__(self, config: ModelConfig, context_dim: int) -> None:
@@ -149,8 +156,17 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(channels[0], IMAGE_CHANNELS * config.stem**2, kernel_size=3, padding=1)
 
     def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
-        """(B, z_channels, h, w) and the G global rows (B, G, D) ──► (B, 3, H, W), about [-1, 1], not
-        clamped.
+        """Decode features and global words to images.
+
+        Args:
+            features: (B, z_channels, h, w).
+            context: (B, G, D) embeddings of the global words; None without cross-attention.
+
+        Returns:
+            (B, 3, H, W), about [-1, 1], not clamped.
+
+        Raises:
+            V2LError: the decoder has cross-attention, and `context` is None.
         """
         features = self.mid(self.conv_in(features), context)
         for level in reversed(self.up):
@@ -160,5 +176,5 @@ class Decoder(nn.Module):
 
     @property
     def last_weight(self) -> Tensor:
-        """The weight at which the adaptive adversarial ratio compares gradients (VQGAN, equation 7)."""
+        """The last layer's weight; VQGAN, equation 7, compares gradients there."""
         return self.conv_out.weight

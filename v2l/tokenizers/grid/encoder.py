@@ -1,7 +1,8 @@
-"""image ──► features: a CNN that makes each 8 × 8 pixels one cell (taming's door for blocks).
+"""image ──► features: a CNN encoder that turns f × f pixels into one grid cell (f = 8 by default).
 
-Trained. With `stem: 1` and `resampling: conv` it is the VQGAN encoder of the paper, key for key. Sources:
-VQGAN, arXiv 2012.09841, appendix; V2L Tokenizer, arXiv 2403.07874, section 3.2.
+Trained. The blocks are those of taming-transformers. With `stem: 1` and `resampling: conv` the network is
+the VQGAN encoder of the paper, with the same weight names. Sources: VQGAN, arXiv 2012.09841, appendix; V2L
+Tokenizer, arXiv 2403.07874, section 3.2.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ IMAGE_CHANNELS = 3
 
 
 def residual_block(channels_in: int, channels_out: int) -> ResnetBlock:
-    """norm, act, conv3, norm, act, conv3, and a skip; no time embedding, no dropout."""
+    """Twice (norm, activation, 3 × 3 convolution), and a skip connection; no dropout."""
     return ResnetBlock(in_channels=channels_in, out_channels=channels_out, temb_channels=0, dropout=0.0)
 
 
 class FoldedDownsample(nn.Module):
-    """Halve the grid by one strided convolution that also changes the width: (B, C, h, w) ──► (B, C', h/2,
-    w/2).
-    """
+    """Downsampling by one convolution of stride 2: (B, C, h, w) ──► (B, C', h/2, w/2)."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -38,7 +37,7 @@ class FoldedDownsample(nn.Module):
 
 
 class EncoderLevel(nn.Module):
-    """Residual blocks at one resolution, then a step down unless it is the coarsest."""
+    """Residual blocks at one resolution, then downsampling, except at the coarsest resolution."""
 
     def __init__(self, channels_in: int, channels: int, config: ModelConfig, below: int | None) -> None:
         super().__init__()
@@ -57,7 +56,7 @@ class EncoderLevel(nn.Module):
 
 
 class Middle(nn.Module):
-    """Residual block, self-attention over all cells, residual block; the coarsest resolution."""
+    """The blocks at the coarsest resolution: residual block, self-attention, residual block."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -74,7 +73,7 @@ class Encoder(nn.Module):
     """The CNN encoder.
 
     Args:
-        config: widths and depths; the down-sampling factor is stem · 2^(levels - 1).
+        config: widths and depths; the downsampling factor f is stem · 2^(levels - 1).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -93,7 +92,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(channels[-1], config.z_channels, kernel_size=3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] ──► (B, z_channels, H / f, W / f)."""
+        """Images (B, 3, H, W) in [-1, 1] ──► features (B, z_channels, H / f, W / f)."""
         folded = functional.pixel_unshuffle(images, self.stem)  # (B, 3·stem², H / stem, W / stem)
         features = self.conv_in(folded)
         for level in self.down:
@@ -103,16 +102,16 @@ class Encoder(nn.Module):
 
 
 def downsampling_factor(config: ModelConfig) -> int:
-    """f: pixels a side of one cell."""
+    """f, the side of one grid cell in pixels."""
     halvings = len(config.level_channels) - 1
     return config.stem << halvings  # stem · 2^halvings
 
 
 def to_network_range(images: Tensor) -> Tensor:
-    """[0, 1] ──► [-1, 1], the range of the networks and the losses."""
+    """Images in [0, 1] ──► images in [-1, 1], the range of the networks and the losses."""
     return images * 2 - 1
 
 
 def to_image_range(images: Tensor) -> Tensor:
-    """[-1, 1] ──► [0, 1], clamped."""
+    """Images in [-1, 1] ──► images in [0, 1], clamped."""
     return torch.clamp((images + 1) / 2, 0, 1)

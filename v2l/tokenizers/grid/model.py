@@ -1,8 +1,8 @@
 """image ⇄ global words and a grid of local words: the V2L Tokenizer.
 
-image ──► CNN ──► local words; image ──► frozen joint encoder ──► global words; both ──► decoder ──► image.
-The LLM itself is never loaded here: its vocabulary has become the codebooks. Source: V2L Tokenizer, arXiv
-2403.07874, section 3.
+Local words: image ──► CNN encoder ──► nearest word of each cell. Global words: image ──► frozen joint
+encoder ──► nearest words. The decoder reads both. The LLM is not loaded here, because the codebooks hold its
+vocabulary. Source: V2L Tokenizer, arXiv 2403.07874, section 3.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ from v2l.tokens import CellGrid, GridTokens, VisualTokens
 
 NAME = "v2l"
 KIND, SHIPPED = member_named(NAME).kind, member_named(NAME).shipped()
-# Of a photograph that is read whole: the encoder's attention grows with the square of h · w.
+# Pixels of the longer side in `whole_size`, because memory of the encoder's attention grows with (h · w)².
 LONGEST_SIDE = 768
 
 
 class V2LTokenizer(GridAutoencoder):
-    """Images ⇄ words of a frozen LLM's vocabulary: a VQ autoencoder for local words, a word tagger for global
-    words.
+    """Images ⇄ words of a frozen LLM's vocabulary.
+
+    A VQ autoencoder gives the local words, one for each grid cell. A word tagger gives the global words,
+    which describe the whole image.
 
     Args:
-        config: sizes of the network, and the names of the frozen models.
-        local_codebook: single tokens; what cells become.
-        global_codebook: subwords, bigrams and trigrams; what whole images become.
+        config: sizes of the networks, and the names of the frozen models.
+        local_codebook: single tokens of the LLM, for grid cells.
+        global_codebook: subwords, bigrams and trigrams, for whole images.
 
     Raises:
         V2LError: the two codebooks come from different models.
@@ -70,63 +72,64 @@ class V2LTokenizer(GridAutoencoder):
 
     @property
     def tagger(self) -> WordTagger:
-        """Images ──► global words: the frozen joint encoder and the global codebook."""
+        """The word tagger of the global words: frozen joint encoder and global codebook."""
         return self._tagger
 
     @property
     def vocabulary(self) -> LLMVocabulary:
-        """The LLM whose words the codebooks hold."""
+        """Name and fingerprint of the LLM whose words the codebooks hold."""
         return LLMVocabulary(self.local_codebook.source.llm, self.local_codebook.source.llm_fingerprint)
 
     @property
     def joint_encoder(self) -> JointEncoder:
-        """The frozen joint encoder, loaded when it is first needed.
+        """The frozen joint encoder, loaded at the first use.
 
         Raises:
-            V2LError: it is not on this machine, or is not the one that embedded the codebooks.
+            V2LError: it is not on this machine, or it did not embed the codebooks.
         """
         return self._tagger.joint_encoder(self.device)
 
     def use_joint_encoder(self, encoder: JointEncoder) -> None:
-        """Take a joint encoder that is loaded already.
+        """Use a joint encoder that is already loaded.
 
         Raises:
-            V2LError: it is not the one that embedded the codebooks.
+            V2LError: it did not embed the codebooks.
         """
         self._tagger.use_joint_encoder(encoder)
 
     @torch.inference_mode()
     def global_tokens(self, images: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """The global words of images of any one size.
+        """Find the global words of images.
 
         Args:
-            images: (B, 3, H, W) in [0, 1].
-            count: words an image; the config's number when None.
+            images: (B, 3, H, W) float32 in [0, 1], of any size.
+            count: G, words per image; None takes the config's `global_tokens`.
 
         Returns:
-            scores (B, G) float32 and rows (B, G) int64, nearest first.
+            scores (B, G) float32 and rows of the global codebook (B, G) int64, nearest first.
         """
         return self.nearest_words(self.joint_encoder.encode_images(images), count)
 
     def nearest_words(self, vectors: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """The global words of images whose vectors are known, in the config's ranking.
+        """Find the global words of image embeddings, ranked as the config says.
 
         Args:
-            vectors: (B, D) of unit length.
-            count: words an image; the config's number when None.
+            vectors: (B, D) float32 image embeddings of the joint encoder, of unit length.
+            count: G, words per image; None takes the config's `global_tokens`.
 
         Returns:
-            as `global_tokens`.
+            scores (B, G) float32 and rows of the global codebook (B, G) int64, nearest first.
 
         Raises:
-            V2LError: the codebook has fewer words.
+            V2LError: the codebook has fewer than G words.
         """
         return self._tagger.nearest(vectors, count or self.config.model.global_tokens)
 
     @torch.inference_mode()
     def square(self, images: Tensor, size: int | None = None) -> Tensor:
-        """(B, 3, H, W) in [0, 1] ──► (B, 3, S, S): the square that becomes local tokens; S is the config's
-        size by default.
+        """Resize and crop images (B, 3, H, W) in [0, 1] to squares (B, 3, S, S) for local tokens.
+
+        S is `size`, by default the config's `image_size`.
         """
         size = size or self.config.model.image_size
         if self.config.model.resize == "two-step":
@@ -135,15 +138,15 @@ class V2LTokenizer(GridAutoencoder):
 
     @torch.inference_mode()
     def encode(self, images: Tensor, crop: bool = True) -> GridTokens:
-        """Images ──► tokens.
+        """Encode images to global and local tokens.
 
         Args:
-            images: (B, 3, H, W) float32 in [0, 1]; global words come from them as they are.
-            crop: resize and crop to the config's square for the local tokens; otherwise H and W are multiples
-                of f and every f × f pixels become a token.
+            images: (B, 3, H, W) float32 in [0, 1]. The joint encoder gets them unchanged.
+            crop: True resizes and crops them to the config's square for the local tokens. False needs H and
+                W to be multiples of f, and every f × f pixels become a token.
 
         Raises:
-            V2LError: the shape is not allowed.
+            V2LError: the images have another shape or dtype.
         """
         check_images(images)
         scores, rows = self.global_tokens(images)
@@ -151,23 +154,21 @@ class V2LTokenizer(GridAutoencoder):
         return GridTokens(rows, local_ids, self._tagger.readable(scores, rows))
 
     def whole_size(self, height: int, width: int) -> tuple[int, int]:
-        """Sides that are multiples of f, the longer one at most `LONGEST_SIDE`."""
+        """The size (H, W) for `encode_whole`: multiples of f, at most `LONGEST_SIDE`."""
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         cells = [max(1, round(side * scale / self.factor)) for side in (height, width)]
         return cells[0] * self.factor, cells[1] * self.factor
 
     def encode_whole(self, image: Tensor) -> GridTokens:
-        """A photograph (3, H, W) ──► its tokens, none of it cropped: resized to `whole_size`, one local token
-        a cell.
-        """
+        """Encode a whole photograph (3, H, W), resized to `whole_size` and not cropped; B = 1."""
         return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None], crop=False)
 
     @torch.inference_mode()
     def encode_local(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], H and W multiples of f ──► (B, h, w) int64 token ids of the LLM.
+        """Images (B, 3, H, W) in [0, 1] ──► local tokens (B, h, w) int64, token ids of the LLM.
 
         Raises:
-            V2LError: H or W is no multiple of f.
+            V2LError: H or W is not a multiple of f.
         """
         height, width = images.shape[-2:]
         if height % self.factor or width % self.factor:
@@ -182,11 +183,11 @@ class V2LTokenizer(GridAutoencoder):
 
     @torch.inference_mode()
     def decode(self, tokens: VisualTokens) -> Tensor:
-        """Tokens ──► images (B, 3, h · f, w · f) float32 in [0, 1].
+        """Decode tokens to images (B, 3, h · f, w · f) float32 in [0, 1].
 
         Raises:
-            V2LError: they are of another tokenizer, a local id is no word of the local codebook, or a global
-            id no row.
+            V2LError: the tokens are of another tokenizer, a local id is not in the local codebook, or a
+                global id is not a row of the global codebook.
         """
         if not isinstance(tokens, GridTokens):
             raise V2LError(
@@ -204,14 +205,15 @@ class V2LTokenizer(GridAutoencoder):
         return to_image_range(self.paint(entries, self.context(tokens.global_ids.to(self.device))))
 
     def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
-        """The local word of each cell of one image, in raster order."""
+        """The local words of one image, one for each cell in raster order."""
         words, rows = self.local_codebook.words, self.local_codebook.row_of_token
         ids: list[int] = [] if tokens.ids is None else tokens.ids[image].tolist()
         return tuple(words[rows[token_id]] for token_id in ids)
 
     def visible_part(self, image: Tensor, tokens: VisualTokens) -> Tensor:
-        """The centre square of an image (3, H, W) if its grid is square, since `encode` crops; else the whole
-        image.
+        """The part of an image (3, H, W) that the grid covers.
+
+        It is the centre square for a square grid, because `encode` crops, and else the whole image.
         """
         grid, side = tokens.layout, min(image.shape[-2:])
         is_square = isinstance(grid, CellGrid) and grid.rows == grid.columns
@@ -219,13 +221,14 @@ class V2LTokenizer(GridAutoencoder):
 
     @property
     def code_fingerprint(self) -> str:
-        """Of the local words and of the trained quantizer; a LoRA adapter fits the codes that it was trained
-        on.
+        """Hash of the local words and the quantizer's weights.
+
+        A LoRA adapter is valid only for the codes with which it was trained.
         """
         return fingerprint_of({"token_ids": self.local_codebook.token_ids, **self.quantizer.state_dict()})
 
     def describe(self) -> dict[str, str]:
-        """Names and fingerprints of what made its tokens, for reports."""
+        """Names and fingerprints of the tokenizer and its frozen models, for reports."""
         source = self.local_codebook.source
         return {
             **super().describe(),
@@ -235,28 +238,28 @@ class V2LTokenizer(GridAutoencoder):
         }
 
     def model_card(self) -> str:
-        """The text of README.md in a saved directory."""
+        """The model card: the text of README.md in a saved directory."""
         weights = sum(tensor.numel() for tensor in self.state_dict().values())
         sizes = CardSizes(weights, self.factor, len(self.local_codebook), len(self.global_codebook))
         return model_card(self.network, self.local_codebook.source, sizes, self.facts)
 
     def settings(self) -> dict[str, Any]:
-        """The config, and the names of the frozen models."""
+        """The config, and the names and fingerprints of the frozen models, for the manifest."""
         return {"config": config_to_dict(self.config), "source": vars(self.local_codebook.source)}
 
     def save_parts(self, folder: Path) -> None:
-        """Write both codebooks."""
+        """Write both codebooks into the directory."""
         self.local_codebook.save(folder / "local")
         self.global_codebook.save(folder / "global")
 
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
-        """The tokenizer of a manifest and two codebooks, with random weights."""
+        """Build the tokenizer from a manifest and two codebooks, with random weights."""
         config = config_from_dict(manifest["config"], str(folder))
         return cls(config, Codebook.load(folder / "local"), Codebook.load(folder / "global"))
 
     def _rows(self, local_ids: Tensor) -> Tensor:
-        """Token ids of the LLM (B, h, w) ──► rows of the local codebook (B, h, w)."""
+        """Token ids of the LLM (B, h, w) ──► rows of the local codebook (B, h, w) int64."""
         known = self.local_codebook.row_of_token
         ids: list[int] = local_ids.flatten().tolist()
         unknown = [token_id for token_id in ids if token_id not in known]

@@ -1,4 +1,4 @@
-"""sizes, codebooks and frozen models of a V2L tokenizer ──► its model card: Markdown with the hub's head."""
+"""sizes, codebooks and frozen models of a V2L tokenizer ──► its model card in Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ tags: [image-tokenizer, vector-quantization, frozen-llm]
 # V2L tokenizer over the words of {llm}
 
 Images become words of a frozen LLM's own vocabulary: {global_tokens} global words that say what an image
-shows, and one local word for each {factor} × {factor} pixels of a {size} px square, from which it is painted
+shows, and one local word for each {factor} × {factor} pixels of a {size} px square, from which it is decoded
 again. Method: arXiv 2403.07874.
 
 ```python
@@ -44,13 +44,13 @@ sha256 of every file.
 
 @dataclass(frozen=True)
 class CardSizes:
-    """Sizes that the card states.
+    """The sizes in the card.
 
     Attributes:
-        weights: how many numbers are trained or stored.
-        factor: pixels a side of one cell.
-        local_words: entries of the local codebook.
-        global_words: entries of the global codebook.
+        weights: number of stored weights, trained or not.
+        factor: f, the side of one grid cell in pixels.
+        local_words: number of entries of the local codebook.
+        global_words: number of entries of the global codebook.
     """
 
     weights: int
@@ -60,8 +60,13 @@ class CardSizes:
 
 
 def model_card(network: ModelConfig, source: Source, sizes: CardSizes, facts: Mapping[str, Any]) -> str:
-    """The text of README.md in a saved directory: sizes, codebooks, the frozen models, and how the weights
-    were made.
+    """Write the text of README.md in a saved directory, with the metadata that the hub reads.
+
+    Args:
+        network: sizes of the networks.
+        source: the LLM and the joint encoder of the codebooks.
+        sizes: numbers of weights and words.
+        facts: how the weights were trained, one table row for each entry.
     """
     return CARD.format(
         **vars(source),

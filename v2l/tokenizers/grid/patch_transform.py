@@ -1,8 +1,8 @@
 """image ⇄ coefficients: the linear part of the code, one vector for each f × f patch.
 
-Trained, after it was fitted: principal components of patches are the best linear code there is, and the CNN
-beside it learns what they cannot say. Source: Karhunen-Loève transform; a shortcut beside a deep encoder as
-in DC-AE, arXiv 2410.10733, section 3.1.
+Trained. The initial weights are the principal components of patches, because these are the best linear code.
+The CNN in parallel learns the rest. Sources: Karhunen-Loève transform; a linear shortcut in parallel to a
+deep encoder as in DC-AE, arXiv 2410.10733, section 3.1.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch.nn import functional
 
 
 class PatchTransform(nn.Module):
-    """Patches of f × f pixels ⇄ d coefficients.
+    """A linear transform between patches of f × f pixels and d coefficients.
 
     Args:
-        channels: of the image.
+        channels: C, channels of the image.
         factor: f, side of a patch in pixels.
-        width: d, coefficients a patch.
+        width: d, coefficients per patch.
     """
 
     def __init__(self, channels: int, factor: int, width: int) -> None:
@@ -27,27 +27,29 @@ class PatchTransform(nn.Module):
         self.synthesis = nn.ConvTranspose2d(width, channels, kernel_size=factor, stride=factor)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) ──► (B, d, H / f, W / f)."""
+        """Images (B, C, H, W) ──► coefficients (B, d, H / f, W / f)."""
         coefficients: Tensor = self.analysis(images)
         return coefficients
 
     def decode(self, coefficients: Tensor) -> Tensor:
-        """(B, d, h, w) ──► (B, C, h · f, w · f)."""
+        """Coefficients (B, d, h, w) ──► images (B, C, h · f, w · f)."""
         images: Tensor = self.synthesis(coefficients)
         return images
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take the first d principal components of the patches; all coefficients share one scale, so that
-        distances are those of pixels.
+        """Set the weights to the first d principal components of patches.
+
+        All coefficients have one common scale, so that distances between them are proportional to distances
+        between pixels.
 
         Args:
-            images: (n, C, H, W), n · H · W / f² well above d.
+            images: (n, C, H, W) with n · H · W / f² much larger than d.
         """
         shape = self.analysis.weight.shape  # (d, C, f, f)
         columns = functional.unfold(images, shape[-1], stride=shape[-1])  # (n, C·f·f, cells)
         patches = columns.transpose(1, 2).reshape(-1, shape[1:].numel())  # (n·cells, C·f·f)
-        # The mean of a patch varies little from pixel to pixel, so one mean a channel serves all of them.
+        # One mean per channel is enough, because the mean patch varies little from pixel to pixel.
         mean = images.mean(dim=(0, 2, 3))  # (C,)
         centre = mean.repeat_interleave(shape[2:].numel())
         centred = patches - centre
@@ -61,7 +63,11 @@ class PatchTransform(nn.Module):
 
 
 def set_bias(layer: nn.Conv2d | nn.ConvTranspose2d, values: Tensor) -> None:
-    """Put values (C,) into the bias of a convolution that has one."""
+    """Set the bias of a convolution to values (C,).
+
+    Raises:
+        ValueError: the layer has no bias.
+    """
     if layer.bias is None:
         raise ValueError("the layer has no bias")
     layer.bias.copy_(values)

@@ -1,1 +1,1 @@
-"""features ──► codebook indices: frozen words, learned codebooks, moving averages."""
+"""features ──► codebook indices: frozen words, learned codebooks, and moving averages."""

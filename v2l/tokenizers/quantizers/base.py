@@ -1,4 +1,4 @@
-"""features ──► rows of a codebook: the nearest entry, and what every quantizer promises.
+"""features ──► indices of the nearest codebook entries: the interface of all quantizers.
 
 Source: VQ-VAE, arXiv 1711.00937, equations 1 to 3.
 """
@@ -11,25 +11,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-CHUNK_BYTES = 16 * 2**20  # of distances held at once: they stay in a processor's cache
-BLOCK = 64  # entries whose best one is looked for at once
+# Bytes of distances that are computed at once, because so many stay in the processor's cache.
+CHUNK_BYTES = 16 * 2**20
+BLOCK = 64  # entries in one block of the two-step maximum in `_first_of_the_largest`
 
 
 class Quantized(NamedTuple):
-    """What every quantizer gives."""
+    """The result of `Quantizer.forward`."""
 
-    quantized: Tensor  # (B, d, h, w) straight-through: the gradient reaches the encoder
+    quantized: Tensor  # (B, d, h, w) entries; straight-through gradient to the features
     indices: Tensor  # (B, h, w) int64 in [0, V)
-    loss: Tensor  # () float32, codebook and commitment terms, already weighted
-    terms: dict[str, Tensor]  # the same two by name, unweighted and without gradient
+    loss: Tensor  # () float32, weighted sum of the commitment and codebook terms
+    terms: dict[str, Tensor]  # both terms by name, () float32, unweighted and without gradient
 
 
 class Quantizer(nn.Module, ABC):
-    """Features ──► their nearest entries.
+    """Base class of vector quantizers: replaces each feature by its nearest codebook entry.
 
     Args:
-        commitment_weight: pull of the features to their entry.
-        codebook_weight: pull of the entries to their features.
+        commitment_weight: weight of the loss that moves features towards their entries.
+        codebook_weight: weight of the loss that moves entries towards their features.
     """
 
     def __init__(self, commitment_weight: float = 1.0, codebook_weight: float = 0.33) -> None:
@@ -39,38 +40,42 @@ class Quantizer(nn.Module, ABC):
     @property
     @abstractmethod
     def codebook_size(self) -> int:
-        """V."""
+        """V, the number of entries."""
 
     @abstractmethod
     def entries(self) -> Tensor:
-        """The whole codebook as features are compared with it, (V, d) float32 without gradient."""
+        """All entries in the space of the features: (V, d) float32, without gradient."""
 
     @abstractmethod
     def at(self, indices: Tensor) -> Tensor:
-        """Entries (…, d) of rows (…) int64, with the gradient of whatever of them is trained."""
+        """Indices (…) int64 ──► entries (…, d), with gradient to the trained parameters."""
 
     @abstractmethod
     def fit(self, features: Tensor) -> None:
-        """Put the entries where features are, before training goes on: (N, d) float32, N well above d."""
+        """Initialize the entries from features.
+
+        Args:
+            features: (N, d) float32, N much larger than d.
+        """
 
     def rows(self, features: Tensor) -> Tensor:
-        """Features (…, d) float32 as they are compared with the entries."""
+        """Features (…, d) float32 in the space of the entries; unchanged by default."""
         return features
 
     def saw(self, rows: Tensor, indices: Tensor) -> None:
-        """While training: keep features (N, d) without gradient and the rows (N,) that they chose."""
+        """Keep features (N, d) and their indices (N,) for `after_step`; called in training only."""
 
     def after_step(self, kept: bool) -> None:
-        """Update what no optimizer trains, from the features since the last call; called once a step.
+        """Update state that no optimizer trains, such as moving averages; called once per step.
 
         Args:
-            kept: whether the step was made; a step that was skipped teaches nothing.
+            kept: whether the optimizer made the step; features of a skipped step are discarded.
         """
 
     def forward(self, features: Tensor) -> Quantized:
-        """(B, d, h, w) ──► the nearest entries, their rows, and the weighted loss, all in float32.
+        """Features (B, d, h, w) ──► nearest entries, their indices and the loss, in float32.
 
-        Equation 3 of VQ-VAE with both weights named:
+        The loss is equation 3 of VQ-VAE without its reconstruction term, and with two weights:
         commitment · mean (sg(z_q) - z)² + codebook · mean (z_q - sg(z))².
         """
         with torch.autocast(features.device.type, enabled=False):
@@ -88,22 +93,22 @@ class Quantizer(nn.Module, ABC):
             return Quantized(straight_through.movedim(-1, 1), indices, loss, terms)
 
     def lookup(self, indices: Tensor) -> Tensor:
-        """Rows of the codebook, (B, h, w) int64 in [0, V) ──► their entries (B, d, h, w)."""
+        """Indices (B, h, w) int64 in [0, V) ──► entries (B, d, h, w) float32, without gradient."""
         return self.entries()[indices].movedim(-1, 1)
 
 
 @torch.no_grad()
 def nearest(features: Tensor, entries: Tensor) -> Tensor:
-    """The nearest entry of each feature by Euclidean distance, in bounded memory.
+    """Find the nearest entry of each feature by Euclidean distance, with bounded memory.
 
     Args:
         features: (N, d) float32.
         entries: (V, d) float32.
 
     Returns:
-        (N,) int64 in [0, V); on a tie the lowest.
+        (N,) int64 in [0, V); the lowest index among entries at equal distance.
     """
-    # |z - e|² = |z|² - 2 (z·e - |e|²/2): the first part is the same for every entry.
+    # |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every entry.
     bias = torch.cat(
         [
             -0.5 * part.square().sum(dim=-1)
@@ -122,13 +127,16 @@ def nearest(features: Tensor, entries: Tensor) -> Tensor:
 
 
 def _filled(scores: Tensor, features: Tensor, entries: Tensor, bias: Tensor) -> Tensor:
-    """z·e - |e|²/2 for every feature and entry, in place: (n, W); the columns from V on are not changed."""
+    """Write z·e - |e|²/2 into the first V columns of `scores` (n, W) and return `scores`."""
     torch.mm(features, entries.T, out=scores[:, : len(entries)]).add_(bias)
     return scores
 
 
 def _first_of_the_largest(scores: Tensor) -> Tensor:
-    """(n, W) ──► (n,) columns, block by block, because `max` with indices over W is slower than `amax`."""
+    """Scores (n, W) ──► (n,) int64, the first column of each row's maximum.
+
+    It finds the best block first, because `max` with indices over all W columns is slower than `amax`.
+    """
     blocks = scores.view(len(scores), scores.shape[1] // BLOCK, BLOCK)
     best = blocks.amax(dim=-1).max(dim=-1).indices
     within = blocks[torch.arange(len(scores), device=scores.device), best].max(dim=-1).indices

@@ -1,4 +1,4 @@
-"""a config ──► the quantizer that it names."""
+"""config ──► the quantizer that it names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from v2l.tokenizers.quantizers.vq import LearnedQuantizer
 
 
 def build_quantizer(network: ModelConfig, training: TrainingConfig, embeddings: Tensor) -> Quantizer:
-    """The quantizer that a config names, with as many entries as there are words.
+    """Build the quantizer that a config names, with one entry per word.
 
     Args:
-        network: which quantizer, and the width of the lookup.
-        training: weights of the two loss terms, and when dead codes are moved.
-        embeddings: (V, D) the words' vectors; only the quantizer "words" uses more than their number.
+        network: names the quantizer and sets d, the width of the entries.
+        training: weights of the two loss terms, and the number of steps before a dead code is replaced.
+        embeddings: (V, D) float32 text embeddings of the words. Only the quantizer "words" uses their values.
+            The others use their number V.
 
     Raises:
-        V2LError: there is no such quantizer.
+        V2LError: the config names an unknown quantizer.
     """
     size, width = len(embeddings), network.lookup_dim
     weights, restart = (training.commitment_weight, training.codebook_weight), training.restart_after

@@ -1,7 +1,6 @@
-"""codes that nobody chooses ──► codes where features are.
+"""unused codebook entries ──► entries at features: random restarts.
 
-Source: random restarts as in Jukebox, arXiv 2005.00341, section 3.1. Statistics are those of all processes
-together.
+Source: random restarts as in Jukebox, arXiv 2005.00341, section 3.1. Usage is counted over all processes.
 """
 
 from __future__ import annotations
@@ -11,17 +10,20 @@ from torch import Tensor, distributed, nn
 
 
 class Seen:
-    """The features of one step with the rows that they chose, part by part, until the step is made."""
+    """A buffer for the features of one training step and their indices.
+
+    A step may consist of several parts (gradient accumulation), which are added one by one.
+    """
 
     def __init__(self) -> None:
         self._parts: list[tuple[Tensor, Tensor]] = []
 
     def add(self, rows: Tensor, indices: Tensor) -> None:
-        """Keep features (N, d) and their rows (N,)."""
+        """Add features (N, d) and their indices (N,)."""
         self._parts.append((rows, indices))
 
     def take(self) -> tuple[Tensor, Tensor] | None:
-        """All that was kept, (N, d) and (N,), or None; then it is forgotten."""
+        """Empty the buffer; returns its features (N, d) and indices (N,), or None if it was empty."""
         parts, self._parts = self._parts, []
         return (
             (torch.cat([rows for rows, _ in parts]), torch.cat([indices for _, indices in parts]))
@@ -31,11 +33,11 @@ class Seen:
 
 
 class DeadCodes(nn.Module):
-    """Counts the steps that each code has not been chosen, and moves codes that have waited too long.
+    """Replaces codebook entries that no feature has used for a number of steps.
 
     Args:
-        size: V.
-        restart_after: steps; 0: no code is moved.
+        size: V, the number of entries.
+        restart_after: number of steps without use before an entry is replaced; 0 means never.
     """
 
     idle: Tensor
@@ -47,15 +49,15 @@ class DeadCodes(nn.Module):
 
     @torch.no_grad()
     def restart(self, codebook: Tensor, rows: Tensor, indices: Tensor) -> Tensor:
-        """Put dead codes on features of this step, drawn at random, the same in every process.
+        """Replace dead codes by random features of this step, equally in every process.
 
         Args:
-            codebook: (V, d), changed in place.
-            rows: (N, d) features.
-            indices: (N,) the codes that they chose.
+            codebook: (V, d) float32, changed in place.
+            rows: (N, d) float32 features.
+            indices: (N,) int64 indices of their nearest entries.
 
         Returns:
-            (M,) the codes that were moved.
+            (M,) int64 indices of the entries that were replaced.
         """
         chosen = torch.zeros_like(self.idle).index_fill_(0, indices, 1)
         self.idle.add_(1).masked_fill_(sum_over_processes(chosen) > 0, 0)
@@ -71,14 +73,14 @@ class DeadCodes(nn.Module):
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes that were launched together."""
+    """Sum a tensor over all processes of the run, in place."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(values)
     return values
 
 
 def from_first_process(values: Tensor) -> Tensor:
-    """The first process's tensor, in every process."""
+    """Copy the tensor of the first process to every process."""
     if distributed.is_available() and distributed.is_initialized():
         values = values.contiguous()
         distributed.broadcast(values, 0)

@@ -1,7 +1,7 @@
-"""features ──► rows of a codebook: each entry is the moving average of the features that chose it.
+"""features ──► codebook indices: each entry is a moving average of the features assigned to it.
 
-No gradient reaches the entries. Source: VQ-VAE, arXiv 1711.00937, appendix A.1; counts with Laplace smoothing
-as in its published code.
+The entries get no gradient. Source: VQ-VAE, arXiv 1711.00937, appendix A.1. The counts have Laplace
+smoothing, as in its published code.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ DECAY, SMOOTHING = 0.99, 1e-5
 
 
 class AveragedQuantizer(Quantizer):
-    """A codebook of moving averages.
+    """A codebook of exponential moving averages (EMA).
 
     Args:
-        size: V.
-        width: d.
-        commitment_weight: pull of the features to their entry; there is no pull of the entries.
-        restart_after: steps without use after which an entry moves to a feature; 0: never.
+        size: V, the number of entries.
+        width: d, the width of entries and features.
+        commitment_weight: weight of the loss that moves features towards their entries. There is no codebook
+            loss, because the averages update the entries.
+        restart_after: number of steps without use before an entry is replaced; 0 means never.
     """
 
     codebook: Tensor
@@ -48,7 +49,7 @@ class AveragedQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Put every entry on a feature drawn at random."""
+        """Set every entry to a random feature of (N, d)."""
         self._place(
             torch.arange(self.codebook_size),
             features[torch.randint(len(features), (self.codebook_size,)).to(features.device)],
@@ -59,7 +60,7 @@ class AveragedQuantizer(Quantizer):
 
     @torch.no_grad()
     def after_step(self, kept: bool) -> None:
-        """Equations 6 to 8 of the appendix over the features of all processes."""
+        """Update the averages by equations 6 to 8, over the features of all processes."""
         seen = self.seen.take()
         if not (kept and seen):
             return

@@ -1,8 +1,7 @@
-"""features ──► tokens: each grid cell takes its nearest word.
+"""features ──► words of a frozen codebook: the nearest projected text embedding of each grid cell.
 
-Frozen: the codebook's text embeddings. Trained: their projection. Sources: V2L Tokenizer, arXiv 2403.07874,
-section 3.2; the other
-quantizers of the field are in vq.py and ema_vq.py, behind the same contract.
+Frozen: the text embeddings of the words. Trained: their projection. Source: V2L Tokenizer, arXiv 2403.07874,
+section 3.2. Quantizers with a learned codebook are in vq.py and ema_vq.py.
 """
 
 from __future__ import annotations
@@ -14,23 +13,26 @@ from torch import Tensor, nn
 
 from v2l.tokenizers.quantizers.base import Quantizer, nearest
 
-SETTLING_STEPS, SETTLING_RATE, SETTLING_FEATURES = 400, 2e-3, 2048  # the rate is for features of unit spread
+# Of `settle`: number of steps, learning rate for features of standard deviation 1, and batch size.
+SETTLING_STEPS, SETTLING_RATE, SETTLING_FEATURES = 400, 2e-3, 2048
 
 
 class BentProjection(nn.Linear):
-    """(V, D) ──► (V, d): a linear projection plus a small network of one hidden layer that starts at 0.
+    """(V, D) ──► (V, d): a linear projection plus an MLP with one hidden layer.
 
-    The words' vectors are about normally distributed, and image features are not: the bend puts entries where
-    features are.
+    The output of the MLP is 0 at the start of training.
+    The MLP is needed because text embeddings are nearly normally distributed, and image features are not. A
+    linear projection cannot change the shape of the distribution.
     """
 
     def __init__(self, width_in: int, width_out: int, hidden: int = 256) -> None:
         super().__init__(width_in, width_out)
-        first, last = nn.Linear(width_in, hidden), nn.Linear(hidden, width_out)  # in this order: random draws
+        # Their order fixes the random weights of a seed.
+        first, last = nn.Linear(width_in, hidden), nn.Linear(hidden, width_out)
         self.bend = nn.Sequential(first, nn.GELU(), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.scale = width_in**0.5  # unit vectors have components of about width_in^-1/2
+        self.scale = width_in**0.5  # components of unit vectors are about width_in^-1/2
 
     def forward(self, words: Tensor) -> Tensor:
         bent: Tensor = self.bend(words * self.scale)
@@ -41,14 +43,16 @@ PROJECTIONS = {"linear": nn.Linear, "bent": BentProjection}
 
 
 class LocalQuantizer(Quantizer):
-    """The frozen text codebook behind a trained linear projection.
+    """A codebook of frozen text embeddings, followed by a trained projection.
 
     Args:
-        embeddings: (V, D) the words' vectors; kept in float32, never trained, never saved with the weights.
-        lookup_dim: d, width in which features and entries are compared.
-        commitment_weight: pull of the features to their entry.
-        codebook_weight: pull of the projected entries to their features; trains the projection only.
-        projection: `linear`, the paper's, or `bent`.
+        embeddings: (V, D) text embeddings of the words; kept in float32, not trained, not saved with the
+            weights.
+        lookup_dim: d, the width of features and projected entries.
+        commitment_weight: weight of the loss that moves features towards their entries.
+        codebook_weight: weight of the loss that moves projected entries towards their features; it trains the
+            projection only.
+        projection: `linear` as in the paper, or `bent` (`BentProjection`).
     """
 
     embeddings: Tensor
@@ -73,8 +77,9 @@ class LocalQuantizer(Quantizer):
         return len(self.embeddings)
 
     def entries(self) -> Tensor:
-        """The projected codebook, (V, d) float32 without gradient; computed again only when the projection
-        has changed.
+        """The projected codebook, (V, d) float32, without gradient.
+
+        It is cached until a parameter of the projection changes.
         """
         version = tuple(parameter._version for parameter in self.projection.parameters())
         if (
@@ -82,7 +87,7 @@ class LocalQuantizer(Quantizer):
             or self._cache[0] != version
             or self._cache[1].device != self.embeddings.device
         ):
-            self._cache = None  # the old entries go before the new ones come
+            self._cache = None  # frees the old entries before the new ones are computed
             with torch.no_grad(), torch.autocast(self.embeddings.device.type, enabled=False):
                 self._cache = (version, self.projection(self.embeddings))
         return self._cache[1]
@@ -97,15 +102,16 @@ class LocalQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit_projection(self, features: Tensor) -> None:
-        """Put the projected codebook where the features are, so that every entry is in reach from the first
-        step on, and few are dead.
+        """Match mean and covariance of the projected codebook to the features, in closed form.
 
-        Principal components of the centred words, whitened, take the features' mean and the covariance that
-        the best code of this size has: that of the features less what it cannot keep, the same in every
-        direction (reverse water-filling; Cover and Thomas, Elements of Information Theory, section 10.3.3).
+        Then few entries are dead at the first step. The first d principal components of the centred text
+        embeddings are whitened. They are then scaled and rotated to the target covariance. The target is the
+        covariance of the features, minus the distortion of the best code with V entries. This distortion is
+        the same in every coded direction (reverse water-filling; Cover and Thomas, Elements of Information
+        Theory, section 10.3.3).
 
         Args:
-            features: (N, d) float32, N well above d.
+            features: (N, d) float32, N much larger than d.
         """
         width = features.shape[1]
         centre = self.embeddings.mean(dim=0)
@@ -116,19 +122,20 @@ class LocalQuantizer(Quantizer):
         kept = (variances - lost_variance(variances, math.log2(self.codebook_size))).clamp(
             min=1e-6 * variances.max().item()
         )
-        weight = (
-            whiten * kept.flip(0).sqrt() @ axes.flip(1).T
-        ).T  # (d, D): the words' first component for the features' first
+        # (d, D): the first component of the words becomes the first one of the features, and so on.
+        weight = (whiten * kept.flip(0).sqrt() @ axes.flip(1).T).T
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(features.mean(dim=0) - weight @ centre)
 
     def settle(self, features: Tensor, steps: int = SETTLING_STEPS) -> None:
-        """Pull the chosen entries to features, and nothing else: Lloyd's algorithm by gradient, since entries
-        move only together.
+        """Train the projection alone to minimize the distance of features to their entries.
+
+        This is Lloyd's algorithm (k-means) by gradient descent, because the projection moves all entries
+        together.
 
         Args:
-            features: (N, d) float32; a random part of them a step.
-            steps: of Adam, at a rate that falls to 0.
+            features: (N, d) float32; each step draws `SETTLING_FEATURES` of them.
+            steps: number of steps of Adam; the learning rate falls linearly to 0.
         """
         rate = SETTLING_RATE * features.std().item()
         optimizer = torch.optim.Adam(self.projection.parameters(), rate)
@@ -142,14 +149,19 @@ class LocalQuantizer(Quantizer):
 
 
 def lost_variance(variances: Tensor, bits: float) -> float:
-    """The variance that the best code of so many bits a vector loses in each direction that it codes at all.
+    """The distortion per coded direction of the best code of a normal distribution.
+
+    Source: reverse water-filling, see `LocalQuantizer.fit_projection`.
 
     Args:
-        variances: (d,) of a normal distribution along its axes, in order or not.
-        bits: a vector, above 0.
+        variances: (d,) variances along the principal axes, in any order.
+        bits: bits per vector, above 0.
+
+    Returns:
+        the variance that is lost in each direction whose variance is larger than that.
     """
     low, high = 0.0, variances.max().item()
-    for _ in range(60):  # halving: the bits needed fall as the loss rises
+    for _ in range(60):  # bisection, because more distortion needs fewer bits
         middle = (low + high) / 2
         needed = 0.5 * torch.log2((variances / middle).clamp(min=1)).sum().item()
         low, high = (middle, high) if needed > bits else (low, middle)

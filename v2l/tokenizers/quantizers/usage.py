@@ -1,4 +1,4 @@
-"""indices ──► how much of a codebook is in use: share, entropy, perplexity over a whole data set."""
+"""indices ──► usage of a codebook over a data set: share, entropy and perplexity."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class CodeUsage:
-    """Counts of codes.
+    """Counts how often each code occurs.
 
     Args:
-        size: how many codes can be reached; the denominator of `share`.
+        size: number of codes that can occur; the denominator of `share`.
 
     Example:
         >>> usage = CodeUsage(4)
@@ -25,10 +25,10 @@ class CodeUsage:
         self.counts = torch.zeros(size, dtype=torch.int64)
 
     def add(self, indices: Tensor) -> None:
-        """Count rows of the codebook: any shape, int64 in [0, size).
+        """Count indices of any shape, int64 in [0, size).
 
         Raises:
-            ValueError: a row lies outside the codebook.
+            ValueError: an index is not in [0, size).
         """
         counts = torch.bincount(indices.flatten().cpu(), minlength=len(self.counts))
         if len(counts) > len(self.counts):
@@ -37,27 +37,27 @@ class CodeUsage:
 
     @property
     def used(self) -> int:
-        """Codes that came at least once."""
+        """Number of codes that occurred at least once."""
         return int(self.counts.count_nonzero())
 
     @property
     def share(self) -> float:
-        """`used` of all that can be reached, in [0, 1]."""
+        """`used` divided by the size, in [0, 1]."""
         return self.used / len(self.counts)
 
     @property
     def entropy(self) -> float:
-        """Of the codes' distribution, in bits a code: 0 to log2 of the size."""
+        """Entropy of the distribution of the codes, in bits per code: 0 to log2 of the size."""
         shares = self.counts[self.counts > 0].double() / self.counts.sum()
         return max(0.0, -float((shares * shares.log2()).sum()))
 
     @property
     def perplexity(self) -> float:
-        """2^entropy: as many codes, all equally often, would have this entropy."""
+        """2^entropy: the number of equally frequent codes that would have the same entropy."""
         return 2**self.entropy
 
     def to_dict(self) -> dict[str, Any]:
-        """For reports."""
+        """All figures by name, as plain numbers for reports."""
         of, counted = len(self.counts), int(self.counts.sum())
         return {
             "used": self.used,

@@ -1,8 +1,7 @@
-"""features ──► rows of a learned codebook: the baseline whose codes are no words.
+"""features ──► indices of a learned codebook: the baseline whose codes are not words.
 
-Trained: every entry. Sources: VQ-VAE, arXiv 1711.00937, equation 3; VQGAN, arXiv 2012.09841, equation 4;
-codes of unit length, compared
-by their cosine: ViT-VQGAN, arXiv 2110.04627, section 3.2.
+Trained: every entry. Sources: VQ-VAE, arXiv 1711.00937, equation 3; VQGAN, arXiv 2012.09841, equation 4.
+Comparison by cosine, with entries of unit length: ViT-VQGAN, arXiv 2110.04627, section 3.2.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from v2l.tokenizers.quantizers.dead_codes import DeadCodes, Seen
 
 
 class LearnedQuantizer(Quantizer):
-    """A codebook that is trained as any other weight.
+    """A codebook that an optimizer trains by gradient descent.
 
     Args:
-        size: V.
-        width: d.
-        commitment_weight: pull of the features to their entry.
-        codebook_weight: pull of the entries to their features.
-        cosine: compare directions: features and entries have unit length.
-        restart_after: steps without use after which an entry moves to a feature; 0: never.
+        size: V, the number of entries.
+        width: d, the width of entries and features.
+        commitment_weight: weight of the loss that moves features towards their entries.
+        codebook_weight: weight of the loss that moves entries towards their features.
+        cosine: compare by cosine; features and entries are scaled to unit length.
+        restart_after: number of steps without use before an entry is replaced; 0 means never.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class LearnedQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Put every entry on a feature drawn at random."""
+        """Set every entry to a random feature of (N, d)."""
         self.codebook.copy_(features[torch.randint(len(features), (self.codebook_size,)).to(features.device)])
 
     def saw(self, rows: Tensor, indices: Tensor) -> None:

@@ -80,8 +80,9 @@ class GridRecipe(GridObjective, Recipe[Batch]):
         return fixed_settings(Config())
 
     def fit(self, step: int) -> None:
-        """Fit the linear path before step 0, and the codebook when the quantizer starts: the same in every
-        process.
+        """Fit the linear path before step 0, and the codebook when the quantizer starts.
+
+        The result is the same in every process.
         """
         if step == 0 and self.tokenizer.linear is not None:
             images = torch.cat(list(self._coming_images(step)))
@@ -108,8 +109,10 @@ class GridRecipe(GridObjective, Recipe[Batch]):
         self.tokenizer.save_pretrained(folder)
 
     def _fit_steps(self) -> set[int]:
-        """Step 0 for new weights with a linear path; and the first step with the quantizer, if there are
-        steps before it.
+        """The steps before which something is fitted.
+
+        Step 0, for new weights with a linear path; and the first step with the quantizer, if there
+        are steps before it.
         """
         new_linear_path = self.tokenizer.linear is not None and self.origin is None
         quantizer = {self.schedule.fitting_step} if self.schedule.fitting_step > 0 else set()

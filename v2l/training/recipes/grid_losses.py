@@ -83,8 +83,9 @@ class GridObjective(Objective[Batch]):
         return [MODEL, DISCRIMINATOR] if self.schedule.discriminates(step) else [MODEL]
 
     def parts(self, batch: Batch) -> list[Batch]:
-        """A batch with images in [0, 1] ──► its parts, as many as the config accumulates, ready for the
-        networks.
+        """Split a batch with images in [0, 1] into parts that are ready for the networks.
+
+        The number of parts is the number of accumulation steps in the config.
         """
         device, parts = self.processes.device, []
         for part in batch.split(self.config.accumulate):
@@ -116,8 +117,9 @@ class GridObjective(Objective[Batch]):
         return self.generator_loss(step, part, output)
 
     def generator_loss(self, step: int, part: Batch, output: Reconstruction) -> Loss:
-        """The loss of one part's reconstruction: λ₁ · L1 + … + weight · ratio · adversarial +
-        quantization.
+        """The loss of one part's reconstruction.
+
+        λ₁ · L1 + … + weight · ratio · adversarial + quantization.
         """
         terms = reconstruction_terms(part.images, output.images, self.perceptual)
         value = total = weighted_sum(terms, self.config)
@@ -151,8 +153,9 @@ class GridObjective(Objective[Batch]):
         return Loss(loss, {"discriminator": loss.detach(), **means})
 
     def _common_ratio(self, step: int, parts: Sequence[Batch]) -> Tensor:
-        """The adaptive ratio of all parts together: one more forward pass, of which only the last layer keeps
-        a graph.
+        """The adaptive ratio of all parts together.
+
+        It needs one more forward pass, in which only the last layer keeps a graph.
         """
         last_weight, at_layer = self.tokenizer.decoder.last_weight, []
         with _only_graph_of(last_weight, self.tokenizer):

@@ -137,8 +137,9 @@ def plan_training(config: Config, settings: RunSettings) -> Plan:
 def training_images(
     model: V2LTokenizer, encoder: JointEncoder, settings: RunSettings, progress: Progress
 ) -> tuple[TrainingImages, list[ImageFile]]:
-    """The readable images with their global words, and the files that are not readable; embeddings are kept
-    in the user's cache.
+    """The readable images with their global words, and the files that are not readable.
+
+    Image vectors are kept in the user's cache.
 
     Raises:
         V2LError: not one image is readable.
@@ -164,8 +165,9 @@ def start_with(model: V2LTokenizer, checkpoint: Path) -> str:
 
 
 def _first_images(config: Config, settings: RunSettings) -> TrainingImages:
-    """As many images as a plan reads, all with the first global words: which words they are does not change
-    the time.
+    """As many images as a plan reads, all with the first global words.
+
+    Which words they are does not change the time.
     """
     wanted = config.training.batch_size * config.training.accumulate * (TIMED_STEPS + 1)
     readable = [file for file, _ in load_images(settings.images[:wanted])]

@@ -209,8 +209,9 @@ def plan_adapter(
     settings: LoraSettings,
     processes: Accelerator | None = None,
 ) -> Plan:
-    """Measure a few steps of a run, with its own photographs; nothing is written. The LLM carries the adapter
-    afterwards.
+    """Measure a few steps of a run with its own photographs; nothing is written.
+
+    Afterwards, the LLM still has the adapter.
 
     Raises:
         V2LError: as `train_adapter` does.

@@ -108,8 +108,9 @@ class RestorationExamples:
         return InpaintingPredictor(self.pipeline, seen, mask, self.settings, candidates).map_query()
 
     def corrupted(self, clean: Tensor, corruption: Corruption, others: Sequence[Tensor]) -> MapQuery:
-        """The query for a corrupted photograph (1, 3, S, S), beside others (3, H, W) that are corrupted in
-        the same way.
+        """The query for a corrupted photograph (1, 3, S, S).
+
+        The examples are other photographs (3, H, W) with the same corruption.
         """
         pipeline, factor = self.pipeline, self.pipeline.grid.factor
         size = (clean.shape[-2], clean.shape[-1])
@@ -122,8 +123,9 @@ class RestorationExamples:
         return CorruptionPredictor(pipeline, moved, clean_grid[1], shown, self.settings).map_query()
 
     def costs(self, ids: Tensor, answer: Tensor) -> Tensor:
-        """Cost of each of n candidate ids (n,) for a clean token (): ‖e - e*‖², minus that of the nearest
-        candidate; (n,) float32.
+        """Cost (n,) float32 of each of n candidate ids (n,) for a clean token ().
+
+        It is ‖e - e*‖², minus the value of the nearest candidate.
         """
         tokenizer = self.pipeline.grid
         distances = (code_vectors(tokenizer, ids) - code_vectors(tokenizer, answer)).square().sum(dim=1)
@@ -131,8 +133,10 @@ class RestorationExamples:
 
 
 def masked_cells(grid: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(h, w) bool, drawn from three kinds: 30 % of the cells, the lower half, or a box of a quarter to three
-    quarters of each side.
+    """Draw the masked cells of a grid: (h, w) bool, True where masked.
+
+    There are three kinds: 30 % of the cells, the lower half, or a box of a quarter to three quarters of
+    each side.
     """
     height, width = grid
     choice = int(torch.randint(3, (), generator=generator))
