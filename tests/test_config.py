@@ -57,7 +57,8 @@ def test_every_value_of_a_preset_is_what_it_was(name: str) -> None:
 def test_a_checkpoint_keeps_the_values_that_it_was_trained_with() -> None:
     shipped = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))["config"]
     loaded = config_from_dict(shipped)
-    assert config_to_dict(loaded) == shipped
+    now = config_to_dict(loaded)  # has the settings that v2l did not have yet
+    assert {section: {key: now[section][key] for key in keys} for section, keys in shipped.items()} == shipped
     assert loaded.training.learning_rate == 5e-4 != load_config("small").training.learning_rate
 
 

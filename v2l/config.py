@@ -190,6 +190,12 @@ class TrainingConfig:
     """How the tokenizer is trained. The defaults are the paper's, where it gives any."""
 
     steps: int = ranged(500_000, 1, 10**9, "Optimizer steps.")
+    trained: str = choice(
+        "all",
+        ("all", "words"),
+        "Which weights are trained: all; or only the decoder's cross-attention to the global words, which "
+        "leaves every local token as it is.",
+    )
     batch_size: int = ranged(8, 1, 10**5, "Images a step and a process.")
     crop_size: int = ranged(128, 16, 4096, "Side in pixels of the training crops; a multiple of 8.")
     random_crop: bool = described(False, "Random crops and flips instead of the centre crop.")

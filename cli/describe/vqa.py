@@ -27,5 +27,5 @@ def vqa(ctx: typer.Context, images: Photographs, question: Question, chosen: Des
             describer,
             images,
             line,
-            lambda description: {"question": line, "answer": description.text},
+            lambda description: {"question": line, "answer": description.text, "score": description.score},
         )

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.images import load_image
+from v2l.images import Skipped, load_image, load_images
 from v2l.pipeline.vector_cache import VectorStore, digest_of, encode_files
 from v2l.progress import Progress
+from v2l.sources import ImageFile
 from v2l.tokenizers.contract import ImageTokenizer, refusal, require_words
 from v2l.tokenizers.word_tagger import WordTagger, check_selection
 from v2l.visibility import TOLERANCE, Visibility, measure_visibility
@@ -125,6 +127,28 @@ def read_image_words(
         found |= dict(zip(batch, _read_batch(tokenizer, batch, choice), strict=True))
         if progress:
             progress("images", len(found), len(distinct))
+    return found
+
+
+def read_readable(
+    tokenizer: ImageTokenizer,
+    files: Sequence[ImageFile],
+    choice: WordSelection,
+    skipped: Skipped,
+    progress: Progress | None = None,
+) -> dict[ImageFile, ImageWords]:
+    """The words of all readable files, without the cache; the others go into `skipped`.
+
+    Raises:
+        V2LError: the tokenizer gives no words, or its codebook has fewer.
+    """
+    found: dict[ImageFile, ImageWords] = {}
+    opened = load_images(files, skipped)
+    while batch := list(islice(opened, BATCH)):
+        words = words_of_images(tokenizer, [image for _, image in batch], choice)
+        found |= dict(zip([file for file, _ in batch], words, strict=True))
+        if progress:
+            progress("images", len(found) + len(skipped), len(files))
     return found
 
 

@@ -23,9 +23,11 @@ from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection, words_of_images
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, vqa
+from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
+from v2l.tasks.description.choices import score_kinds
 from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
 
 TASKS = {"caption": caption, "vqa": vqa}
@@ -81,12 +83,15 @@ class Description:
         candidates: every answer, the nearest to the image first; empty when there was one only.
         note: why there is too little to see in the image for its words to mean something; None when there is
             enough.
+        score: of a yes or no that was scored and not generated: yes if above 0, see `choices.score_kinds`;
+            None for generated text.
     """
 
     text: str
     words: tuple[str, ...]
     candidates: tuple[Candidate, ...] = ()
     note: str | None = None
+    score: float | None = None
 
 
 class Describer:
@@ -185,6 +190,10 @@ class Describer:
     ) -> list[Description]:
         """The caption of each image, or the answer to its question.
 
+        With the tuned wording and a local LLM, a question like "Is it an animal?" is answered by
+        log-probabilities (`choices.score_kinds`), because a small LLM generates the same answer whatever the
+        words are.
+
         Args:
             images: words and vectors.
             questions: one an image, for vqa.
@@ -193,16 +202,46 @@ class Describer:
             V2LError: a prompt is longer than the LLM's context, the server does not answer, or as for
                 `dialogue`.
         """
-        dialogues = [
-            self.dialogue(image.words, question)
-            for image, question in zip(images, questions or [""] * len(images), strict=True)
+        asked = list(questions or [""] * len(images))
+        kinds = [self._kind(question) for question in asked]
+        scored = iter(
+            self._of_kind([(image, kind) for image, kind in zip(images, kinds, strict=True) if kind])
+        )
+        rest = [
+            (image, self.dialogue(image.words, question))
+            for image, question, kind in zip(images, asked, kinds, strict=True)
+            if kind is None
         ]
+        written = iter(self._written(rest))
+        return [next(written) if kind is None else next(scored) for kind in kinds]
+
+    def _written(self, requests: Sequence[tuple[ImageWords, Dialogue]]) -> list[Description]:
+        """Images and dialogues ──► the texts that the LLM generates."""
         if self.settings.candidates > 1:
-            return [self._best(image, dialogue) for image, dialogue in zip(images, dialogues, strict=True)]
-        answers = self.llm.write_answers(dialogues, self.config)
+            return [self._best(image, dialogue) for image, dialogue in requests]
+        answers = (
+            self.llm.write_answers([dialogue for _, dialogue in requests], self.config) if requests else []
+        )
         return [
             Description(answer, image.words, note=image.note)
-            for answer, image in zip(answers, images, strict=True)
+            for answer, (image, _) in zip(answers, requests, strict=True)
+        ]
+
+    def _kind(self, question: str) -> str | None:
+        """The kind that a question asks for, if log-probabilities answer it; otherwise None."""
+        if self.task != "vqa" or self.endpoint is not None or self.settings.prompt != "tuned":
+            return None
+        return kind_asked_for(question)
+
+    def _of_kind(self, pairs: Sequence[tuple[ImageWords, str]]) -> list[Description]:
+        """Images and kinds ──► yes or no."""
+        if not pairs:  # then the pipeline's LLM is not needed, and need not be there
+            return []
+        words = [image.words for image, _ in pairs]
+        scores = score_kinds(self.pipeline.llm, words, [kind for _, kind in pairs])
+        return [
+            Description("yes" if score > 0 else "no", image.words, note=image.note, score=score)
+            for score, (image, _) in zip(scores, pairs, strict=True)
         ]
 
     @property

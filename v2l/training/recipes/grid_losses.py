@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from v2l.config import TrainingConfig
+from v2l.errors import V2LError
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
 from v2l.tokenizers.grid.autoencoder import Reconstruction
@@ -68,6 +69,8 @@ class GridObjective(Objective[Batch]):
         self.tokenizer, self.perceptual, self.processes, self.seed = tokenizer, perceptual, processes, seed
         self.config = tokenizer.config.training
         self.schedule = GridSchedule(self.config)
+        if self.config.trained == "words":
+            train_words_alone(tokenizer)
         self.networks = {MODEL: optimized(tokenizer, self.config, processes)}
         if self.config.adversarial_weight > 0:
             discriminator = build_discriminator(self.config.discriminator_norm)
@@ -176,6 +179,22 @@ class GridObjective(Objective[Batch]):
 
     def _noise(self, step: int) -> float | None:
         return None if self.schedule.quantizes(step) else self.config.feature_noise
+
+
+def train_words_alone(tokenizer: V2LTokenizer) -> None:
+    """Freeze all weights but the decoder's cross-attention to the global words.
+
+    Raises:
+        V2LError: the decoder has no cross-attention.
+    """
+    attention = tokenizer.decoder.mid.cross_attn_1
+    if attention is None:
+        raise V2LError(
+            "got training.trained = words for a decoder without cross-attention",
+            "model.cross_attention: true, or training.trained: all",
+        )
+    tokenizer.requires_grad_(False)
+    attention.requires_grad_(True)
 
 
 def optimized(network: nn.Module, config: TrainingConfig, processes: Accelerator) -> OptimizerStep:
