@@ -4,7 +4,7 @@ python benchmarks/visibility.py PLACE [PLACE ...] [--icons PLACE] [--seed 1] [--
 
 Photographs come from the places, and their edges (Canny) are sketches of real things. Drawings, pages of text
 and empty images are drawn from the seed. The view is that of the joint encoder. The thresholds of
-`v2l/visibility.py` were chosen with seed 0 on BSDS500; the figures in docs/words.md are of seed 1 and of other
+`v2l/visibility.py` were chosen with seed 0 on BSDS500; the figures in docs/visibility.md are of seed 1 and of other
 photographs.
 """
 

@@ -2,7 +2,7 @@
 
 Three rules. The size: a few pixels, enlarged, are a blur. The shape: of a sliver the encoder sees a small
 part. The content: one colour or an even gradient shows nothing, whatever its size. The thresholds were chosen
-and measured with `benchmarks/visibility.py`; docs/words.md has the false alarms.
+and measured with `benchmarks/visibility.py`; docs/visibility.md has the false alarms.
 """
 
 from __future__ import annotations

@@ -89,3 +89,42 @@ def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
     assert "--replace" in other.stderr
     run(*build, "--keep", 7, "--replace")
     assert len(Codebook.load(tmp_path / "built" / "global")) == 7
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--candidates", "paper"), "codebook.candidates = ['paper']; allowed: llm, lexicon, or both"),
+        (("--lexicon", "nowhere.csv"), "'nowhere.csv', which is no source and no file"),
+        (("--lexicon", "frequent", "--language", "xx"), "no words of the language 'xx'"),
+    ],
+)
+def test_a_bad_lexicon_is_one_line_and_writes_nothing(
+    args: tuple[str, ...], message: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
+    llm.model.save_pretrained(tmp_path / "llm")
+    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    built = ["build-codebook", "--images", str(samples / "hat"), "-o", str(tmp_path / "out")]
+    models = ["--llm", str(tmp_path / "llm"), "--encoder", encoder]
+    answer = CliRunner().invoke(app, [*built, *models, *args])
+    assert answer.exit_code == 1, answer.output
+    assert message in answer.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_users_words_are_the_global_codebook(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
+    llm.model.save_pretrained(tmp_path / "llm")
+    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    words = "word,definition\nstraw hat,a hat of straw\nhat,\nperennation,growth\n"
+    (tmp_path / "mine.csv").write_text(words, encoding="utf-8")
+    places = ("--images", samples / "hat", "-o", tmp_path / "out", "--dropped", tmp_path / "dropped.csv")
+    models = ("--llm", tmp_path / "llm", "--encoder", encoder)
+    run("build-codebook", *places, *models, "--candidates", "lexicon", "--lexicon", tmp_path / "mine.csv")
+    assert Codebook.load(tmp_path / "out" / "global").words == ("straw hat", "hat")
+    assert "perennation,lexicon word of more than 3 tokens" in (tmp_path / "dropped.csv").read_text()

@@ -132,6 +132,29 @@ def test_words_of_one_meaning_are_nearer_than_others(conse: JointEncoder) -> Non
 
 
 @pytest.mark.embedded
+def test_classes_have_vectors_with_their_definitions(conse: JointEncoder) -> None:
+    named, defined, mean = (
+        load_encoder(name, device="cpu") for name in ("conse:none", "conse:with", "conse:mean")
+    )
+    assert torch.equal(named.class_vectors, conse.class_vectors)
+    assert named.fingerprint == conse.fingerprint
+    assert len({each.fingerprint for each in (named, defined, mean)}) == 3
+    assert [each.name for each in (named, defined, mean)] == ["conse", "conse:with", "conse:mean"]
+    expected = named.class_vectors + defined.class_vectors
+    torch.testing.assert_close(mean.class_vectors, expected / expected.norm(dim=-1, keepdim=True))
+    text = "a photo of a tench, freshwater dace-like game fish of Europe and western Asia noted for ability"
+    beginning = conse.encode_texts([text])[0]
+    assert defined.class_vectors[0] @ beginning > named.class_vectors[0] @ beginning
+
+
+def test_an_unknown_kind_of_class_vectors_is_refused() -> None:
+    with pytest.raises(
+        V2LError, match="got the encoder 'conse:longer'; allowed: conse, conse:with, conse:mean"
+    ):
+        load_encoder("conse:longer", device="cpu")
+
+
+@pytest.mark.embedded
 def test_an_image_vector_is_the_weighted_mean_of_its_ten_likeliest_names(
     conse: JointEncoder, photographs: dict[str, list[Tensor]]
 ) -> None:

@@ -251,3 +251,24 @@ def test_a_second_signal_stops_at_once(images: TrainingImages, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         loop_of(images, tmp_path).train(0, twice)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_training_the_words_alone_leaves_every_code_as_it_is(images: TrainingImages, tmp_path: Path) -> None:
+    config = replace(TRAINING, trained="words")
+    loop = loop_of(images, tmp_path, config, FOLDED, origin="a checkpoint")
+    before = {name: tensor.clone() for name, tensor in loop.recipe.tokenizer.state_dict().items()}
+    loop.train(0, ignore)
+    after = V2LTokenizer.from_pretrained(tmp_path / "model", device="cpu")
+    changed = {name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.mid.cross_attn_1.") for name in changed)
+    photograph = images.first(2).images * 2 - 1
+    codes = loop.recipe.tokenizer.quantizer(loop.recipe.tokenizer.features(photograph)).indices
+    assert torch.equal(after.quantizer(after.features(photograph)).indices, codes)
+
+
+def test_words_alone_cannot_be_trained_without_cross_attention(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    with pytest.raises(V2LError, match="for a decoder without cross-attention"):
+        loop_of(images, tmp_path, replace(TRAINING, trained="words"), replace(FOLDED, cross_attention=False))
