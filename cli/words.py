@@ -38,13 +38,13 @@ Selected = Annotated[
         "--selection",
         metavar="nearest|together",
         help="nearest: the words nearest to the image. "
-        "together: words that sum up to it, as fewshot-classify and caption read them by default.",
+        "together: words that sum up to it, as fewshot-classify reads them by default.",
     ),
 ]
 LISTS = {
-    "nearest": "the nearest words, each by itself, as vqa reads them; "
-    "fewshot-classify and caption read others: --selection together",
-    "together": "words that sum up to the image, as fewshot-classify and caption read them; "
+    "nearest": "the nearest words, as caption and vqa read them; "
+    "fewshot-classify reads others: --selection together",
+    "together": "words that sum up to the image, as fewshot-classify reads them; "
     "the nearest: --selection nearest",
 }
 OWN_LIST = "words of the tokenizer's own tokens, best first; fewshot-classify, caption and vqa read the same"

@@ -46,7 +46,7 @@ def words(
         count: at most so many.
         pipeline: what `load` gave; None is `load()`.
         selection: "nearest", those nearest to the image; "together", those that sum up to it, which few-shot
-            classification and captions give to the LLM by default.
+            classification gives to the LLM by default.
 
     Raises:
         V2LError: the file is no readable image, the tokenizer gives no words, or its codebook has fewer.

@@ -74,7 +74,7 @@ def test_each_list_says_which_it_is_and_that_captions_read_the_other(run: Run, s
     nearest = run("words", image, "--json")
     together = run("words", image, "--selection", "together", "--count", 21, "--json")
     assert "--selection together" in nearest.stderr
-    assert "as fewshot-classify and caption read them" in together.stderr
+    assert "as fewshot-classify reads them" in together.stderr
     lists = [[word["word"] for word in json.loads(result.stdout)["words"]] for result in (nearest, together)]
     assert lists[0][0] == lists[1][0]
     assert lists[0] != lists[1][:8]

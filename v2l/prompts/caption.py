@@ -32,7 +32,7 @@ STYLES = {
         separator=", ",
         n_words=5,
         n_examples=3,
-        choice="together",
+        choice="nearest",
         turn=(
             "Write one short sentence that describes a photo. "
             "These words tell what is in the photo, the most important first: {words}"
