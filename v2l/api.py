@@ -144,7 +144,7 @@ def caption(
     Example:
         >>> import v2l
         >>> v2l.caption("data/samples/shoes/boots.jpg").words[0]
-        'boots'
+        'cowboy boot'
     """
     return _described(Describer(pipeline or load(), "caption", settings or DescribeSettings()), image, "")
 
