@@ -49,7 +49,7 @@ def evaluate_vqa(
         kinds = kind_questions(files, given.seed, limit)
         pipeline = load_pipeline(given, tokenizer, llm)
         skipped = Skipped()
-        used = list(dict.fromkeys(question.file for question in (*which, *kinds)))
+        used = list(dict.fromkeys([*(each.file for each in which), *(each.file for each in kinds)]))
         with progress() as report_progress:
             selection = WordSelection(words, "nearest")
             images = read_readable(pipeline.tokenizer, used, selection, skipped, report_progress)

@@ -23,9 +23,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import wordfreq
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from v2l.codebook.wordlist import listed_problems, read_text
 from v2l.errors import V2LError
@@ -133,9 +134,10 @@ def synset_lemmas(number: str) -> tuple[str, ...]:
 @cache
 def _lemmas() -> dict[str, str]:
     """WordNet id ──► lemmas with commas between. ImageNet-1k has one synset that ImageNet-21k lacks."""
+    subsets: list[Any] = [ImageNetInfo("imagenet22k"), ImageNetInfo("imagenet1k")]  # partly without types
     return {
         number: info.label_name_to_description(number, detailed=False)
-        for info in (ImageNetInfo("imagenet22k"), ImageNetInfo("imagenet1k"))
+        for info in subsets
         for number in info.label_names()
     }
 

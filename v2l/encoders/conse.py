@@ -27,7 +27,7 @@ import timm
 import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from sentence_transformers import SentenceTransformer
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import InterpolationMode
@@ -84,7 +84,11 @@ class ConSE(JointEncoder):
             )
         self.dim = width
         self.requires_grad_(False).eval()
-        settings = (f"conse top {top_classes}", f"bicubic {RESIZE} crop {CROP}", *PHOTO_TEMPLATE)
+        settings: tuple[str, ...] = (
+            f"conse top {top_classes}",
+            f"bicubic {RESIZE} crop {CROP}",
+            *PHOTO_TEMPLATE,
+        )
         if definitions != "none":
             settings = (*settings, f"class definitions {definitions}")
         self.fingerprint = fingerprint_of(self.state_dict(), *settings)
