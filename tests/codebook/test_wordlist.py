@@ -114,10 +114,24 @@ def test_a_table_gives_back_the_codebook(book: Codebook, tmp_path: Path) -> None
     assert torch.equal(again.embeddings, book.embeddings)
     with (tmp_path / "words.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[:3] == [
-            ["word", "ids", "order", "count", "aliases"],
-            ["dog", "3", "1", "7", "8 9"],
-            ["fire truck", "5 6", "2", "3", ""],
+            ["word", "ids", "order", "count", "aliases", "definition"],
+            ["dog", "3", "1", "7", "8 9", ""],
+            ["fire truck", "5 6", "2", "3", "", ""],
         ]
+
+
+def test_two_meanings_of_a_word_are_two_lines(book: Codebook, tmp_path: Path) -> None:
+    meanings = ("a large bird", "a lifting machine")
+    entries = tuple(Entry("crane", (4,), definition=meaning) for meaning in meanings)
+    cranes = Codebook(entries, book.embeddings[:2], book.source)
+    export_csv(cranes, tmp_path / "words.csv")
+    assert import_csv(tmp_path / "words.csv", cranes).entries == entries
+    lines = (tmp_path / "words.csv").read_text(encoding="utf-8").splitlines()
+    write(tmp_path / "second.csv", f"{lines[0]}\n{lines[2]}")
+    assert import_csv(tmp_path / "second.csv", cranes).entries == entries[1:]
+    write(tmp_path / "plain.csv", "word,ids\ncrane,4")
+    assert import_csv(tmp_path / "plain.csv", cranes).entries == entries[:1]
+    assert cranes.select([0]).merge(cranes).entries == entries
 
 
 def test_lines_that_people_took_out_are_gone(book: Codebook, tmp_path: Path) -> None:

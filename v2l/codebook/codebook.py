@@ -60,7 +60,8 @@ class Entry:
         order: 1 subword, 2 bigram, 3 trigram; 0 when unknown.
         count: number of images that voted for it in the filter; 0 when unknown.
         aliases: other single token ids whose text the encoder tokenizes identically.
-        definition: the definition that it was embedded with, from a lexicon; empty without one.
+        definition: what it means, from a lexicon; empty without one. A word of two meanings has two entries
+            with the same ids.
     """
 
     word: str
@@ -69,6 +70,11 @@ class Entry:
     count: int = 0
     aliases: tuple[int, ...] = ()
     definition: str = ""
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], str]:
+        """What no two entries of a codebook share: token ids and definition."""
+        return self.ids, self.definition
 
 
 @dataclass(frozen=True)
@@ -265,14 +271,16 @@ class Codebook:
             )
 
     def merge(self, other: Codebook) -> Codebook:
-        """This codebook's words, then the other's. Of entries with equal token ids, this codebook's is kept.
+        """This codebook's words, then the other's.
+
+        Of entries with equal token ids and definition, this codebook's is kept.
 
         Raises:
             V2LError: the codebooks were built with different LLMs or encoders.
         """
         self.require_source(other.source)
-        known = {entry.ids for entry in self.entries}
-        new = [row for row, entry in enumerate(other.entries) if entry.ids not in known]
+        known = {entry.key for entry in self.entries}
+        new = [row for row, entry in enumerate(other.entries) if entry.key not in known]
         metadata = {
             "merged": [self.metadata, other.metadata],
             "sizes": [len(self), len(other)],

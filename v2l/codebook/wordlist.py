@@ -19,7 +19,7 @@ from v2l.errors import V2LError
 from v2l.files import write_file
 from v2l.shards import Shards
 
-COLUMNS = ("word", "ids", "order", "count", "aliases")
+COLUMNS = ("word", "ids", "order", "count", "aliases", "definition")
 NAMED = 5  # number of problems that an error message lists
 
 
@@ -131,7 +131,7 @@ def token_ids(word: str, llm: WritingLLM) -> tuple[int, ...]:
 
 
 def export_csv(codebook: Codebook, target: str | Path) -> None:
-    """Write a codebook's words as a table for people: word, token ids, order, count, aliases.
+    """Write a codebook's words as a table for people: word, token ids, order, count, aliases, definition.
 
     Raises:
         V2LError: `target` cannot be written.
@@ -140,7 +140,8 @@ def export_csv(codebook: Codebook, target: str | Path) -> None:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         table.writerows(
-            (e.word, _joined(e.ids), e.order, e.count, _joined(e.aliases)) for e in codebook.entries
+            (e.word, _joined(e.ids), e.order, e.count, _joined(e.aliases), e.definition)
+            for e in codebook.entries
         )
 
 
@@ -148,18 +149,21 @@ def import_csv(source: str | Path, origin: Codebook) -> Codebook:
     """The codebook of the lines of a table, in their order; entries without a line are left out.
 
     Args:
-        source: a table with the columns `word` and `ids`; the others are for people.
+        source: a table with the columns `word` and `ids`, and `definition` where a word has two meanings; the
+            others are for people.
         origin: the codebook that was exported, or a larger one; the embeddings are taken from it.
 
     Raises:
         V2LError: there is no such table, or lines are not in `origin`, have another word, or are repeated;
             their numbers are listed.
     """
-    row_of = {entry.ids: row for row, entry in enumerate(origin.entries)}
+    row_of = {entry.key: row for row, entry in enumerate(origin.entries)}
+    for first, entry in enumerate(origin.entries):
+        row_of.setdefault((entry.ids, ""), first)  # a line without a definition is the word's first meaning
     rows: dict[int, int] = {}
     bad = []
-    for number, (word, ids) in _read_table(Path(source)):
-        row = row_of.get(ids)
+    for number, (word, ids, definition) in _read_table(Path(source)):
+        row = row_of.get((ids, definition))
         if row is None:
             bad.append(f"line {number}: {word!r} (ids {_joined(ids)}) is not in the codebook")
         elif origin.entries[row].word != word:
@@ -177,8 +181,8 @@ def import_csv(source: str | Path, origin: Codebook) -> Codebook:
     return origin.select(list(rows), imported_from=len(origin))
 
 
-def _read_table(source: Path) -> list[tuple[int, tuple[str, tuple[int, ...]]]]:
-    """Line number, word and ids of every line."""
+def _read_table(source: Path) -> list[tuple[int, tuple[str, tuple[int, ...], str]]]:
+    """Line number, and word, ids and definition of every line."""
     table = None
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
@@ -187,7 +191,13 @@ def _read_table(source: Path) -> list[tuple[int, tuple[str, tuple[int, ...]]]]:
                 raise V2LError(
                     f"{source} has no column named {missing[0]}", ", ".join(COLUMNS), "v2l codebook export"
                 )
-            return [(table.line_num, (line["word"], tuple(map(int, line["ids"].split())))) for line in table]
+            return [
+                (
+                    table.line_num,
+                    (line["word"], tuple(map(int, line["ids"].split())), line.get("definition") or ""),
+                )
+                for line in table
+            ]
     except (OSError, UnicodeDecodeError) as error:
         raise V2LError(f"cannot read {source} ({error})", "a table that v2l codebook export wrote") from error
     except (ValueError, AttributeError, csv.Error) as error:
