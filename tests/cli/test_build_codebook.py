@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from v2l.cli.app import app
 from v2l.codebook.codebook import Codebook
 from v2l.config import load_config
+from v2l.llm import FrozenLLM
 from v2l.sources import find_images
 
 Run = Callable[..., Result]
@@ -26,13 +27,16 @@ training: {{steps: 2, batch_size: 2, crop_size: 32, save_every: 1, perceptual: n
 """
 
 
-def test_codebooks_are_built_and_trained_on(
-    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
-    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
-    llm.model.save_pretrained(tmp_path / "llm")
-    llm.tokenizer.save_pretrained(tmp_path / "llm")
+def tiny_models(folder: Path) -> tuple[FrozenLLM, str]:
+    """A tiny LLM, saved as `llm` in the folder, and the name of a tiny joint encoder."""
+    llm = tiny_llm()
+    llm.model.save_pretrained(folder / "llm")
+    llm.tokenizer.save_pretrained(folder / "llm")
+    return llm, write_tiny_clip(folder / "clip")
+
+
+def test_codebooks_are_built_and_trained_on(run: Run, samples: Path, tmp_path: Path, own_cache: None) -> None:
+    llm, encoder = tiny_models(tmp_path)
 
     (tmp_path / "list.csv").write_text(f"path,label\n{samples / 'hat' / 'straw.jpg'},hat\n", encoding="utf-8")
     places = ("--images", f"{samples / 'hat'}@train", "--images", tmp_path / "list.csv")
@@ -62,12 +66,9 @@ def test_codebooks_are_built_and_trained_on(
 
 
 def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
-    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, samples: Path, tmp_path: Path, own_cache: None
 ) -> None:
-    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
-    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
-    llm.model.save_pretrained(tmp_path / "llm")
-    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    _, encoder = tiny_models(tmp_path)
     build = (
         "build-codebook",
         "--images",
@@ -100,27 +101,22 @@ def test_a_build_keeps_its_candidates_on_request_and_a_share_of_them(
     ],
 )
 def test_a_bad_lexicon_is_one_line_and_writes_nothing(
-    args: tuple[str, ...], message: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    args: tuple[str, ...], message: str, samples: Path, tmp_path: Path, own_cache: None
 ) -> None:
-    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
-    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
-    llm.model.save_pretrained(tmp_path / "llm")
-    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    _, encoder = tiny_models(tmp_path)
     built = ["build-codebook", "--images", str(samples / "hat"), "-o", str(tmp_path / "out")]
     models = ["--llm", str(tmp_path / "llm"), "--encoder", encoder]
     answer = CliRunner().invoke(app, [*built, *models, *args])
     assert answer.exit_code == 1, answer.output
     assert message in answer.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "cache").rglob("encoding-images*"))  # refused before the long work
 
 
 def test_a_users_words_are_the_global_codebook(
-    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, samples: Path, tmp_path: Path, own_cache: None
 ) -> None:
-    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
-    llm, encoder = tiny_llm(), write_tiny_clip(tmp_path / "clip")
-    llm.model.save_pretrained(tmp_path / "llm")
-    llm.tokenizer.save_pretrained(tmp_path / "llm")
+    _, encoder = tiny_models(tmp_path)
     words = "word,definition\nstraw hat,a hat of straw\nhat,\nperennation,growth\n"
     (tmp_path / "mine.csv").write_text(words, encoding="utf-8")
     places = ("--images", samples / "hat", "-o", tmp_path / "out", "--dropped", tmp_path / "dropped.csv")

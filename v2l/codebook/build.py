@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,8 +141,9 @@ class CodebookBuilder:
         """The local codebook, and all candidates of the global codebook with their votes.
 
         Raises:
-            V2LError: no image is readable.
+            V2LError: no image is readable, or the lexicon or its language is bad.
         """
+        _ = self.lexicon, self.frequencies  # refused, if they are bad, before images are encoded
         image_shards = replace(self._shards("encoding images", 256), folder=self.image_work or self.work)
         vectors = encode_files(self.encoder, images, image_shards)
         unreadable = unreadable_files(images, vectors)
@@ -186,20 +188,35 @@ class CodebookBuilder:
             V2LError: the LLM spells no word of the lexicon, or a source cannot be read.
         """
         config = self.config
-        grams: list[Gram] = []
-        dropped: list[Dropped] = []
-        if "lexicon" in config.candidates:
-            entries = read_lexicon(config.lexicon, config.language, config.frequent_words)
-            found, without = spelled(entries, self.llm, config.max_order)
-            grams, dropped = grams + found, dropped + without
+        grams, dropped = self.lexicon
         if "llm" in config.candidates:
             found, without = self.ngrams(vocabulary)
             grams, dropped = grams + found, dropped + without
-        if config.min_zipf:
-            grams, rare = frequent_enough(grams, Frequencies(config.language), config.min_zipf)
-            dropped += rare
+        grams, rare = frequent_enough(grams, self.frequencies, config.min_zipf)
         grams, equal = distinct_readings(grams, self.encoder.tokenize_texts, config.definitions != "none")
-        return grams, dropped + equal
+        return grams, dropped + rare + equal
+
+    @cached_property
+    def lexicon(self) -> tuple[list[Gram], list[Dropped]]:
+        """The lexicon's n-grams and the words that are none; both empty when no lexicon is configured.
+
+        Raises:
+            V2LError: the LLM spells no word of the lexicon, or a source cannot be read.
+        """
+        config = self.config
+        if "lexicon" not in config.candidates:
+            return [], []
+        entries = read_lexicon(config.lexicon, config.language, config.frequent_words)
+        return spelled(entries, self.llm, config.max_order)
+
+    @cached_property
+    def frequencies(self) -> Frequencies:
+        """How often words occur in the configured language.
+
+        Raises:
+            V2LError: wordfreq has no such language.
+        """
+        return Frequencies(self.config.language)
 
     def ngrams(self, vocabulary: Vocabulary) -> tuple[list[Gram], list[Dropped]]:
         """The n-grams that the LLM continues, and those that were removed.
@@ -272,9 +289,12 @@ class CodebookBuilder:
 
     def _global(self, grams: list[Gram], embeddings: torch.Tensor, lost: dict[str, int]) -> Codebook:
         entries = tuple(Entry(gram.word, gram.ids, gram.order, definition=gram.definition) for gram in grams)
-        return Codebook(
-            entries, embeddings.half(), self.source, {"dropped": lost, "templates": list(self.templates)}
-        )
+        metadata = {
+            "dropped": lost,
+            "templates": list(self.templates),
+            "definitions": self.config.definitions,
+        }
+        return Codebook(entries, embeddings.half(), self.source, metadata)
 
     def _embed(self, surfaces: Sequence[str]) -> torch.Tensor:
         """(V, D) float16, memory-mapped."""

@@ -33,12 +33,9 @@ from v2l.errors import V2LError
 
 SYNSETS, FREQUENT = "synsets", "frequent"
 LONGEST_WORD = 100  # characters
-LONGEST_DEFINITION = (
-    1000  # characters; the longest of ImageNet-21k has 272, and encoders read about 250 tokens
-)
-PARTS = re.compile(
-    r"[^\W_]+(?:['’][^\W_]+)*"
-)  # the words of a phrase: "jack-o'-lantern" has jack, o, lantern
+LONGEST_DEFINITION = 1000  # characters; the longest of ImageNet-21k has 431
+# The words of a phrase: "jack-o'-lantern" has jack, o and lantern.
+PARTS = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)

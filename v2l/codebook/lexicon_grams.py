@@ -61,10 +61,14 @@ def frequent_enough(
     grams: Sequence[Gram], frequencies: Frequencies, min_zipf: float
 ) -> tuple[list[Gram], list[Dropped]]:
     """The n-grams whose rarest word has at least a Zipf frequency of `min_zipf`."""
-    kept = [gram for gram in grams if frequencies.zipf(gram.word) >= min_zipf]
-    keep = set(kept)
-    reason = f"rarer than Zipf {min_zipf:g}"
-    return kept, [Dropped(gram.word, reason) for gram in grams if gram not in keep]
+    kept: list[Gram] = []
+    dropped: list[Dropped] = []
+    for gram in grams:
+        if frequencies.zipf(gram.word) >= min_zipf:
+            kept.append(gram)
+        else:
+            dropped.append(Dropped(gram.word, f"rarer than Zipf {min_zipf:g}"))
+    return kept, dropped
 
 
 def distinct_readings(
