@@ -102,15 +102,14 @@ vectors.VectorTokenizer(8).save_pretrained("small-vectors")
 tokenizer = v2l.load_tokenizer("small-vectors", device="cpu")
 image = v2l.load_image("photograph.jpg")
 tokens = tokenizer.encode(image[None])
-assert tokens.embeddings.shape == (1, 16, 8)
 assert len(tokens.outlines()) == len(tokenizer.explain(image, tokens).words) == 16
 tokens.embeddings.sum().backward()
-assert tokenizer.projection.weight.grad.norm() > 0
+print(tuple(tokens.embeddings.shape), bool(tokenizer.projection.weight.grad.norm() > 0))
 """
 
 
 def test_vectors_have_the_width_and_a_gradient(place: Path) -> None:
-    run(place, "-c", VECTORS)
+    assert "(1, 16, 8) True" in run(place, "-c", VECTORS)
 
 
 @pytest.mark.embedded
