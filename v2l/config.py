@@ -41,7 +41,7 @@ class ModelsConfig:
     """Which frozen models; names as in v2l.zoo, encoders and llm."""
 
     encoder: str = described(
-        "conse", "Joint image-text encoder: conse, openclip:MODEL/TAG or openclip:MODEL@FILE."
+        "conse", "Joint image-text encoder: conse, conse:mean, openclip:MODEL/TAG or openclip:MODEL@FILE."
     )
     llm: str = described("smollm2", "Frozen LLM: smollm2, a folder, or a hub name.")
 

@@ -82,8 +82,8 @@ class Naming:
             [
                 markdown_table(head, rows),
                 "",
-                f"Of the first {READ} words {self.unlisted} are not listed by wordfreq. Skewness of the "
-                f"words' frequencies (hubs): {self.hubs:.1f}.",
+                f"Of the first {READ} words {self.unlisted} are not listed by wordfreq (English). Skewness "
+                f"of the words' frequencies (hubs): {self.hubs:.1f}.",
             ]
         )
 

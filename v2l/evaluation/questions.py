@@ -17,6 +17,7 @@ from random import Random
 
 from v2l.errors import V2LError
 from v2l.evaluation.class_names import names_of_classes, wordnet_id
+from v2l.prompts.choices import with_article
 from v2l.sources import ImageFile
 
 KINDS = ("animal", "vehicle", "food", "musical instrument", "building")
@@ -111,6 +112,4 @@ def kinds_by_wordnet_id() -> dict[str, frozenset[str]]:
 
 def phrase(kind: str) -> str:
     """A kind as a sentence has it: "an animal", "food"."""
-    if kind in UNCOUNTABLE:
-        return kind
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return kind if kind in UNCOUNTABLE else with_article(kind)

@@ -116,8 +116,7 @@ def read_image_words(
 
     Raises:
         V2LError: the tokenizer gives no words, a file is no readable image, the codebook has fewer words, or
-        the cache cannot
-            be used.
+            the cache cannot be used.
     """
     require_words(tokenizer, "the words of images")
     distinct = list(dict.fromkeys(paths))

@@ -39,7 +39,7 @@ def words_continuation(words: Sequence[str]) -> Prompt:
 
 
 def kind_prompt(word: str) -> Prompt:
-    """The prompt after which kinds are scored."""
+    """The prompt after which kinds are scored; the word is in lower case."""
     return Prompt((f"{with_article(word).capitalize()} is a type of",))
 
 

@@ -8,7 +8,7 @@ section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -132,9 +132,7 @@ def check_selection(selection: str) -> str:
     Raises:
         V2LError: there is no such selection.
     """
-    if selection not in SELECTIONS:
-        raise V2LError(f"got the word selection {selection!r}", ", ".join(SELECTIONS), "--selection together")
-    return selection
+    return _known("selection", selection, SELECTIONS)
 
 
 def check_ranking(ranking: str) -> str:
@@ -143,6 +141,11 @@ def check_ranking(ranking: str) -> str:
     Raises:
         V2LError: there is no such ranking.
     """
-    if ranking not in RANKINGS:
-        raise V2LError(f"got the word ranking {ranking!r}", ", ".join(RANKINGS), "--ranking varied")
-    return ranking
+    return _known("ranking", ranking, RANKINGS)
+
+
+def _known(what: str, name: str, table: Mapping[str, object]) -> str:
+    """The name itself, if it is a key of the table."""
+    if name not in table:
+        raise V2LError(f"got the word {what} {name!r}", ", ".join(table), f"--{what} {next(iter(table))}")
+    return name

@@ -48,7 +48,6 @@ class Choice:
             raise V2LError(
                 f"got {len(self.words)} words and {len(set(self.answers))} different answers",
                 "1 word and more, and 2 answers and more",
-                "--choices dog,cat",
             )
 
 
