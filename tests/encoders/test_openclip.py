@@ -195,8 +195,8 @@ def test_a_folder_may_have_an_at_sign_in_its_name(encoder: JointEncoder, tmp_pat
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("clip", "got encoder 'clip'; allowed: conse, openclip:"),
-        ("", "got encoder ''; allowed: conse, openclip:"),
+        ("clip", "got encoder 'clip'; allowed: conse, conse:mean, conse:with, openclip:"),
+        ("", "got encoder ''; allowed: conse, conse:mean, conse:with, openclip:"),
         ("openclip:", "got open_clip model ''"),
         ("openclip:ViT-L-14", "with tag ''; allowed: one of openai, "),
         ("openclip:ViT-L-14/opnai", "with tag 'opnai'; allowed: one of openai, "),

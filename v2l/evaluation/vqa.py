@@ -61,27 +61,27 @@ def answer_which(
 ) -> Answers:
     """Answer "what is it, of four?" by the LLM and by cosine."""
     choices = [Choice(images[question.file].words, question.answers) for question in questions]
-    scores = score_answers(pipeline.llm, choices)
-    answers = [max(range(len(of)), key=list(of.values()).__getitem__) for of in scores]
-    texts = [[f"a photo of {with_article(name)}" for name in question.answers] for question in questions]
+    answers = [max(of, key=of.__getitem__) for of in score_answers(pipeline.llm, choices)]
+    truths = [question.answers[question.right] for question in questions]
+    names = sorted({name for question in questions for name in question.answers})
+    texts = pipeline.joint_encoder.encode_texts([f"a photo of {with_article(name)}" for name in names]).cpu()
+    text_of = dict(zip(names, texts, strict=True))  # (D,) each
     nearest = [
-        int((pipeline.joint_encoder.encode_texts(some).cpu() @ images[question.file].vector).argmax())
-        for some, question in zip(texts, questions, strict=True)
+        max(question.answers, key=lambda name: float(text_of[name] @ images[question.file].vector))
+        for question in questions
     ]
-    right = [question.right for question in questions]
     records = [
         {
             "image": str(question.file),
             "words": list(choice.words),
             "question": f"What is it: {', '.join(question.answers)}?",
-            "answer": question.answers[answer],
-            "truth": question.answers[question.right],
+            "answer": answer,
+            "truth": truth,
         }
-        for question, choice, answer in zip(questions, choices, answers, strict=True)
+        for question, choice, answer, truth in zip(questions, choices, answers, truths, strict=True)
     ]
-    return Answers(
-        {LLM: equal(answers, right), COSINE: equal(nearest, right)}, 1 / len(choices[0].answers), records
-    )
+    right = {LLM: equal(answers, truths), COSINE: equal(nearest, truths)}
+    return Answers(right, 1 / len(questions[0].answers), records)
 
 
 def answer_kinds(
