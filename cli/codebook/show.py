@@ -152,7 +152,8 @@ def draw(
     from v2l.zoo import cache_home
 
     files = find_images(*places)
-    files = files[:: -(-len(files) // limit)]  # every ceil(n / limit)-th file: at most `limit`
+    count_shown = min(limit, len(files))
+    files = [files[index * len(files) // count_shown] for index in range(count_shown)]
     with progress() as report:
         encoder = encoder_of(book, options(ctx).device)
         features, unreadable = image_features(
