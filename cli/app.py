@@ -20,6 +20,7 @@ from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
 from v2l.cli.doctor import doctor
+from v2l.cli.encode import decode, encode
 from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
 from v2l.cli.options import Options, globals_first, prepare_environment
@@ -37,6 +38,8 @@ from v2l.cli.words import words
 COMMANDS: dict[str, Callable[..., None]] = {
     "words": words,
     "reconstruct": reconstruct,
+    "encode": encode,
+    "decode": decode,
     "inpaint": inpaint,
     "outpaint": outpaint,
     "deblur": deblur,

@@ -16,7 +16,7 @@ from v2l.config import Config, config_to_dict
 from v2l.images import image_grid
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
+from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch, ImageBatches, TrainingImages
 from v2l.training.loop import LoopSettings

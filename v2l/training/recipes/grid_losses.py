@@ -18,8 +18,8 @@ from v2l.config import TrainingConfig
 from v2l.errors import V2LError
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizers.grid.autoencoder import Reconstruction
-from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.cnn.autoencoder import Reconstruction
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.training.data import Batch

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from v2l.config import ModelConfig
 from v2l.errors import V2LError
-from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, residual_block
+from v2l.tokenizers.cnn.encoder import IMAGE_CHANNELS, residual_block
 
 
 class CrossAttention(nn.Module):

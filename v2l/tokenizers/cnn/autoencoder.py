@@ -7,6 +7,7 @@ and 3.3.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,12 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from v2l.config import ModelConfig, TrainingConfig
+from v2l.errors import V2LError
+from v2l.images import resize
+from v2l.tokenizers.cnn.decoder import Decoder
+from v2l.tokenizers.cnn.encoder import (
+    IMAGE_CHANNELS,
+    Encoder,
+    downsampling_factor,
+    to_image_range,
+    to_network_range,
+)
+from v2l.tokenizers.cnn.patch_transform import PatchTransform
+from v2l.tokenizers.cnn.tiling import Tiling, decode_in_tiles, encode_in_tiles
 from v2l.tokenizers.contract import ImageTokenizer
-from v2l.tokenizers.grid.decoder import Decoder
-from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, Encoder, downsampling_factor
-from v2l.tokenizers.grid.patch_transform import PatchTransform
 from v2l.tokenizers.quantizers.base import Quantized
 from v2l.tokenizers.quantizers.build import build_quantizer
+from v2l.tokens import CellGrid, VisualTokens
+
+# Up to 768 × 768 pixels (f = 8) in one pass. The attention of 9,216 cells takes 0.3 GB a matrix.
+TILING = Tiling(side=48, overlap=8, single_pass=96 * 96)
 
 
 class Reconstruction(NamedTuple):
@@ -30,7 +44,7 @@ class Reconstruction(NamedTuple):
 
 
 class GridAutoencoder(ImageTokenizer):
-    """A VQ autoencoder whose decoder also reads global words.
+    """A VQ autoencoder whose decoder can also read global words.
 
     Args:
         network: sizes of the networks.
@@ -39,6 +53,7 @@ class GridAutoencoder(ImageTokenizer):
         global_rows: (V', D) text embeddings of the global words; kept in float32, not saved with the weights.
     """
 
+    SCALES = ("own", "model")
     global_rows: Tensor
 
     def __init__(
@@ -63,6 +78,64 @@ class GridAutoencoder(ImageTokenizer):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.global_rows.device
+
+    def whole_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size (H, W) for the scale "model": about as many cells as the model's square has."""
+        scale = self.network.image_size / math.sqrt(height * width)
+        cells = [max(1, round(side * scale / self.factor)) for side in (height, width)]
+        return cells[0] * self.factor, cells[1] * self.factor
+
+    def at_scale(self, image: Tensor, scale: str | None) -> Tensor:
+        """A whole photograph (3, H, W) ──► what the encoder reads of it, (1, 3, h · f, w · f).
+
+        At its own scale the last rows and columns are repeated up to a multiple of f; `decode_whole` cuts
+        them off again.
+        """
+        height, width = image.shape[-2:]
+        if self.scale_named(scale) == "model":
+            return resize(image[None], self.whole_size(height, width))
+        beyond = (0, -width % self.factor, 0, -height % self.factor)  # left, right, top, bottom
+        return functional.pad(image[None], beyond, mode="replicate")
+
+    def decode_whole(self, tokens: VisualTokens, size: tuple[int, int], scale: str | None = None) -> Tensor:
+        """The tokens of `encode_whole` ──► the photograph (3, H, W) in [0, 1], at its own size."""
+        if self.scale_named(scale) == "model":
+            return super().decode_whole(tokens, size, scale)
+        grid, wanted = tokens.layout, tuple(-(-side // self.factor) for side in size)
+        if not isinstance(grid, CellGrid) or (grid.rows, grid.columns) != wanted:
+            raise V2LError(f"got tokens with the layout {grid}", f"{wanted[0]} × {wanted[1]} cells")
+        return self.decode(tokens)[0, :, : size[0], : size[1]].cpu()
+
+    def encode_rows(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] ──► rows of the codebook (B, h, w) int64; large images in tiles.
+
+        Raises:
+            V2LError: H or W is not a multiple of f.
+        """
+        height, width = images.shape[-2:]
+        if height % self.factor or width % self.factor:
+            raise V2LError(
+                f"got images of {width} × {height} pixels",
+                f"sides that are multiples of {self.factor}",
+                "model.encode(images, crop=True)",
+            )
+
+        def encode(part: Tensor) -> Tensor:
+            rows: Tensor = self.quantizer(self.features(part)).indices
+            return rows
+
+        return encode_in_tiles(encode, to_network_range(images.to(self.device)), self.factor, TILING)
+
+    def decode_rows(self, rows: Tensor, context: Tensor | None) -> Tensor:
+        """Rows of the codebook (B, h, w) and global rows (B, G, D) ──► images (B, 3, H, W) in [0, 1].
+
+        Large grids are decoded in tiles.
+        """
+
+        def decode(part: Tensor) -> Tensor:
+            return self.paint(self.quantizer.lookup(part), context)
+
+        return to_image_range(decode_in_tiles(decode, rows.to(self.device), self.factor, TILING))
 
     def features(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] ──► features (B, d, h, w) before quantization.
