@@ -8,13 +8,14 @@ and 3.3.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from v2l.config import ModelConfig, TrainingConfig
+from v2l.config import Config
 from v2l.errors import V2LError
 from v2l.images import resize
 from v2l.tokenizers.cnn.decoder import Decoder
@@ -47,8 +48,7 @@ class GridAutoencoder(ImageTokenizer):
     """A VQ autoencoder whose decoder can also read global words.
 
     Args:
-        network: sizes of the networks.
-        training: weights of the quantizer's loss terms.
+        config: sizes of the networks, and weights of the quantizer's loss terms.
         local_rows: (V, D) text embeddings of the local words.
         global_rows: (V', D) text embeddings of the global words; kept in float32, not saved with the weights.
     """
@@ -56,14 +56,13 @@ class GridAutoencoder(ImageTokenizer):
     SCALES = ("own", "model")
     global_rows: Tensor
 
-    def __init__(
-        self, network: ModelConfig, training: TrainingConfig, local_rows: Tensor, global_rows: Tensor
-    ) -> None:
+    def __init__(self, config: Config, local_rows: Tensor, global_rows: Tensor) -> None:
         super().__init__()
-        self.network = network
+        self.config, self.network = config, config.model
+        network = self.network
         self.encoder = Encoder(network)
         self.quant_conv = nn.Conv2d(network.z_channels, network.lookup_dim, kernel_size=1)
-        self.quantizer = build_quantizer(network, training, local_rows)
+        self.quantizer = build_quantizer(network, config.training, local_rows)
         self.post_quant_conv = nn.Conv2d(network.lookup_dim, network.z_channels, kernel_size=1)
         self.decoder = Decoder(network, global_rows.shape[1])
         self.linear = self._linear_path() if network.linear_path else None
@@ -73,6 +72,11 @@ class GridAutoencoder(ImageTokenizer):
     def factor(self) -> int:
         """f, the side of one grid cell in pixels."""
         return downsampling_factor(self.network)
+
+    @property
+    @abstractmethod
+    def codes_description(self) -> str:
+        """How many codes there are and where they come from, for the metadata of a run."""
 
     @property
     def device(self) -> torch.device:
@@ -166,7 +170,8 @@ class GridAutoencoder(ImageTokenizer):
             global_ids: (B, G) int64, rows of the global codebook.
             noise: None quantizes. A number replaces it by Gaussian noise of this standard deviation.
         """
-        features, context = self.features(images), self.context(global_ids)
+        features = self.features(images)
+        context = self.context(global_ids) if self.network.cross_attention else None
         if noise is not None:
             return Reconstruction(self.paint(features + noise * torch.randn_like(features), context), None)
         quantized: Quantized = self.quantizer(features)

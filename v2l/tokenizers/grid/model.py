@@ -63,8 +63,8 @@ class V2LTokenizer(GridAutoencoder):
                 "two codebooks of one build",
                 "v2l build-codebook",
             )
-        super().__init__(config.model, config.training, local_codebook.embeddings, global_codebook.embeddings)
-        self.config, self.local_codebook, self.global_codebook = config, local_codebook, global_codebook
+        super().__init__(config, local_codebook.embeddings, global_codebook.embeddings)
+        self.local_codebook, self.global_codebook = local_codebook, global_codebook
         self._tagger = WordTagger(global_codebook, config.models.encoder, config.model.word_ranking)
 
     @property
@@ -76,6 +76,14 @@ class V2LTokenizer(GridAutoencoder):
     def vocabulary(self) -> LLMVocabulary:
         """Name and fingerprint of the LLM whose words the codebooks hold."""
         return LLMVocabulary(self.local_codebook.source.llm, self.local_codebook.source.llm_fingerprint)
+
+    @property
+    def codes_description(self) -> str:
+        source, sizes = (
+            self.local_codebook.source,
+            f"{len(self.local_codebook):,} and {len(self.global_codebook):,}",
+        )
+        return f"{sizes} words of {source.llm} ({source.llm_fingerprint})"
 
     @property
     def joint_encoder(self) -> JointEncoder:
