@@ -15,6 +15,7 @@ from v2l.cli.classify.fewshot import fewshot_classify
 from v2l.cli.codebook.build import build_codebook
 from v2l.cli.codebook.group import codebook
 from v2l.cli.convert_official import convert_official
+from v2l.cli.convert_taming import convert_taming
 from v2l.cli.demo import demo
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-lora": train_lora,
     "convert-official": convert_official,
+    "convert-taming": convert_taming,
     "doctor": doctor,
     "demo": demo,
 }

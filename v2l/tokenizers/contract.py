@@ -241,6 +241,11 @@ class ImageTokenizer(nn.Module, ABC):
         return fingerprint_of(self.state_dict(), repr(sorted(self.describe().items())))
 
     @property
+    def loss_network(self) -> str:
+        """The perceptual network of its training loss, which no report of it may use; "none" by default."""
+        return "none"
+
+    @property
     def tagger(self) -> WordTagger | None:
         """The word tagger that alone determines the words of an image, or None.
 

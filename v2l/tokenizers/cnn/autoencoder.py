@@ -74,6 +74,10 @@ class GridAutoencoder(ImageTokenizer):
         return downsampling_factor(self.network)
 
     @property
+    def loss_network(self) -> str:
+        return self.config.training.perceptual
+
+    @property
     @abstractmethod
     def codes_description(self) -> str:
         """How many codes there are and where they come from, for the metadata of a run."""
