@@ -24,7 +24,7 @@ from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.config import Config, load_config
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import start_processes
-from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator

@@ -15,11 +15,13 @@ from v2l.cli.classify.fewshot import fewshot_classify
 from v2l.cli.codebook.build import build_codebook
 from v2l.cli.codebook.group import codebook
 from v2l.cli.convert_official import convert_official
+from v2l.cli.convert_taming import convert_taming
 from v2l.cli.demo import demo
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
 from v2l.cli.doctor import doctor
+from v2l.cli.encode import decode, encode
 from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
 from v2l.cli.options import Options, globals_first, prepare_environment
@@ -37,6 +39,8 @@ from v2l.cli.words import words
 COMMANDS: dict[str, Callable[..., None]] = {
     "words": words,
     "reconstruct": reconstruct,
+    "encode": encode,
+    "decode": decode,
     "inpaint": inpaint,
     "outpaint": outpaint,
     "deblur": deblur,
@@ -50,6 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-lora": train_lora,
     "convert-official": convert_official,
+    "convert-taming": convert_taming,
     "doctor": doctor,
     "demo": demo,
 }

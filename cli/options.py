@@ -41,6 +41,15 @@ Llm = Annotated[
         "by default --config's, else the codebook's.",
     ),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        help="own: every pixel, so tokens grow with the photograph. model: the whole photograph at the "
+        "tokenizer's size, and enlarged again. By default own where the tokenizer has it.",
+        metavar="own|model",
+    ),
+]
 Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image file that Pillow reads.")]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli.options import Json, Photograph, Tokenizer, options
+from v2l.cli.options import Json, Photograph, Scale, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
+from v2l.errors import V2LError
 
 if TYPE_CHECKING:
     from v2l.pipeline.reconstruction import Reconstructed
@@ -29,6 +31,7 @@ def reconstruct(
     ctx: typer.Context,
     image: Photograph,
     target: Target = Path("reconstructed.png"),
+    scale: Scale = None,
     square: Square = False,
     tokenizer: Tokenizer = None,
     json: Json = False,
@@ -40,25 +43,28 @@ def reconstruct(
 
     with output(json) as out:
         check_suffix(target)
+        if square and scale is not None:
+            raise V2LError("got --square and --scale together", "one of them")
         photograph = load_image(image)
         pipeline = load_pipeline(options(ctx), tokenizer)
-        result = reconstruct_image(pipeline.tokenizer, photograph, square)
+        result = reconstruct_image(pipeline.tokenizer, photograph, scale, square)
         save_image(result.image, target)
-        decibel = psnr(result.original[None], result.image[None]).item()
+        decibel = psnr(result.original[None], load_image(target)[None]).item()
         record = {
             "image": str(image),
             "output": str(target),
             "size": list(result.image.shape[1:]),
-            "decoded_size": list(result.decoded_size),
-            "shrunk": result.was_shrunk,
+            "scale": result.scale,
             "local_tokens": len(result.tokens.places()),
             "global_tokens": len(result.tokens.strings()),
+            "bytes": math.ceil(result.bits / 8),
             "metrics": {"psnr": {"value": decibel, "interval": None}},
             "stack": pipeline.describe(),
         }
         out.result(
             record,
-            f"{image}: {tokens_line(result)}, PSNR {decibel:.2f} dB; {size_line(result, square)} to {target}",
+            f"{image}: {tokens_line(result)}, {record['bytes']:,} bytes of tokens, PSNR {decibel:.2f} dB; "
+            f"{size_line(result)} to {target}",
         )
 
 
@@ -73,15 +79,12 @@ def tokens_line(result: Reconstructed) -> str:
     return f"{len(result.tokens.places())} tokens"
 
 
-def size_line(result: Reconstructed, square: bool) -> str:
+def size_line(result: Reconstructed) -> str:
     """What was done to the photograph, and at which size the result is written, width × height."""
     height, width = result.image.shape[1:]
-    size, (rows, columns) = f"{width} × {height} pixels", result.decoded_size
-    if square:
-        return f"its centre square, {size}, written"
-    read = (
-        f", made smaller for the tokenizer, {columns} × {rows}, and enlarged again"
-        if result.was_shrunk
-        else ""
-    )
-    return f"the whole photograph{read}, {size}, written"
+    read = {
+        "own": "the whole photograph",
+        "model": "the whole photograph, made smaller for the tokenizer and enlarged again",
+        "square": "its centre square",
+    }
+    return f"{read[result.scale]}, {width} × {height} pixels, written"

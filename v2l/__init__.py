@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2l.api import caption, inpaint, load, reconstruct, visibility_note, vqa, words
+    from v2l.api import caption, decode, encode, inpaint, load, reconstruct, visibility_note, vqa, words
     from v2l.codebook.codebook import Codebook
     from v2l.config import Config, load_config
     from v2l.encoders import JointEncoder, load_encoder
@@ -36,6 +36,8 @@ HOMES = {
     "words": "v2l.api",
     "visibility_note": "v2l.api",
     "reconstruct": "v2l.api",
+    "encode": "v2l.api",
+    "decode": "v2l.api",
     "inpaint": "v2l.api",
     "caption": "v2l.api",
     "vqa": "v2l.api",
@@ -68,6 +70,8 @@ __all__ = [
     "words",
     "visibility_note",
     "reconstruct",
+    "encode",
+    "decode",
     "inpaint",
     "caption",
     "vqa",

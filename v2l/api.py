@@ -10,12 +10,13 @@ from torch import Tensor
 from v2l.images import centre_mask, load_image, load_mask
 from v2l.pipeline.image_words import ImageWords, words_of_images
 from v2l.pipeline.pipeline import Pipeline
-from v2l.pipeline.reconstruction import reconstruct_image
+from v2l.pipeline.reconstruction import decode_photograph, encode_photograph, reconstruct_image
 from v2l.prompts.vqa import check_question
 from v2l.tasks.description.describe import Describer, DescribeSettings, Description
 from v2l.tasks.restoration.inpaint import Inpainted
 from v2l.tasks.restoration.inpaint import inpaint as inpaint_image
 from v2l.tasks.restoration.settings import RestorationSettings
+from v2l.token_file import TokenFile
 from v2l.tokens import Word
 
 Image = Tensor | str | Path
@@ -78,23 +79,72 @@ def visibility_note(image: Image, pipeline: Pipeline | None = None) -> str | Non
     return (pipeline or load()).tokenizer.visibility_note(opened(image))
 
 
-def reconstruct(image: Image, pipeline: Pipeline | None = None, square: bool = False) -> Tensor:
+def reconstruct(
+    image: Image, pipeline: Pipeline | None = None, square: bool = False, scale: str | None = None
+) -> Tensor:
     """An image through its tokens and back: (3, H, W) float32 in [0, 1], at the image's own size.
 
     Args:
-        image: a file, or (3, H, W) float32 in [0, 1]; its longer side is read at 768 pixels at most.
+        image: a file, or (3, H, W) float32 in [0, 1].
         pipeline: what `load` gave; None is `load()`.
         square: only the centre square, at the checkpoint's size S: (3, S, S).
+        scale: "own", every pixel; "model", resized to the tokenizer's size and enlarged again; None is "own"
+            where the tokenizer has it.
 
     Raises:
-        V2LError: the file is no readable image, or the tokenizer has no decoder.
+        V2LError: the file is no readable image, or the tokenizer has no decoder or not this scale.
 
     Example:
         >>> import v2l
         >>> v2l.reconstruct("data/samples/shoes/boots.jpg", square=True).shape
         torch.Size([3, 128, 128])
     """
-    return reconstruct_image((pipeline or load()).tokenizer, opened(image), square).image
+    return reconstruct_image((pipeline or load()).tokenizer, opened(image), scale, square).image
+
+
+def encode(
+    image: Image, target: str | Path, pipeline: Pipeline | None = None, scale: str | None = None
+) -> TokenFile:
+    """Write an image's tokens as a small file (docs/token-files.md); returns what it holds.
+
+    Args:
+        image: a file, or (3, H, W) float32 in [0, 1].
+        target: the file to write.
+        pipeline: what `load` gave; None is `load()`.
+        scale: as in `reconstruct`.
+
+    Raises:
+        V2LError: the image cannot be read, the file cannot be written, or the tokenizer has no decoder or not
+            this scale.
+
+    Example:
+        >>> import v2l
+        >>> v2l.encode("data/samples/shoes/boots.jpg", "boots.v2l").size
+        (267, 224)
+    """
+    file = encode_photograph((pipeline or load()).tokenizer, opened(image), scale)
+    file.write(target)
+    return file
+
+
+def decode(file: str | Path, pipeline: Pipeline | None = None) -> Tensor:
+    """The image of a token file: (3, H, W) float32 in [0, 1], at its own size.
+
+    Args:
+        file: what `encode` or `v2l encode` wrote.
+        pipeline: what `load` gave; None loads the tokenizer that the file names.
+
+    Raises:
+        V2LError: it is no token file, is damaged, or was written by another checkpoint.
+
+    Example:
+        >>> import v2l
+        >>> _ = v2l.encode("data/samples/shoes/boots.jpg", "boots.v2l")
+        >>> v2l.decode("boots.v2l").shape
+        torch.Size([3, 267, 224])
+    """
+    tokens = TokenFile.read(file)
+    return decode_photograph((pipeline or load(tokens.tokenizer)).tokenizer, tokens)
 
 
 def inpaint(

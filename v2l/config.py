@@ -128,6 +128,9 @@ class CodebookConfig:
 class ModelConfig:
     """The tokenizer's network. The defaults are the paper's."""
 
+    tokenizer: str = choice(
+        "v2l", ("v2l", "vqgan"), "What is trained: v2l, codes are words; vqgan, codes are learned."
+    )
     variant: str = choice(
         "default",
         ("default", "official"),
@@ -148,6 +151,9 @@ class ModelConfig:
     level_channels: tuple[int, ...] = described(
         (128, 256, 256, 512), "Channels of each level, finest first; multiples of 32."
     )
+    attention_levels: tuple[int, ...] = described(
+        (), "Levels with self-attention after each residual block, 0 is the finest; VQGAN has it at 16 × 16."
+    )
     res_blocks: int = ranged(2, 1, 8, "Residual blocks a level of the encoder; the decoder has one more.")
     z_channels: int = ranged(
         256, 4, 4096, "Channels between the CNNs and the quantizer's 1 × 1 convolutions."
@@ -159,6 +165,7 @@ class ModelConfig:
         "Codes: the LLM's words; or, as baselines, learned by gradient (VQGAN), by gradient at unit length, "
         "or as moving averages.",
     )
+    codes: int = ranged(1024, 2, 2**20, "Entries of a learned codebook (vqgan); v2l has one for each word.")
     projection: str = choice(
         "linear",
         ("linear", "bent"),
@@ -291,6 +298,14 @@ class Config:
         if not levels or any(channels < 32 or channels % 32 for channels in levels):
             allowed = "one or more multiples of 32 (GroupNorm has 32 groups)"
             raise V2LError(f"got model.level_channels = {list(levels)}", allowed, "[128, 256, 256, 512]")
+        learned = self.model.quantizer != "words" and not self.model.cross_attention
+        if self.model.tokenizer == "vqgan" and not learned:
+            raise V2LError(
+                f"got model.tokenizer = vqgan with the quantizer {self.model.quantizer!r} and "
+                f"cross_attention = {self.model.cross_attention}",
+                "a learned quantizer, and no cross-attention",
+                "--config vqgan",
+            )
 
 
 SECTIONS = typing.get_type_hints(Config)

@@ -107,6 +107,12 @@ def save_image(image: Tensor, path: str | Path) -> None:
         temporary.write_bytes(encoded)
 
 
+def can_write(format_name: str) -> bool:
+    """Whether this Pillow writes a format ("AVIF")."""
+    Image.init()
+    return format_name in Image.SAVE
+
+
 def encode_image(image: Tensor, **options: Any) -> bytes:
     """An image (3, H, W) in [0, 1] as the bytes of a file; `options` are Pillow's, `format` first."""
     encoded = BytesIO()

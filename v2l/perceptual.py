@@ -125,6 +125,7 @@ class LiteFeatures(nn.Module):
 
     name = "efficientnet-lite2"
     network: Any  # timm's network; its methods have no types
+    classifier: Any
     mean: Tensor  # (3, 1, 1)
     std: Tensor  # (3, 1, 1)
 
@@ -132,6 +133,7 @@ class LiteFeatures(nn.Module):
         super().__init__()
         self.network = timm.create_model(LITE[self.name], pretrained=False)
         load_lite_weights(self.network, embedded_path(self.name))
+        self.classifier = self.network.get_classifier()
         self.network.reset_classifier(0)  # the output is the pooled features
         self.num_features = self.network.num_features
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
@@ -146,6 +148,12 @@ class LiteFeatures(nn.Module):
         normalized = (resize(images, (CROP, CROP)) - self.mean) / self.std
         features: Tensor = self.network(normalized.contiguous(memory_format=torch.channels_last))
         return features
+
+    @torch.inference_mode()
+    def classes(self, features: Tensor) -> Tensor:
+        """The most likely ImageNet class of each image: features (B, 1280) ──► (B,) int64."""
+        logits: Tensor = self.classifier(features)
+        return logits.argmax(dim=-1)
 
 
 class LPIPSDistance(PerceptualDistance):
@@ -214,13 +222,13 @@ def load_perceptual(name: str, device: torch.device) -> PerceptualDistance | Non
     return LPIPSDistance(lpips.LPIPS(net=trunk, verbose=False), name).to(device)
 
 
-def report_network(trained_for: str) -> str:
+def report_network(*trained_for: str) -> str:
     """The perceptual network of a report: LPIPS when its backbone is on this machine.
 
-    It is never the network `trained_for` of the training loss.
+    It is none of the networks `trained_for` of training losses.
     """
     here = [name for name in REPORT_NETWORKS if name not in TRUNKS or backbone_path(name).is_file()]
-    return next(name for name in here if name != trained_for)
+    return next(name for name in here if name not in trained_for)
 
 
 def backbone_path(name: str) -> Path:

@@ -7,6 +7,7 @@ layout that says which part of the image each token covers. Sources: V2L Tokeniz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
@@ -146,6 +147,24 @@ class Boxes:
 
 
 Layout = CellGrid | ClusterMap | Boxes
+
+
+@dataclass(frozen=True)
+class CodeStream:
+    """Codes of one image that share one codebook, as files and byte counts need them.
+
+    Attributes:
+        rows: (h, w) int64 in [0, size), rows of the codebook; (1, N) for a sequence without a grid.
+        size: number of reachable codes.
+    """
+
+    rows: Tensor
+    size: int
+
+    @property
+    def bits(self) -> float:
+        """What the codes cost at log2 of the reachable codes each."""
+        return self.rows.numel() * math.log2(self.size)
 
 
 @dataclass(frozen=True)

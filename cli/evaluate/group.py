@@ -11,6 +11,7 @@ from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.semantics import evaluate_semantics
+from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
 from v2l.cli.evaluate.vqa import evaluate_vqa
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reconstruction": evaluate_reconstruction,
     "restoration": evaluate_restoration,
     "semantics": evaluate_semantics,
+    "tokenizers": evaluate_tokenizers,
     "vqa": evaluate_vqa,
 }
 

@@ -76,7 +76,7 @@ def evaluate_reconstruction(
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
         methods = ReconstructionMethods(pipeline.grid, second, settings.size)
         evaluation = Reconstruction(
-            pipeline, methods, ReconstructionMetrics.load(pipeline.grid, protocol), settings
+            pipeline, methods, ReconstructionMetrics.load(pipeline.grid, protocol=protocol), settings
         )
         with progress() as report_progress:
             result = evaluation.run(files, log, report_progress)

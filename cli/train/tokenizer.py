@@ -83,7 +83,7 @@ def train(
 
 def run_to_the_end(config: Config, settings: RunSettings, out: Output) -> int:
     """Train, and print the result; returns how many steps are done."""
-    from v2l.tokenizers.grid.model import V2LTokenizer
+    from v2l.tokenizers.loading import load_tokenizer
     from v2l.training.recipes.grid_run import train as run_training
 
     total = config.training.steps
@@ -98,7 +98,7 @@ def run_to_the_end(config: Config, settings: RunSettings, out: Output) -> int:
 
         result = run_training(config, settings, on_step, report)
     if is_main_process():
-        model = V2LTokenizer.from_pretrained(settings.run / "model", device="cpu")
+        model = load_tokenizer(settings.run / "model", device="cpu")
         record = {
             "output": str(settings.run / "model"),
             "steps": result.steps,

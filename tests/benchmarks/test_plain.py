@@ -32,7 +32,7 @@ from v2l.encoders.openclip import OpenCLIP
 from v2l.perceptual import LPIPSDistance
 from v2l.processes import start_processes
 from v2l.shards import Shards
-from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.quantizers.base import Quantized
 from v2l.tokenizers.quantizers.frozen_words import LocalQuantizer
 from v2l.training.data import Batch

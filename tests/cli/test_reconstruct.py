@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
-from v2l.images import load_image, resize, save_image
+from v2l.cli.app import app
+from v2l.images import load_image
 
 Run = Callable[..., Result]
 
@@ -20,23 +22,33 @@ def test_the_whole_photograph_comes_back_at_its_own_size(run: Run, samples: Path
     args = ("reconstruct", samples / "dress" / "pink.jpg", "-o", tmp_path / "out.png")
     record = json.loads(run(*args, "--json").stdout)
     assert load_image(tmp_path / "out.png").shape == photograph.shape
-    height, width = record["decoded_size"]
-    assert (height % 8, width % 8) == (0, 0)
-    assert record["local_tokens"] == height * width // 64
-    assert record["metrics"]["psnr"]["value"] > 15
-    assert f"{photograph.shape[-1]} × {photograph.shape[-2]} pixels" in run(*args).stdout
+    cells = [math.ceil(side / 8) for side in photograph.shape[-2:]]
+    assert record["local_tokens"] == math.prod(cells)
+    assert record["bytes"] == pytest.approx((math.prod(cells) + 21) * 15 / 8, rel=0.01)
+    assert record["metrics"]["psnr"]["value"] > 20
+    line = run(*args, "--scale", "model").stdout
+    assert "made smaller for the tokenizer and enlarged again" in line
+    assert f"{photograph.shape[-1]} × {photograph.shape[-2]} pixels" in line
 
 
 @pytest.mark.embedded
-def test_a_large_photograph_is_made_smaller_and_the_line_says_so(
+def test_a_token_file_decodes_to_the_same_picture_and_a_changed_one_to_nothing(
     run: Run, samples: Path, tmp_path: Path
 ) -> None:
-    large = resize(load_image(samples / "dress" / "pink.jpg"), (300, 1000))
-    save_image(large, tmp_path / "large.png")
-    line = run("reconstruct", tmp_path / "large.png", "-o", tmp_path / "out.png").stdout
-    assert "96 × 29 local" in line
-    assert "made smaller for the tokenizer, 768 × 232, and enlarged again, 1000 × 300 pixels" in line
-    assert load_image(tmp_path / "out.png").shape == (3, 300, 1000)
+    photograph, tokens = samples / "dress" / "pink.jpg", tmp_path / "pink.v2l"
+    run("reconstruct", photograph, "-o", tmp_path / "directly.png")
+    record = json.loads(run("encode", photograph, "-o", tokens, "--json").stdout)
+    assert record["bytes"] == tokens.stat().st_size
+    run("decode", tokens, "-o", tmp_path / "decoded.png")
+    assert (tmp_path / "decoded.png").read_bytes() == (tmp_path / "directly.png").read_bytes()
+    changed = bytearray(tokens.read_bytes())
+    changed[99] ^= 1
+    (tmp_path / "changed.v2l").write_bytes(changed)
+    result = CliRunner().invoke(
+        app, ["decode", str(tmp_path / "changed.v2l"), "-o", str(tmp_path / "no.png")]
+    )
+    assert result.exit_code == 1
+    assert not (tmp_path / "no.png").exists()
 
 
 @pytest.mark.embedded

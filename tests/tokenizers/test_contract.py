@@ -127,10 +127,11 @@ def test_words_of_a_tokenizer_without_a_tagger_are_those_of_its_tokens() -> None
     assert tagged.vectors is None
 
 
-def test_a_photograph_is_read_whole_at_sides_that_the_grid_allows() -> None:
+def test_a_photograph_is_read_whole_at_its_own_scale_or_at_the_models() -> None:
     grid = tiny_pipeline().grid
-    assert grid.whole_size(267, 224) == (264, 224)
-    assert grid.whole_size(3, 5) == (8, 8)
-    assert max(grid.whole_size(4000, 3000)) == 768
-    tokens = grid.encode_whole(torch.rand(3, 30, 50))
-    assert tokens.layout == CellGrid(4, 6)
+    assert grid.whole_size(640, 640) == (64, 64)
+    assert grid.whole_size(4000, 3000) == (72, 56)
+    assert grid.whole_size(3, 5) == (48, 80)
+    image = torch.rand(3, 30, 50)
+    assert grid.encode_whole(image).layout == CellGrid(4, 7)
+    assert grid.encode_whole(image, "model").layout == CellGrid(6, 10)

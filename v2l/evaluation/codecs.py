@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from v2l.images import decode_image, encode_image
+from v2l.images import can_write, decode_image, encode_image
 
 MAX_QUALITY = 100
 
@@ -40,6 +40,14 @@ CODECS = {
 }
 
 
+AVIF = Codec({"format": "AVIF", "speed": 4})  # Pillow has it only where it was built with it
+
+
+def available_codecs() -> dict[str, Codec]:
+    """The codecs of this machine's Pillow."""
+    return CODECS | ({"AVIF": AVIF} if can_write("AVIF") else {})
+
+
 class Compressed(NamedTuple):
     """One image through a codec."""
 
@@ -55,10 +63,10 @@ def compress(image: Tensor, codec: str, budget: float) -> Compressed:
 
     Args:
         image: (3, H, W) in [0, 1].
-        codec: a name of `CODECS`.
+        codec: a name of `available_codecs`.
         budget: bytes.
     """
-    chosen = CODECS[codec]
+    chosen = available_codecs()[codec]
 
     def file(step: int) -> bytes:
         quality = step if chosen.steps == 1 else step / chosen.steps

@@ -34,7 +34,7 @@ from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, load
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.sources import ImageFile, image_size
-from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
 
 BATCH = 16  # photographs between two records
@@ -89,7 +89,7 @@ class ReconstructionMetrics:
     features: LiteFeatures
 
     @classmethod
-    def load(cls, tokenizer: V2LTokenizer, protocol: str = "default") -> ReconstructionMetrics:
+    def load(cls, *tokenizers: ImageTokenizer, protocol: str = "default") -> ReconstructionMetrics:
         """Load the networks of a protocol.
 
         The perceptual distance of the default protocol is LPIPS if its backbone is on this machine, else
@@ -100,11 +100,12 @@ class ReconstructionMetrics:
             V2LError: the protocol is official, and the backbone of its LPIPS is not on this machine.
         """
         official = protocol == "official"
-        name = "lpips-alex" if official else report_network(tokenizer.config.training.perceptual)
-        distance = load_perceptual(name, tokenizer.device)
+        trained_for = [tokenizer.loss_network for tokenizer in tokenizers]
+        name, device = "lpips-alex" if official else report_network(*trained_for), tokenizers[0].device
+        distance = load_perceptual(name, device)
         if distance is None:
             raise ValueError(f"{name} is no network")
-        return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(tokenizer.device))
+        return cls(ReleasedRange(distance) if official else distance, LiteFeatures().to(device))
 
     @torch.inference_mode()
     def figures(self, reconstructed: ReconstructedImages, crops: Tensor) -> dict[str, list[float]]:
@@ -119,6 +120,12 @@ class ReconstructionMetrics:
             "perceptual": torch.cat([self.distance(*pair) for pair in pairs]),
         }
         return {name: values.tolist() for name, values in figures.items()} | {"bytes": reconstructed.sizes}
+
+    def same_class(self, features: Tensor, others: Tensor) -> list[float]:
+        """1 where the most likely ImageNet class of two images is the same, else 0; features (B, D) twice."""
+        device = next(self.features.parameters()).device
+        first, second = (self.features.classes(part.to(device)) for part in (features, others))
+        return (first == second).float().tolist()
 
     @torch.inference_mode()
     def describe(self, images: Tensor) -> Tensor:
@@ -227,17 +234,13 @@ class Reconstruction:
 
     def metadata(self, drawn: Sequence[ImageFile]) -> Record:
         """What must be equal when a journal continues."""
-        listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
         models = {OWN: self.methods.tokenizer, WITHOUT: self.methods.without}
         return {
             "protocol": "reconstruction",
             "settings": asdict(self.settings),
             "judge": self.metrics.distance.name,
             "stack": self.pipeline.describe(),
-            "photographs": {
-                "n": len(drawn),
-                "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],
-            },
+            "photographs": files_metadata(drawn),
             "weights": {
                 name: fingerprint_of(model.state_dict())
                 for name, model in models.items()
@@ -303,6 +306,13 @@ class Reconstruction:
             self.metrics.distance.name,
             self.pipeline.describe(),
         )
+
+
+def files_metadata(files: Sequence[ImageFile]) -> Record:
+    """The number of photographs, and a hash of their names and sizes in their order."""
+    listed = "\n".join(f"{file} {image_size(file)}" for file in files)
+    fingerprint = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
+    return {"n": len(files), "fingerprint": fingerprint}
 
 
 def part_path(log: Path, number: int) -> Path:

@@ -1,7 +1,8 @@
 """pickled files of the official release ──► tensors and strings; nothing in a file is ever run.
 
-A checkpoint may hold an `argparse.Namespace` beside its weights; every other class or function that a pickle
-names is refused, and the error contains its name. Format: read in the official code, see docs/reproducing.md.
+A checkpoint may hold an `argparse.Namespace`, or name a class of `IGNORED`, beside its weights. Every other
+class or function that a pickle names is refused, and the error contains its name. Format: read in the
+official code, see docs/reproducing.md.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ ARRAY_PARTS = {  # what an array of strings is made of, and nothing more
         ("_reconstruct", np.empty(0).__reduce__()[0]),
     )
 }
+
+# Classes that a checkpoint names as keys of what its training kept; nothing of them is used.
+IGNORED = ("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",)
+
+
+class Ignored:
+    """Stands in for a class of `IGNORED`, which is not imported."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ def read_pickle(path: Path) -> Any:
     if not path.is_file():
         raise V2LError(f"there is no file {path}", "a file of the official release")
     try:
-        with torch.serialization.safe_globals([Namespace]):
+        with torch.serialization.safe_globals([Namespace, *((Ignored, name) for name in IGNORED)]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):

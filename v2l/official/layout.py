@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from v2l.config import Config, load_config
 from v2l.errors import V2LError
-from v2l.tokenizers.grid.decoder import Decoder
-from v2l.tokenizers.grid.encoder import Encoder
+from v2l.tokenizers.cnn.decoder import Decoder
+from v2l.tokenizers.cnn.encoder import Encoder
 from v2l.training.discriminator import build_discriminator
 
 Shapes = Mapping[str, tuple[int, ...]]

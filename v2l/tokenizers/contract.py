@@ -7,7 +7,7 @@ explaining and refusing are written once, here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.device import choose_device
+from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.images import draw_outlines, resize, resize_and_crop
 from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
 from v2l.tokenizers.word_tagger import WordTagger
-from v2l.tokens import VisualTokens, Word
+from v2l.tokens import CellGrid, CodeStream, VisualTokens, Word
 from v2l.visibility import measure_visibility
 from v2l.zoo import hub_folder, upload_folder
 
@@ -100,10 +101,17 @@ class ImageTokenizer(nn.Module, ABC):
     Attributes:
         NAME: the name in the registry, which also says what the tokenizer gives and the kind of its
             manifests.
+        SCALES: at which a whole photograph can be encoded, the default first.
         facts: how the weights were made, for reports and the model card; saved with them.
     """
 
     NAME: ClassVar[str]
+    SCALES: ClassVar[tuple[str, ...]] = ("model",)
+    """The scales at which `encode_whole` reads a photograph, the default first.
+
+    "own": pixel by pixel, so that the number of tokens grows with the photograph. "model": resized to
+    `whole_size`, and enlarged again by `decode_whole`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,12 +158,92 @@ class ImageTokenizer(nn.Module, ABC):
         return resize_and_crop(images, size)
 
     def whole_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size (H, W) to which `encode_whole` resizes a photograph; its own size by default."""
+        """The size (H, W) to which the scale "model" resizes a photograph; its own size by default."""
         return height, width
 
-    def encode_whole(self, image: Tensor) -> VisualTokens:
-        """A photograph (3, H, W) ──► its tokens (B = 1), none of it cropped."""
+    def scale_named(self, scale: str | None) -> str:
+        """The scale itself, or the default one for None.
+
+        Raises:
+            V2LError: this tokenizer does not have it.
+        """
+        if scale is not None and scale not in self.SCALES:
+            allowed = ", ".join(self.SCALES)
+            raise V2LError(
+                f"the tokenizer {self.NAME!r} does not read photographs at the scale {scale!r}",
+                allowed,
+                f"--scale {self.SCALES[0]}",
+            )
+        return scale or self.SCALES[0]
+
+    def encode_whole(self, image: Tensor, scale: str | None = None) -> VisualTokens:
+        """A photograph (3, H, W) ──► its tokens (B = 1), none of it cropped.
+
+        Args:
+            image: float32 in [0, 1].
+            scale: one of `SCALES`; None is the first.
+
+        Raises:
+            V2LError: this tokenizer does not have the scale.
+        """
+        self.scale_named(scale)
         return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None])
+
+    def decode_whole(self, tokens: VisualTokens, size: tuple[int, int], scale: str | None = None) -> Tensor:
+        """The tokens of `encode_whole` ──► the photograph (3, H, W) in [0, 1], at its own size.
+
+        Args:
+            tokens: of this image alone, B = 1.
+            size: (H, W) of the photograph.
+            scale: the one it was encoded at.
+
+        Raises:
+            V2LError: this tokenizer has no decoder or not the scale, or the tokens are those of another size.
+        """
+        self.scale_named(scale)
+        return resize(self.decode(tokens)[0].cpu(), size)
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of reachable codes, for tokenizers with one stream of codes.
+
+        Raises:
+            V2LError: this tokenizer has no codes.
+        """
+        raise refusal(self.NAME, "decoder", "this")
+
+    def code_streams(self, tokens: VisualTokens) -> tuple[CodeStream, ...]:
+        """The codes of one image, as token files keep them and byte counts need them.
+
+        Args:
+            tokens: of this image alone, B = 1.
+
+        Raises:
+            V2LError: this tokenizer has no codes.
+        """
+        grid = tokens.layout
+        shape = (grid.rows, grid.columns) if isinstance(grid, CellGrid) else (1, -1)
+        return (CodeStream(_ids(tokens).view(shape), self.codebook_size),)
+
+    def tokens_of_streams(self, streams: Sequence[CodeStream]) -> VisualTokens:
+        """What `code_streams` gave ──► tokens, B = 1.
+
+        Raises:
+            V2LError: the streams are not those of this tokenizer.
+        """
+        check_streams(streams, (self.codebook_size,))
+        rows = streams[0].rows
+        return VisualTokens("codes", rows.flatten()[None], layout=CellGrid(rows.shape[0], rows.shape[1]))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides what a code means: 16 hexadecimal digits."""
+        return fingerprint_of(self.state_dict(), repr(sorted(self.describe().items())))
+
+    @property
+    def loss_network(self) -> str:
+        """The perceptual network of its training loss, which no report of it may use; "none" by default."""
+        return "none"
 
     @property
     def tagger(self) -> WordTagger | None:
@@ -361,6 +449,17 @@ def check_images(images: Tensor) -> None:
         )
 
 
+def check_streams(streams: Sequence[CodeStream], sizes: tuple[int, ...]) -> None:
+    """Accept streams with these numbers of reachable codes.
+
+    Raises:
+        V2LError: there are others.
+    """
+    found = tuple(stream.size for stream in streams)
+    if found != sizes:
+        raise V2LError(f"got codes of codebooks with {found} entries", f"{sizes} entries")
+
+
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
     """Load weights that fit exactly.
 
@@ -387,6 +486,13 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], where: Path)
 
 def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _ids(tokens: VisualTokens) -> Tensor:
+    """(N,) int64, the ids of one image without padding."""
+    if tokens.ids is None or len(tokens) != 1:
+        raise V2LError(f"got {len(tokens)} image(s) of {tokens.kind}", "the codes of one image", "tokens[0]")
+    return tokens.ids[0][tokens.places()]
 
 
 def _first_of(keys: Iterable[str], count: int = 3) -> str:

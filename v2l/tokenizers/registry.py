@@ -126,3 +126,4 @@ register_tokenizer(
     kind="tokenizer",  # checkpoints written before there was a family have this kind
     weights=WEIGHTS / "small",
 )
+register_tokenizer("vqgan", "v2l.tokenizers.vqgan.model:VQGANTokenizer", gives=("codes", "decoder"))

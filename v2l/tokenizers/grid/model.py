@@ -7,7 +7,7 @@ vocabulary. Source: V2L Tokenizer, arXiv 2403.07874, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,19 +19,16 @@ from v2l.config import Config, config_from_dict, config_to_dict
 from v2l.encoders import JointEncoder
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
-from v2l.images import centre_crop, resize, resize_and_crop, resize_in_two_steps
-from v2l.tokenizers.contract import LLMVocabulary, check_images
-from v2l.tokenizers.grid.autoencoder import GridAutoencoder
-from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
+from v2l.images import centre_crop, resize_and_crop, resize_in_two_steps
+from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
+from v2l.tokenizers.contract import LLMVocabulary, check_images, check_streams
 from v2l.tokenizers.grid.model_card import CardSizes, model_card
 from v2l.tokenizers.registry import member_named
 from v2l.tokenizers.word_tagger import WordTagger
-from v2l.tokens import CellGrid, GridTokens, VisualTokens
+from v2l.tokens import CellGrid, CodeStream, GridTokens, VisualTokens
 
 NAME = "v2l"
 KIND, SHIPPED = member_named(NAME).kind, member_named(NAME).shipped()
-# Pixels of the longer side in `whole_size`, because memory of the encoder's attention grows with (h · w)².
-LONGEST_SIDE = 768
 
 
 class V2LTokenizer(GridAutoencoder):
@@ -66,8 +63,8 @@ class V2LTokenizer(GridAutoencoder):
                 "two codebooks of one build",
                 "v2l build-codebook",
             )
-        super().__init__(config.model, config.training, local_codebook.embeddings, global_codebook.embeddings)
-        self.config, self.local_codebook, self.global_codebook = config, local_codebook, global_codebook
+        super().__init__(config, local_codebook.embeddings, global_codebook.embeddings)
+        self.local_codebook, self.global_codebook = local_codebook, global_codebook
         self._tagger = WordTagger(global_codebook, config.models.encoder, config.model.word_ranking)
 
     @property
@@ -79,6 +76,14 @@ class V2LTokenizer(GridAutoencoder):
     def vocabulary(self) -> LLMVocabulary:
         """Name and fingerprint of the LLM whose words the codebooks hold."""
         return LLMVocabulary(self.local_codebook.source.llm, self.local_codebook.source.llm_fingerprint)
+
+    @property
+    def codes_description(self) -> str:
+        source, sizes = (
+            self.local_codebook.source,
+            f"{len(self.local_codebook):,} and {len(self.global_codebook):,}",
+        )
+        return f"{sizes} words of {source.llm} ({source.llm_fingerprint})"
 
     @property
     def joint_encoder(self) -> JointEncoder:
@@ -153,15 +158,12 @@ class V2LTokenizer(GridAutoencoder):
         local_ids = self.encode_local(self.square(images) if crop else images)
         return GridTokens(rows, local_ids, self._tagger.readable(scores, rows))
 
-    def whole_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size (H, W) for `encode_whole`: multiples of f, at most `LONGEST_SIDE`."""
-        scale = min(1.0, LONGEST_SIDE / max(height, width))
-        cells = [max(1, round(side * scale / self.factor)) for side in (height, width)]
-        return cells[0] * self.factor, cells[1] * self.factor
-
-    def encode_whole(self, image: Tensor) -> GridTokens:
-        """Encode a whole photograph (3, H, W), resized to `whole_size` and not cropped; B = 1."""
-        return self.encode(resize(image, self.whole_size(image.shape[-2], image.shape[-1]))[None], crop=False)
+    @torch.inference_mode()
+    def encode_whole(self, image: Tensor, scale: str | None = None) -> GridTokens:
+        """Encode a whole photograph (3, H, W), not cropped, at one of `SCALES`; B = 1."""
+        scores, rows = self.global_tokens(image[None])
+        local_ids = self.encode_local(self.at_scale(image, scale))
+        return GridTokens(rows, local_ids, self._tagger.readable(scores, rows))
 
     @torch.inference_mode()
     def encode_local(self, images: Tensor) -> Tensor:
@@ -170,15 +172,7 @@ class V2LTokenizer(GridAutoencoder):
         Raises:
             V2LError: H or W is not a multiple of f.
         """
-        height, width = images.shape[-2:]
-        if height % self.factor or width % self.factor:
-            raise V2LError(
-                f"got images of {width} × {height} pixels",
-                f"sides that are multiples of {self.factor}",
-                "model.encode(images, crop=True)",
-            )
-        features = self.features(to_network_range(images.to(self.device)))
-        rows: Tensor = self.quantizer(features).indices  # (B, h, w)
+        rows = self.encode_rows(images)
         return self.local_codebook.token_ids.to(self.device)[rows]
 
     @torch.inference_mode()
@@ -195,14 +189,41 @@ class V2LTokenizer(GridAutoencoder):
                 "GridTokens, with global_ids and local_ids",
                 "model.encode(image)",
             )
-        entries = self.quantizer.lookup(self._rows(tokens.local_ids))
+        rows = self._rows(tokens.local_ids)
         if tokens.global_ids.min() < 0 or tokens.global_ids.max() >= len(self.global_codebook):
             raise V2LError(
                 "a global id lies outside the global codebook",
                 f"0 to {len(self.global_codebook) - 1}",
                 "model.encode(image)",
             )
-        return to_image_range(self.paint(entries, self.context(tokens.global_ids.to(self.device))))
+        return self.decode_rows(rows, self.context(tokens.global_ids.to(self.device)))
+
+    def code_streams(self, tokens: VisualTokens) -> tuple[CodeStream, ...]:
+        """The local words of one image as rows of their codebook, and its global words."""
+        if not isinstance(tokens, GridTokens):
+            raise V2LError(f"got {tokens.kind} that are no V2L grid", "GridTokens", "model.encode(image)")
+        local = self._rows(tokens.local_ids)[0].cpu()
+        return (
+            CodeStream(local, len(self.local_codebook)),
+            CodeStream(tokens.global_ids.cpu(), len(self.global_codebook)),
+        )
+
+    def tokens_of_streams(self, streams: Sequence[CodeStream]) -> GridTokens:
+        """What `code_streams` gave ──► tokens, B = 1; their words have no scores, which no file keeps."""
+        check_streams(streams, (len(self.local_codebook), len(self.global_codebook)))
+        local, named = (stream.rows for stream in streams)
+        local_ids = self.local_codebook.token_ids[local][None]
+        return GridTokens(named, local_ids, self._tagger.readable(torch.zeros(named.shape), named))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights and codebooks."""
+        words = {
+            "local ids": self.local_codebook.token_ids,
+            "local rows": self.local_codebook.embeddings,
+            "global rows": self.global_rows,
+        }
+        return fingerprint_of({**self.state_dict(), **words})
 
     def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
         """The local words of one image, one for each cell in raster order."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from v2l.tokenizers.quantizers.base import Quantizer
 from v2l.tokenizers.quantizers.dead_codes import DeadCodes, Seen, sum_over_processes
+from v2l.tokenizers.quantizers.k_means import k_means
 
 DECAY, SMOOTHING = 0.99, 1e-5
 
@@ -49,11 +50,8 @@ class AveragedQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Set every entry to a random feature of (N, d)."""
-        self._place(
-            torch.arange(self.codebook_size),
-            features[torch.randint(len(features), (self.codebook_size,)).to(features.device)],
-        )
+        """Set the entries to the k-means of features (N, d)."""
+        self._place(torch.arange(self.codebook_size), k_means(features, self.codebook_size))
 
     def saw(self, rows: Tensor, indices: Tensor) -> None:
         self.seen.add(rows, indices)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from v2l.tokenizers.quantizers.base import Quantizer
 from v2l.tokenizers.quantizers.dead_codes import DeadCodes, Seen
+from v2l.tokenizers.quantizers.k_means import k_means
 
 
 class LearnedQuantizer(Quantizer):
@@ -56,8 +57,8 @@ class LearnedQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Set every entry to a random feature of (N, d)."""
-        self.codebook.copy_(features[torch.randint(len(features), (self.codebook_size,)).to(features.device)])
+        """Set the entries to the k-means of features (N, d)."""
+        self.codebook.copy_(k_means(features, self.codebook_size))
 
     def saw(self, rows: Tensor, indices: Tensor) -> None:
         if self.dead_codes.restart_after:

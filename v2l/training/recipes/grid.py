@@ -1,4 +1,6 @@
-"""images ──► a trained grid tokenizer (V2L): its data, its fitted parts, its pictures and its checkpoint.
+"""images ──► a trained tokenizer with a grid of codes: its data, fitted parts, pictures and checkpoint.
+
+V2L is trained by this recipe, VQGAN by that of `vqgan.py`, which builds on it.
 
 Source: V2L Tokenizer, arXiv 2403.07874, section 4.1.
 """
@@ -16,14 +18,13 @@ from v2l.config import Config, config_to_dict
 from v2l.images import image_grid
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizers.grid.encoder import to_image_range, to_network_range
-from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
+from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
 from v2l.training.data import Batch, ImageBatches, TrainingImages
 from v2l.training.loop import LoopSettings
 from v2l.training.recipe import Phase, Recipe
 from v2l.training.recipes.grid_losses import GridObjective
 
-FIT_BATCHES = 24  # the linear path and the codebook are fitted to the images of this many steps
 PAGE_IMAGES = 8
 SECTIONS = ("model", "training")  # of the config: what a run depends on
 # No weight depends on these: they may differ when a run goes on.
@@ -31,7 +32,7 @@ FREE_SETTINGS = ("save_every", "keep_checkpoints", "log_every", "picture_every",
 
 
 class GridRecipe(GridObjective, Recipe[Batch]):
-    """A V2L tokenizer in training.
+    """A tokenizer with a grid of codes in training.
 
     Args:
         tokenizer: the tokenizer to train; its config says how.
@@ -43,10 +44,11 @@ class GridRecipe(GridObjective, Recipe[Batch]):
     """
 
     name, result = "grid", "model"
+    fit_batches = 24  # the linear path and the codebook are fitted to the images of this many steps
 
     def __init__(
         self,
-        tokenizer: V2LTokenizer,
+        tokenizer: GridAutoencoder,
         images: TrainingImages,
         perceptual: PerceptualDistance | None,
         processes: Accelerator,
@@ -65,13 +67,11 @@ class GridRecipe(GridObjective, Recipe[Batch]):
             yield self.parts(batch)
 
     def metadata(self) -> dict[str, Any]:
-        source = self.tokenizer.local_codebook.source
-        sizes = f"{len(self.tokenizer.local_codebook):,} and {len(self.tokenizer.global_codebook):,}"
         return fixed_settings(self.tokenizer.config) | {
             "seed": self.seed,
             "processes": self.processes.num_processes,
             "images": self.images.description,
-            "codebooks": f"{sizes} words of {source.llm} ({source.llm_fingerprint})",
+            "codebooks": self.tokenizer.codes_description,
             "first weights": self.origin,
         }
 
@@ -128,7 +128,7 @@ class GridRecipe(GridObjective, Recipe[Batch]):
 
     def _coming_images(self, step: int) -> Iterator[Tensor]:
         """The images of this process's next steps, (B, 3, S, S) in [-1, 1]."""
-        last = min(step + FIT_BATCHES, self.config.steps)
+        last = min(step + self.fit_batches, self.config.steps)
         data = ImageBatches.of(self.images, self.data.batch_size, self.seed, self.processes)
         for batch in data.between(step, last):
             for images in torch.split(batch.images, self.config.batch_size):
@@ -161,7 +161,7 @@ def loop_settings(recipe: GridRecipe, run: Path) -> LoopSettings:
 
 
 @torch.no_grad()
-def reconstruction_page(tokenizer: V2LTokenizer, batch: Batch, noise: float | None) -> Tensor:
+def reconstruction_page(tokenizer: GridAutoencoder, batch: Batch, noise: float | None) -> Tensor:
     """Images above their reconstructions: (3, H, W) float32 in [0, 1].
 
     Args:

@@ -18,9 +18,8 @@ from v2l.config import TrainingConfig
 from v2l.errors import V2LError
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
-from v2l.tokenizers.grid.autoencoder import Reconstruction
-from v2l.tokenizers.grid.encoder import to_network_range
-from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.cnn.autoencoder import GridAutoencoder, Reconstruction
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.training.data import Batch
 from v2l.training.discriminator import build_discriminator
@@ -41,7 +40,7 @@ ADAM_EPSILON = 1e-7  # as in the official code
 
 
 class GridObjective(Objective[Batch]):
-    """Reconstruction, quantization and adversarial losses of a V2L tokenizer.
+    """Reconstruction, quantization and adversarial losses of a tokenizer with a grid of codes.
 
     Its parts are batches whose images are in [-1, 1], on the device of the processes (`parts`). The terms of
     a step, unweighted: `l1`, `l2`, `perceptual`, `commitment`, `codebook`, `adversarial`, its `ratio`, the
@@ -61,7 +60,7 @@ class GridObjective(Objective[Batch]):
 
     def __init__(
         self,
-        tokenizer: V2LTokenizer,
+        tokenizer: GridAutoencoder,
         perceptual: PerceptualDistance | None,
         processes: Accelerator,
         seed: int = 0,
@@ -181,7 +180,7 @@ class GridObjective(Objective[Batch]):
         return None if self.schedule.quantizes(step) else self.config.feature_noise
 
 
-def train_words_alone(tokenizer: V2LTokenizer) -> None:
+def train_words_alone(tokenizer: GridAutoencoder) -> None:
     """Freeze all weights but the decoder's cross-attention to the global words.
 
     Raises:
@@ -215,7 +214,7 @@ def optimized(network: nn.Module, config: TrainingConfig, processes: Accelerator
 
 
 @contextmanager
-def _only_graph_of(weight: Tensor, network: V2LTokenizer) -> Iterator[None]:
+def _only_graph_of(weight: Tensor, network: GridAutoencoder) -> Iterator[None]:
     """A block in which a network keeps the graph of one weight alone, and updates no statistics."""
     others = [
         parameter for parameter in network.parameters() if parameter.requires_grad and parameter is not weight

@@ -1,4 +1,4 @@
-"""settings + images + codebooks ──► a finished run of the grid tokenizer, from its last state."""
+"""settings + images + codebooks ──► a finished run of V2L or VQGAN, from its last state."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import Self
 
 import torch
 
-from v2l.checkpoint import file_hash, load_tensors, read_manifest
+from v2l.checkpoint import file_hash, load_tensors, manifest_kind, read_manifest
 from v2l.codebook.codebook import Codebook
 from v2l.config import Config
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.encoders.image_features import image_features
 from v2l.errors import V2LError
-from v2l.images import load_images
+from v2l.images import Skipped, load_images
 from v2l.perceptual import load_perceptual
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile
+from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
 from v2l.tokenizers.contract import SCHEMA, load_strictly
 from v2l.tokenizers.grid.model import KIND, V2LTokenizer
+from v2l.tokenizers.registry import member_named
+from v2l.tokenizers.vqgan.model import VQGANTokenizer
 from v2l.training.data import TrainingImages, crop_settings
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import TIMED_STEPS, Plan, plan_run
 from v2l.training.recipes.grid import GridRecipe, loop_settings
+from v2l.training.recipes.vqgan import VqganRecipe, start_with_networks
 from v2l.zoo import cache_home
 
 
@@ -77,7 +81,7 @@ class Start:
     """
 
     processes: Accelerator
-    model: V2LTokenizer
+    model: GridAutoencoder
     origin: str | None
 
     @classmethod
@@ -89,14 +93,21 @@ class Start:
         """
         processes = start_processes(settings.device, config.training.precision)
         torch.manual_seed(settings.seed)
-        local = Codebook.load(settings.codebooks / "local")
-        model = V2LTokenizer(config, local, Codebook.load(settings.codebooks / "global"))
+        model = new_tokenizer(config, settings.codebooks)
         return cls(processes, model, start_with(model, settings.init) if settings.init else None)
 
     def recipe(self, images: TrainingImages, seed: int) -> GridRecipe:
         """The recipe, with the perceptual network that the config names."""
         perceptual = load_perceptual(self.model.config.training.perceptual, self.processes.device)
-        return GridRecipe(self.model, images, perceptual, self.processes, seed, self.origin)
+        recipe = VqganRecipe if isinstance(self.model, VQGANTokenizer) else GridRecipe
+        return recipe(self.model, images, perceptual, self.processes, seed, self.origin)
+
+
+def new_tokenizer(config: Config, codebooks: Path) -> GridAutoencoder:
+    """The tokenizer that a config names, with random weights; VQGAN needs no codebooks."""
+    if config.model.tokenizer == VQGANTokenizer.NAME:
+        return VQGANTokenizer(config)
+    return V2LTokenizer(config, Codebook.load(codebooks / "local"), Codebook.load(codebooks / "global"))
 
 
 def train(
@@ -115,9 +126,12 @@ def train(
             disk.
     """
     start = Start.of(config, settings)
-    encoder = load_encoder(config.models.encoder, str(start.processes.device))
-    start.model.use_joint_encoder(encoder)
-    images, unreadable = training_images(start.model, encoder, settings, progress)
+    if isinstance(start.model, V2LTokenizer):
+        encoder = load_encoder(config.models.encoder, str(start.processes.device))
+        start.model.use_joint_encoder(encoder)
+        images, unreadable = training_images(start.model, encoder, settings, progress)
+    else:
+        images, unreadable = images_without_words(config, settings, progress)
     recipe = start.recipe(images, settings.seed)
     loop = TrainingLoop(recipe, loop_settings(recipe, settings.run))
     steps = loop.train(loop.resume(), on_step)
@@ -152,13 +166,36 @@ def training_images(
     return TrainingImages(readable, crop_settings(model.config, settings.seed), global_ids), unreadable
 
 
-def start_with(model: V2LTokenizer, checkpoint: Path) -> str:
+def images_without_words(
+    config: Config, settings: RunSettings, progress: Progress
+) -> tuple[TrainingImages, list[ImageFile]]:
+    """The readable images, and the files that are not readable.
+
+    Raises:
+        V2LError: not one image is readable.
+    """
+    skipped, readable = Skipped(), []
+    for file, _ in load_images(settings.images, skipped):
+        readable.append(file)
+        progress("reading images", len(readable) + len(skipped), len(settings.images))
+    if not readable:
+        raise V2LError(f"none of {len(settings.images)} file(s) is a readable image", "photographs")
+    unreadable = [file for file, _ in skipped.files]
+    return TrainingImages(readable, crop_settings(config, settings.seed)), unreadable
+
+
+def start_with(model: GridAutoencoder, checkpoint: Path) -> str:
     """Give a tokenizer the weights of a checkpoint; returns a hash of them.
+
+    A VQGAN can start with the networks of V2L, too.
 
     Raises:
         V2LError: no such checkpoint, or it is damaged, or its weights do not fit the config.
     """
-    read_manifest(checkpoint, KIND, SCHEMA)
+    if isinstance(model, VQGANTokenizer) and manifest_kind(checkpoint, "tokenizer") == KIND:
+        read_manifest(checkpoint, KIND, SCHEMA)
+        return start_with_networks(model, checkpoint)
+    read_manifest(checkpoint, member_named(model.NAME).kind, SCHEMA)
     weights = checkpoint / "model.safetensors"
     load_strictly(model, load_tensors(weights), checkpoint)
     return file_hash(weights)[:16]

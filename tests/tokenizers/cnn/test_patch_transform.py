@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from tiny_tokenizer import FOLDED, tiny_tokenizer
 
+from v2l.tokenizers.cnn.patch_transform import PatchTransform
 from v2l.tokenizers.grid.model import V2LTokenizer
-from v2l.tokenizers.grid.patch_transform import PatchTransform
 
 FACTOR, WIDTH = 4, 6
 

@@ -24,6 +24,15 @@ def residual_block(channels_in: int, channels_out: int) -> ResnetBlock:
     return ResnetBlock(in_channels=channels_in, out_channels=channels_out, temb_channels=0, dropout=0.0)
 
 
+def through_level(features: Tensor, blocks: nn.ModuleList, attention: nn.ModuleList) -> Tensor:
+    """Residual blocks, each followed by its self-attention if the level has any."""
+    for place, block in enumerate(blocks):
+        features = block(features, None)
+        if attention:
+            features = attention[place](features)
+    return features
+
+
 class FoldedDownsample(nn.Module):
     """Downsampling by one convolution of stride 2: (B, C, h, w) ──► (B, C', h/2, w/2)."""
 
@@ -39,10 +48,13 @@ class FoldedDownsample(nn.Module):
 class EncoderLevel(nn.Module):
     """Residual blocks at one resolution, then downsampling, except at the coarsest resolution."""
 
-    def __init__(self, channels_in: int, channels: int, config: ModelConfig, below: int | None) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, config: ModelConfig, below: int | None, attention: bool
+    ) -> None:
         super().__init__()
         widths = [channels_in] + [channels] * config.res_blocks
         self.block = nn.ModuleList(residual_block(before, after) for before, after in pairwise(widths))
+        self.attn = nn.ModuleList(AttnBlock(channels) for _ in self.block if attention)
         if below is not None:
             folded = config.resampling == "shuffle"
             self.downsample = (
@@ -50,8 +62,7 @@ class EncoderLevel(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        for block in self.block:
-            features = block(features, None)
+        features = through_level(features, self.block, self.attn)
         return self.downsample(features) if hasattr(self, "downsample") else features
 
 
@@ -85,7 +96,7 @@ class Encoder(nn.Module):
         width = channels[0]
         for level, own in enumerate(channels):
             below = channels[level + 1] if level + 1 < len(channels) else None
-            self.down.append(EncoderLevel(width, own, config, below))
+            self.down.append(EncoderLevel(width, own, config, below, level in config.attention_levels))
             width = below if config.resampling == "shuffle" and below else own
         self.mid = Middle(channels[-1])
         self.norm_out = Normalize(channels[-1])

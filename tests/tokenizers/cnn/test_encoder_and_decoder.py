@@ -13,8 +13,8 @@ from torch import nn
 
 from v2l.config import ModelConfig, load_config
 from v2l.errors import V2LError
-from v2l.tokenizers.grid.decoder import Decoder
-from v2l.tokenizers.grid.encoder import Encoder, downsampling_factor, to_image_range, to_network_range
+from v2l.tokenizers.cnn.decoder import Decoder
+from v2l.tokenizers.cnn.encoder import Encoder, downsampling_factor, to_image_range, to_network_range
 
 D = 16
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from v2l.config import ModelConfig
 from v2l.errors import V2LError
-from v2l.tokenizers.grid.encoder import IMAGE_CHANNELS, residual_block
+from v2l.tokenizers.cnn.encoder import IMAGE_CHANNELS, residual_block, through_level
 
 
 class CrossAttention(nn.Module):
@@ -88,10 +88,13 @@ class FoldedUpsample(nn.Module):
 class DecoderLevel(nn.Module):
     """Residual blocks at one resolution, then upsampling, except at the finest resolution."""
 
-    def __init__(self, channels_in: int, channels: int, config: ModelConfig, above: int | None) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, config: ModelConfig, above: int | None, attention: bool
+    ) -> None:
         super().__init__()
         widths = [channels_in] + [channels] * (config.res_blocks + 1)
         self.block = nn.ModuleList(residual_block(before, after) for before, after in pairwise(widths))
+        self.attn = nn.ModuleList(AttnBlock(channels) for _ in self.block if attention)
         if above is not None:
             self.upsample = (
                 FoldedUpsample(channels, above)
@@ -100,8 +103,7 @@ class DecoderLevel(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        for block in self.block:
-            features = block(features, None)
+        features = through_level(features, self.block, self.attn)
         return self.upsample(features) if hasattr(self, "upsample") else features
 
 
@@ -149,8 +151,9 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList()
         width = channels[-1]
         for level in reversed(range(len(channels))):
-            above = channels[level - 1] if level else None
-            self.up.insert(0, DecoderLevel(width, channels[level], config, above))  # up[0] is the finest
+            above, attention = channels[level - 1] if level else None, level in config.attention_levels
+            level_blocks = DecoderLevel(width, channels[level], config, above, attention)
+            self.up.insert(0, level_blocks)  # up[0] is the finest
             width = above if config.resampling == "shuffle" and above else channels[level]
         self.norm_out = Normalize(channels[0])
         self.conv_out = nn.Conv2d(channels[0], IMAGE_CHANNELS * config.stem**2, kernel_size=3, padding=1)
