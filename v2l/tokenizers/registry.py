@@ -126,3 +126,6 @@ register_tokenizer(
     kind="tokenizer",  # checkpoints written before there was a family have this kind
     weights=WEIGHTS / "small",
 )
+register_tokenizer(
+    "slices", "v2l.tokenizers.slices.model:SliceTokenizer", gives=("words",), weights=WEIGHTS / "slices"
+)

@@ -128,7 +128,7 @@ class Describer:
             V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
                 cannot be read.
         """
-        return tuple(Exchange(image.words, shot.question, shot.answer) for shot, image in self._shots)
+        return tuple(Exchange(image.prompt_words, shot.question, shot.answer) for shot, image in self._shots)
 
     @cached_property
     def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
@@ -208,7 +208,7 @@ class Describer:
             self._of_kind([(image, kind) for image, kind in zip(images, kinds, strict=True) if kind])
         )
         rest = [
-            (image, self.dialogue(image.words, question))
+            (image, self.dialogue(image.prompt_words, question))
             for image, question, kind in zip(images, asked, kinds, strict=True)
             if kind is None
         ]
