@@ -22,9 +22,8 @@ class SliceGrid(NamedTuple):
 def choose_grid(width: int, height: int, side: int, most: int = MOST) -> SliceGrid | None:
     """The grid whose cells are nearest in aspect to the encoder's square.
 
-    The number of slices is n = min(ceil(W · H / s²), most), or one less or one more. Of all grids (columns,
-    rows) with so many cells, the one with the smallest |log(W / H) - log(columns / rows)| is chosen; on a tie,
-    the first.
+    The number of slices is n = min(ceil(W · H / s²), most), or one less or one more. Of all grids with so
+    many cells, the one with the smallest |log(W / H) - log(columns / rows)| is chosen; on a tie, the first.
 
     Args:
         width: W, pixels.
