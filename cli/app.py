@@ -16,6 +16,7 @@ from v2l.cli.codebook.build import build_codebook
 from v2l.cli.codebook.group import codebook
 from v2l.cli.convert_official import convert_official
 from v2l.cli.demo import demo
+from v2l.cli.describe.ask import ask
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fewshot-classify": fewshot_classify,
     "caption": caption,
     "vqa": vqa,
+    "ask": ask,
     "prompt": prompt,
     "build-codebook": build_codebook,
     "train": train,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
+from v2l.cli.regions import RegionOptions
 from v2l.errors import V2LError
 from v2l.places import PlacedWord, describe_places
 
@@ -61,6 +63,7 @@ Target = Annotated[
 ]
 
 
+@expand_options
 def words(
     ctx: typer.Context,
     images: Photographs,
@@ -70,6 +73,8 @@ def words(
     target: Target = None,
     tokenizer: Tokenizer = None,
     json: Json = False,
+    *,
+    regions: RegionOptions,
 ) -> None:
     """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each.
 
@@ -84,7 +89,7 @@ def words(
     with output(json) as out:
         check_selection(selection)
         pictures = Pictures.at(target, paths)
-        pipeline = load_pipeline(options(ctx), tokenizer)
+        pipeline = regions.apply(load_pipeline(options(ctx), tokenizer))
         notes: set[str] = set()
         for path, image in load_images(paths, skipped):
             found = find_words(pipeline, path, image, (count, selection))

@@ -59,12 +59,14 @@ class PlacedWord:
         word: the surface form.
         score: similarity of part and word, in [-1, 1].
         area: the part.
+        token: number of its token in the image, which the layout knows too.
         name: by which a question refers to the part ("<r0>"); empty without one.
     """
 
     word: str
     score: float
     area: Area
+    token: int = 0
     name: str = ""
 
 

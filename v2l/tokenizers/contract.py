@@ -172,6 +172,11 @@ class ImageTokenizer(nn.Module, ABC):
         return None
 
     @property
+    def part_namer(self) -> WordTagger | None:
+        """The word tagger that can name any part of an image by its pixels; None if there is none."""
+        return self.tagger
+
+    @property
     def vocabulary(self) -> LLMVocabulary | None:
         """The LLM that the tokens belong to; None if any LLM can read them, or none (codes without words)."""
         return None
@@ -225,8 +230,12 @@ class ImageTokenizer(nn.Module, ABC):
         """
         if self.tagger is not None or not tokens.words:
             return ()
-        pairs = zip(tokens.words[image], tokens.areas(image), strict=False)
-        placed = [PlacedWord(word.word, word.score, area) for word, area in pairs if word.word]
+        tokens_of_image = zip(tokens.places(image), tokens.words[image], tokens.areas(image), strict=False)
+        placed = [
+            PlacedWord(word.word, word.score, area, token)
+            for token, word, area in tokens_of_image
+            if word.word
+        ]
         return tuple(sorted(placed, key=lambda word: -word.area.share))
 
     def write_words(self, words: Sequence[PlacedWord]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""an image and boxes ──► what a joint encoder sees in each box, and its vector."""
+"""an image and boxes ──► what a joint encoder sees in each box, its vector and its words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 from v2l.encoders import JointEncoder
 from v2l.images import resize
 from v2l.places import Box
+from v2l.tokenizers.word_tagger import WordTagger
+from v2l.tokens import Word
 
 VIEWS = 16  # views in memory at once
 
@@ -30,6 +32,14 @@ def encode_boxes(encoder: JointEncoder, image: Tensor, boxes: Sequence[Box]) -> 
         for batch in _batches(boxes)
     ]
     return torch.cat(parts)
+
+
+def name_boxes(
+    namer: WordTagger, image: Tensor, boxes: Sequence[Box], count: int, device: torch.device
+) -> tuple[tuple[Word, ...], ...]:
+    """The words of each part of an image (3, H, W): `count` of them, nearest first."""
+    vectors = encode_boxes(namer.joint_encoder(device), image, boxes)
+    return namer.words(vectors, count)
 
 
 def view(image: Tensor, box: Box, side: int) -> Tensor:

@@ -53,6 +53,11 @@ class PlacedWordsTokenizer(ImageTokenizer):
         return self.namer.joint_encoder(self.device)
 
     @property
+    def part_namer(self) -> WordTagger:
+        """The word tagger, which names any part of an image."""
+        return self.namer
+
+    @property
     def vocabulary(self) -> LLMVocabulary:
         """Name and fingerprint of the LLM whose words the codebook holds."""
         source = self.namer.codebook.source

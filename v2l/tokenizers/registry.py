@@ -22,6 +22,7 @@ NEEDS = {
     "codes": "codes",
     "grid codes": "a grid of codes that are token ids of the LLM",
     "embeddings": "embeddings for the LLM",
+    "regions": "regions that a user may choose",
     "decoder": "a decoder",
 }
 """What a command can need of a tokenizer, with the phrase that error lines use."""
@@ -128,4 +129,10 @@ register_tokenizer(
 )
 register_tokenizer(
     "slices", "v2l.tokenizers.slices.model:SliceTokenizer", gives=("words",), weights=WEIGHTS / "slices"
+)
+register_tokenizer(
+    "groma",
+    "v2l.tokenizers.regions.model:RegionTokenizer",
+    gives=("words", "regions"),
+    weights=WEIGHTS / "groma",
 )
