@@ -293,6 +293,7 @@ class Config:
             raise V2LError(f"got model.level_channels = {list(levels)}", allowed, "[128, 256, 256, 512]")
 
 
+SectionT = typing.TypeVar("SectionT")
 SECTIONS = typing.get_type_hints(Config)
 DEFAULT = "small"  # the preset that runs without a config, and that a file without `extends` extends
 NOTHING = "none"  # `extends: none`: the fields' own defaults
@@ -336,6 +337,47 @@ def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
         name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()
     }
     return Config(**sections)
+
+
+def section_from_dict(kind: type[SectionT], values: Any, where: str) -> SectionT:
+    """Plain values ──► the settings of one member of the family, every key and value checked.
+
+    Args:
+        kind: a frozen dataclass whose fields are made by `ranged`, `choice` and `described`.
+        values: by field; a missing one takes its own default.
+        where: what the values belong to, for errors.
+
+    Raises:
+        V2LError: an unknown key, or a value of the wrong type or out of its range.
+    """
+    section: SectionT = _section(kind, values, where)
+    return section
+
+
+def load_section(kind: type[SectionT], member: str, source: str | Path = DEFAULT) -> SectionT:
+    """Read the settings of one member of the family.
+
+    Args:
+        kind: as in `section_from_dict`.
+        member: the folder of its presets, in configs/.
+        source: a preset of that folder (`small`, `paper`), or a YAML file.
+
+    Raises:
+        V2LError: no such file, no YAML, an unknown key, or a value of the wrong type or out of its range.
+    """
+    presets = {path.stem: path for path in (_preset_folder() / member).glob("*.yaml")}
+    path = presets.get(str(source), Path(source))
+    if not path.is_file():
+        raise V2LError(
+            f"got config {str(source)!r}, which is no preset of {member} and no file",
+            f"{', '.join(sorted(presets))}, or a YAML file",
+            f"--config {DEFAULT}",
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise V2LError(f"{path} is no YAML: {error}", "a YAML file", f"--config {DEFAULT}") from error
+    return section_from_dict(kind, values, member)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

@@ -126,3 +126,9 @@ register_tokenizer(
     kind="tokenizer",  # checkpoints written before there was a family have this kind
     weights=WEIGHTS / "small",
 )
+register_tokenizer(
+    "setok",
+    "v2l.tokenizers.clusters.model:ClusterTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "setok",
+)
