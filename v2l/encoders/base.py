@@ -84,15 +84,11 @@ class JointEncoder(nn.Module, ABC):
         Raises:
             V2LError: the encoder has none.
         """
-        raise V2LError(
-            f"the encoder {self.name} has no features of patches", "conse, or a ViT of open_clip", "v2l doctor"
-        )
+        raise no_patches(self.name)
 
     def to_joint_space(self, features: Tensor) -> Tensor:
         """Patch features, or means of them, (…, C) ──► (…, D) float32, unit length."""
-        raise V2LError(
-            f"the encoder {self.name} has no features of patches", "conse, or a ViT of open_clip", "v2l doctor"
-        )
+        raise no_patches(self.name)
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -129,6 +125,13 @@ class JointEncoder(nn.Module, ABC):
         if images.shape[-2:] == (self.image_size, self.image_size):
             return images.to(self.device)
         return torch.stack([self.prepare(image) for image in images.to(self.device)])
+
+
+def no_patches(name: str) -> V2LError:
+    """The line for an encoder without features of patches."""
+    return V2LError(
+        f"the encoder {name} has no features of patches", "conse, or a ViT of open_clip", "v2l doctor"
+    )
 
 
 def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[int]], Tensor]) -> Tensor:

@@ -29,6 +29,7 @@ from v2l.encoders.base import (
     JointEncoder,
     encode_distinct,
     fingerprint_of,
+    no_patches,
     resize_shorter_side,
     resize_whole,
 )
@@ -127,11 +128,7 @@ class OpenCLIP(JointEncoder):
         """
         projection = getattr(self.model.visual, "proj", None)
         if projection is None:
-            raise V2LError(
-                f"{self.name} has an image half without a projection of its patches",
-                "a ViT of open_clip, as ViT-L-14",
-                "v2l doctor",
-            )
+            raise no_patches(self.name)
         return self.model.visual, projection
 
     @torch.inference_mode()

@@ -13,13 +13,15 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from torch.nn.utils.rnn import pad_sequence
 
 from v2l.codebook.codebook import Codebook
 from v2l.encoders import JointEncoder
 from v2l.tokenizers.contract import LLMVocabulary
 from v2l.tokenizers.registry import WEIGHTS
 from v2l.tokenizers.word_tagger import WordTagger
-from v2l.tokens import VisualTokens, Word
+from v2l.tokens import Layout, VisualTokens, Word
 
 SHIPPED, OWN = "shipped", "own"
 SHIPPED_WORDS = WEIGHTS / "small" / "global"
@@ -68,10 +70,38 @@ class PatchWords:
         source = self.codebook.source
         return {"encoder": source.encoder, "encoder_fingerprint": source.encoder_fingerprint}
 
-    def name(self, vectors: Tensor) -> tuple[Tensor, tuple[Word, ...]]:
-        """Vectors (N, D) of unit length ──► rows (N,) int64 of the codebook, and N words."""
-        cosines, rows = self.tagger.nearest(vectors, 1)
-        return rows[:, 0], tuple(words[0] for words in self.tagger.readable(cosines, rows))
+    def name(self, vectors: Tensor, rows: Tensor | None = None) -> tuple[Tensor, tuple[Word, ...]]:
+        """A word for each vector.
+
+        Args:
+            vectors: (N, D) of unit length.
+            rows: (N,) int64, rows of the codebook that are chosen already; None takes the nearest.
+
+        Returns:
+            rows (N,) int64, and N words, each with the cosine of its vector.
+        """
+        if rows is None:
+            cosines, found = self.tagger.nearest(vectors, 1)
+        else:
+            entries = self.codebook.embeddings.to(vectors.device, torch.float32)[rows]
+            cosines, found = cosine_similarity(vectors, entries, dim=-1)[:, None], rows[:, None]
+        return found[:, 0], tuple(words[0] for words in self.tagger.readable(cosines, found))
+
+    def tokens(
+        self, vectors: Sequence[Tensor], layout: Layout, rows: Sequence[Tensor] | None = None
+    ) -> VisualTokens:
+        """The tokens of B images, a word and a vector for each part.
+
+        Args:
+            vectors: (N_b, D) of unit length, for each image.
+            layout: what each token covers.
+            rows: (N_b,) int64 for each image, as in `name`.
+        """
+        chosen = rows or [None] * len(vectors)
+        named = [self.name(each, row) for each, row in zip(vectors, chosen, strict=True)]
+        ids, mask = padded([found.cpu() for found, _ in named])
+        embeddings, _ = padded([each.cpu() for each in vectors])
+        return VisualTokens("words", ids, embeddings, mask, layout, tuple(words for _, words in named))
 
 
 def mean_features(features: Tensor, members: Tensor, count: int) -> Tensor:
@@ -90,19 +120,8 @@ def mean_features(features: Tensor, members: Tensor, count: int) -> Tensor:
     return sums / members[inside].bincount(minlength=count).clamp(min=1)[:, None]
 
 
-def joined(rows: Sequence[Tensor], fill: float = 0) -> tuple[Tensor, Tensor]:
-    """Values of B images, (N_b, …) each ──► (B, N, …) with padding, and the mask (B, N), False at padding."""
-    mask = torch.arange(max(map(len, rows)))[None] < torch.tensor([len(row) for row in rows])[:, None]
-    values = rows[0].new_full((*mask.shape, *rows[0].shape[1:]), fill)
-    for place, row in enumerate(rows):
-        values[place, : len(row)] = row
-    return values, mask
-
-
-def word_tokens(
-    rows: Sequence[Tensor], vectors: Sequence[Tensor], words: Sequence[tuple[Word, ...]]
-) -> VisualTokens:
-    """Rows (N_b,), vectors (N_b, D) and words of each of B images ──► their tokens, without a layout."""
-    ids, mask = joined([row.cpu() for row in rows])
-    embeddings, _ = joined([vector.cpu() for vector in vectors])
-    return VisualTokens("words", ids, embeddings, mask, words=tuple(words))
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Values of B images, (N_b, …) each ──► (B, N, …), 0 at padding, and the mask (B, N), False there."""
+    values = pad_sequence(list(rows), batch_first=True)
+    counts = torch.tensor([len(row) for row in rows])
+    return values, torch.arange(values.shape[1])[None] < counts[:, None]

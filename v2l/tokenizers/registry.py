@@ -132,3 +132,9 @@ register_tokenizer(
     gives=("words",),
     weights=WEIGHTS / "setok",
 )
+register_tokenizer(
+    "lavit",
+    "v2l.tokenizers.selection.model:SelectionTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "lavit",
+)

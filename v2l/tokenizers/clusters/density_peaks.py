@@ -77,12 +77,11 @@ def find_clusters(features: Tensor, settings: PeakSettings) -> Clusters:
 def scaled_distances(features: Tensor) -> Tensor:
     """(n, C) ──► d (n, n) float32, symmetric, 0 on its diagonal."""
     rows = features.float()
-    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist") / rows.shape[1] ** 0.5
-    return distances
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist") / rows.shape[1] ** 0.5
 
 
 def densities(distances: Tensor, neighbours: int) -> Tensor:
-    """d (n, n) ──► ρ (n,), each in (0, 1 + 10⁻⁶); noise separates equal ones."""
+    """Distances d (n, n) ──► ρ (n,), each in (0, 1 + 10⁻⁶); noise separates equal ones."""
     nearest = distances.topk(min(neighbours, len(distances)), dim=1, largest=False).values  # (n, k)
     generator = torch.Generator().manual_seed(SEED)
     noise = NOISE * torch.rand(len(distances), generator=generator).to(distances)
@@ -90,7 +89,7 @@ def densities(distances: Tensor, neighbours: int) -> Tensor:
 
 
 def separations(distances: Tensor, density: Tensor, row_maxima: bool = False) -> Tensor:
-    """d (n, n) and ρ (n,) ──► δ (n,), the distance to the nearest feature of higher density.
+    """Distances d (n, n) and ρ (n,) ──► δ (n,), the distance to the nearest feature of higher density.
 
     Args:
         distances: (n, n).

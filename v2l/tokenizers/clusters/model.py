@@ -5,7 +5,7 @@ Frozen: the joint encoder and the codebook. Source: SeTok, arXiv 2406.05127, sec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -16,10 +16,10 @@ from torch.nn.functional import interpolate, layer_norm
 
 from v2l.config import section_from_dict
 from v2l.tokenizers.clusters.density_peaks import find_clusters
-from v2l.tokenizers.clusters.positions import sine_positions
 from v2l.tokenizers.clusters.settings import ClusterSettings
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
-from v2l.tokenizers.patch_words import PatchWords, mean_features, word_tokens
+from v2l.tokenizers.patch_words import PatchWords, mean_features
+from v2l.tokenizers.positions import sine_positions
 from v2l.tokens import ClusterMap, VisualTokens
 
 UNIFORM = 2 / 255  # an image whose channels vary less is one cluster; else the padding of a CNN would be seen
@@ -52,22 +52,25 @@ class ClusterTokenizer(ImageTokenizer):
     def encode(self, images: Tensor) -> VisualTokens:
         """(B, 3, H, W) in [0, 1] ──► a word and a vector in the joint space for each cluster."""
         check_images(images)
-        divisions = self.divide(images)
-        vectors = [self.words.encoder(self.device).to_joint_space(found.features) for found in divisions]
-        named = [self.words.name(each) for each in vectors]
-        tokens = word_tokens([rows for rows, _ in named], vectors, [words for _, words in named])
-        layout = ClusterMap(torch.stack([found.cells.cpu() for found in divisions]))
-        return VisualTokens("words", tokens.ids, tokens.embeddings, tokens.mask, layout, tokens.words)
+        return self.name_divisions(self.divide(images, self.patch_features(images)))
 
-    @torch.inference_mode()
-    def divide(self, images: Tensor) -> list[Division]:
-        """(B, 3, H, W) in [0, 1] ──► the clusters of each image."""
-        features = self.words.encoder(self.device).patch_features(images, self.cluster_settings.side)
+    def patch_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, h, w, C) float32, of the whole images."""
+        return self.words.encoder(self.device).patch_features(images, self.cluster_settings.side)
+
+    def divide(self, images: Tensor, features: Tensor) -> list[Division]:
+        """Images (B, 3, H, W) with their patch features (B, h, w, C) ──► the clusters of each image."""
         spread = (images.amax(dim=(2, 3)) - images.amin(dim=(2, 3))).amax(dim=1)  # (B,)
         return [
-            whole(image) if flat else divide(image, self.cluster_settings)
+            undivided(image) if flat else divide(image, self.cluster_settings)
             for image, flat in zip(features, (spread < UNIFORM).tolist(), strict=True)
         ]
+
+    def name_divisions(self, divisions: Sequence[Division]) -> VisualTokens:
+        """The clusters of B images ──► a word and a vector for each."""
+        vectors = [self.words.encoder(self.device).to_joint_space(found.features) for found in divisions]
+        layout = ClusterMap(torch.stack([found.cells.cpu() for found in divisions]))
+        return self.words.tokens(vectors, layout)
 
     @property
     def vocabulary(self) -> LLMVocabulary:
@@ -101,7 +104,7 @@ def divide(features: Tensor, settings: ClusterSettings) -> Division:
     return Division(nearest_centres(points, centres, settings.refine), means)
 
 
-def whole(features: Tensor) -> Division:
+def undivided(features: Tensor) -> Division:
     """Patch features (h, w, C) ──► one cluster of all."""
     cells = torch.zeros(features.shape[:2], dtype=torch.int64, device=features.device)
     return Division(cells, features.mean(dim=(0, 1))[None])
@@ -117,6 +120,6 @@ def cluster_points(features: Tensor, settings: ClusterSettings) -> Tensor:
 
 
 def nearest_centres(points: Tensor, centres: Tensor, factor: int) -> Tensor:
-    """Points (h, w, C), centres (N, C) ──► (h · factor, w · factor) int64, the nearest of interpolated points."""
+    """Points (h, w, C) and centres (N, C) ──► (h · factor, w · factor) int64, by interpolated points."""
     fine = interpolate(points.movedim(-1, 0)[None], scale_factor=factor, mode="bilinear")[0].movedim(0, -1)
     return torch.cdist(fine.flatten(0, 1), centres).argmin(dim=1).view(fine.shape[:2])

@@ -1,4 +1,7 @@
-"""a grid ──► sine positions of its cells. Source: MAE, arXiv 2111.06377, appendix A.1, after arXiv 1706.03762."""
+"""a grid ──► sine positions of its cells.
+
+Source: arXiv 1706.03762, section 3.5; in two dimensions: MAE, arXiv 2111.06377, appendix A.1.
+"""
 
 from __future__ import annotations
 
