@@ -32,6 +32,7 @@ from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
 from v2l.cli.train.lora import train_lora
+from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "build-codebook": build_codebook,
     "train": train,
     "train-lora": train_lora,
+    "train-lavit": train_lavit,
     "convert-official": convert_official,
     "doctor": doctor,
     "demo": demo,

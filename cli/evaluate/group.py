@@ -10,6 +10,7 @@ from v2l.cli.evaluate.describe import evaluate_describe
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.mosaics import evaluate_mosaics
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
+from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.semantics import evaluate_semantics
 from v2l.cli.evaluate.vqa import evaluate_vqa
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fewshot": evaluate_fewshot,
     "mosaics": evaluate_mosaics,
     "reconstruction": evaluate_reconstruction,
+    "regions": evaluate_regions,
     "restoration": evaluate_restoration,
     "semantics": evaluate_semantics,
     "vqa": evaluate_vqa,

@@ -136,3 +136,15 @@ register_tokenizer(
     gives=("words", "regions"),
     weights=WEIGHTS / "groma",
 )
+register_tokenizer(
+    "setok",
+    "v2l.tokenizers.clusters.model:ClusterTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "setok",
+)
+register_tokenizer(
+    "lavit",
+    "v2l.tokenizers.selection.model:SelectionTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "lavit",
+)
