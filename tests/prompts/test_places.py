@@ -23,13 +23,21 @@ CLUSTERS = (
     PlacedWord("sky", 0.7, Area(0.14, (0, 0, 1, 0.2), (0.5, 0.1))),
 )
 REGIONS = tuple(
-    PlacedWord(word.word, word.score, word.area, number, f"<r{number}>") for number, word in enumerate(CLUSTERS)
+    PlacedWord(word.word, word.score, word.area, number, f"<r{number}>")
+    for number, word in enumerate(CLUSTERS)
 )
 QUARTERS = [Area.of_box((x / 2, y / 2, (x + 1) / 2, (y + 1) / 2)) for y in range(2) for x in range(2)]
 SLICES = tuple(
     PlacedWord(word, 1.0, area)
-    for word, area in [("dog", WHOLE), ("lawn", WHOLE), ("sky", QUARTERS[0]), ("cloud", QUARTERS[0])]
-    + [("tree", QUARTERS[1]), ("dog", QUARTERS[2]), ("fire truck", QUARTERS[3])]
+    for word, area in [
+        ("dog", WHOLE),
+        ("lawn", WHOLE),
+        ("sky", QUARTERS[0]),
+        ("cloud", QUARTERS[0]),
+        ("tree", QUARTERS[1]),
+        ("dog", QUARTERS[2]),
+        ("fire truck", QUARTERS[3]),
+    ]
 )
 REQUEST: tuple[Part, ...] = (
     Picture(in_words(CLUSTERS)),

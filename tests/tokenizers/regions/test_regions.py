@@ -10,11 +10,12 @@ import torch
 from tiny_pipeline import tiny_pipeline
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
 
+from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokenizers.regions.boxes import ScoredBoxes, boxes_in_shares, read_box, read_boxes
 from v2l.tokenizers.regions.model import RegionSettings, RegionTokenizer
-from v2l.tokenizers.regions.proposals import windows
+from v2l.tokenizers.regions.proposals import pool_boxes, windows
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -77,10 +78,30 @@ def test_suppression_equals_a_plain_reading_of_the_paper(highest: float) -> None
 
 def test_windows_cover_the_image_at_each_size() -> None:
     boxes = windows()
-    assert len(boxes) == 1 + 9 + 25
+    assert len(boxes) == len(set(boxes)) == 190
     assert boxes[0] == (0, 0, 1, 1)
-    assert boxes[9] == (0.5, 0.5, 1, 1)
-    assert max(right for _, _, right, _ in boxes) == pytest.approx(1)
+    assert (0.5, 0.5, 1, 1) in boxes
+    assert all(
+        0 <= low < high <= 1.0000001 for box in boxes for low, high in ((box[0], box[2]), (box[1], box[3]))
+    )
+
+
+def test_pooling_a_box_is_the_mean_of_its_features() -> None:
+    features = torch.arange(8.0).repeat_interleave(8).view(1, 1, 8, 8).expand(1, 3, 8, 8)  # rows 0 to 7
+    pooled = pool_boxes(features, torch.tensor([[0.0, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]))
+    assert pooled[:, 0].tolist() == pytest.approx([1.5, 5.5], abs=0.1)
+    assert pooled.shape == (2, 3)
+
+
+def test_an_encoder_without_patch_features_takes_a_users_boxes_only(
+    regions: RegionTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(regions.joint_encoder), "patch_features", JointEncoder.patch_features)
+    with pytest.raises(V2LError, match="has no features of patches") as caught:
+        regions.encode(IMAGE[None])
+    assert "\n" not in str(caught.value)
+    regions.use_boxes([(0, 0, 10, 10)])
+    assert regions.encode(IMAGE[None]).strings()
 
 
 def test_regions_have_words_boxes_and_names_the_best_first(regions: RegionTokenizer) -> None:
@@ -88,7 +109,6 @@ def test_regions_have_words_boxes_and_names_the_best_first(regions: RegionTokeni
     placed = regions.placed_words(tokens)
     assert 1 <= len(placed) <= 5
     assert [word.name for word in placed] == [f"<r{number}>" for number in range(len(placed))]
-    assert [word.score for word in placed] == sorted((word.score for word in placed), reverse=True)
     explained = regions.explain(IMAGE, tokens[0])
     assert explained.words[0].startswith("<r0> ")
     assert len(explained.words) == len(tokens.outlines()) == len(placed)

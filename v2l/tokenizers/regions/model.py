@@ -2,8 +2,9 @@
 
 Proposals come from windows that the frozen joint encoder scores, from an object-detection model, or from the
 user. Non-maximum suppression keeps some of them, and each gets the words nearest to its own pixels. The
-published region encoder is trained (RoIAlign on three feature maps); here the frozen encoder reads the crop
-of a region. Source: Groma, arXiv 2404.13013, section 3.
+published region encoder is trained: RoIAlign on three feature maps, then convolutions. Here RoIAlign on the
+frozen feature map scores windows, and the frozen encoder reads the crop of each region. Source: Groma, arXiv
+2404.13013, section 3.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import encode_boxes
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.regions.boxes import LEAST_SCORE, MOST, OVERLAP, ScoredBoxes, boxes_in_shares
-from v2l.tokenizers.regions.proposals import windows
+from v2l.tokenizers.regions.proposals import propose_windows
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import Boxes, VisualTokens, Word
 
@@ -125,14 +126,15 @@ class RegionTokenizer(PlacedWordsTokenizer):
             words.append(tuple(word for region in named for word in region))
         return VisualTokens("words", ids, mask=mask, layout=Boxes(corners), words=tuple(words))
 
-    def propose(self, image: Tensor) -> tuple[ScoredBoxes, Tensor | None]:
-        """The proposals of an image (3, H, W), and their vectors (N, D) if they are known already."""
+    def propose(self, image: Tensor) -> ScoredBoxes:
+        """The proposals of an image (3, H, W): a detector's, or windows that the encoder scores.
+
+        Raises:
+            V2LError: the detector cannot be loaded, or the encoder has no features of patches.
+        """
         if self.choice.detector:
-            return self.detector.propose(image), None
-        boxes = windows()
-        vectors = encode_boxes(self.joint_encoder, image, boxes)
-        scores = self.namer.nearest(vectors, 1)[0][:, 0]
-        return ScoredBoxes(torch.tensor(boxes), scores.clamp(0, 1).cpu()), vectors
+            return self.detector.propose(image)
+        return propose_windows(self.joint_encoder, self.namer, image)
 
     @property
     def detector(self) -> Detector:
@@ -171,15 +173,13 @@ class RegionTokenizer(PlacedWordsTokenizer):
 
     def _regions(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, 4) of an image, scores (N, words) and rows (N, words) of its words, on the CPU."""
-        vectors = None
         if self.boxes:
             boxes = boxes_in_shares(self.boxes, (image.shape[-2], image.shape[-1]))
         else:
-            proposed, vectors = self.propose(image)
+            proposed = self.propose(image)
             kept = proposed.best(self.choice.overlap, self.choice.least_score, self.choice.most)
-            boxes, vectors = proposed.boxes[kept], None if vectors is None else vectors[kept]
-        if vectors is None:
-            vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
+            boxes = proposed.boxes[kept]
+        vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
         scores, rows = self.namer.nearest(vectors, self.choice.words)
         return boxes, scores.cpu(), rows.cpu()
 
