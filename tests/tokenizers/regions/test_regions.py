@@ -13,7 +13,7 @@ from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcess
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokenizers.regions.boxes import ScoredBoxes, boxes_in_shares, read_box, read_boxes
+from v2l.tokenizers.regions.boxes import ScoredBoxes, boxes_in_shares, read_box, read_boxes, shares_covered
 from v2l.tokenizers.regions.model import RegionSettings, RegionTokenizer
 from v2l.tokenizers.regions.proposals import pool_boxes, windows
 
@@ -112,6 +112,20 @@ def test_regions_have_words_boxes_and_names_the_best_first(regions: RegionTokeni
     explained = regions.explain(IMAGE, tokens[0])
     assert explained.words[0].startswith("<r0> ")
     assert len(explained.words) == len(tokens.outlines()) == len(placed)
+
+
+def test_regions_of_one_word_do_not_lie_on_each_other(regions: RegionTokenizer) -> None:
+    placed = regions.placed_words(regions.encode(IMAGE[None]))
+    boxes = torch.tensor([word.area.box for word in placed])
+    covered = shares_covered(boxes)
+    for number, word in enumerate(placed):
+        same = [other for other in range(number) if placed[other].word == word.word]
+        assert all(covered[number, other] <= 0.3 for other in same)
+
+
+def test_the_covered_share_is_that_of_the_smaller_box() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.25, 0.25]])
+    assert shares_covered(boxes).tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 1]]
 
 
 def test_several_words_of_a_region_share_its_name() -> None:

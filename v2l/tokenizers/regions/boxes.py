@@ -17,7 +17,6 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from v2l.errors import V2LError
-from v2l.places import Box
 
 MOST = 100  # regions an image
 OVERLAP = 0.6  # intersection over union above which the box with the lower score is dropped
@@ -51,6 +50,15 @@ class ScoredBoxes:
         order = nms(self.boxes, self.scores, overlap)  # best first
         good = order[self.scores[order] > least][:most]
         return good if len(good) else order[:1]
+
+
+def shares_covered(boxes: Tensor) -> Tensor:
+    """(N, 4) ──► (N, N): the common area of two boxes, as a share of the smaller one."""
+    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
+    return common / torch.minimum(areas[:, None], areas[None]).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def boxes_in_shares(boxes: Sequence[Sequence[float]], size: tuple[int, int], most: int = MOST) -> Tensor:
@@ -121,11 +129,6 @@ def read_boxes(path: Path) -> list[tuple[float, ...]]:
     if not isinstance(values, list) or not all(_is_box(value) for value in values):
         raise V2LError(f"{path} holds no list of boxes", allowed)
     return [tuple(float(side) for side in value) for value in values]
-
-
-def whole_image() -> Box:
-    """The box of the whole image."""
-    return 0.0, 0.0, 1.0, 1.0
 
 
 def _is_box(value: Any) -> bool:

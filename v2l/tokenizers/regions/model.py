@@ -2,9 +2,10 @@
 
 Proposals come from windows that the frozen joint encoder scores, from an object-detection model, or from the
 user. Non-maximum suppression keeps some of them, and each gets the words nearest to its own pixels. The
-published region encoder is trained: RoIAlign on three feature maps, then convolutions. Here RoIAlign on the
-frozen feature map scores windows, and the frozen encoder reads the crop of each region. Source: Groma, arXiv
-2404.13013, section 3.
+published region encoder is trained: RoIAlign on three feature maps, then convolutions. Here RoIAlign pools
+the frozen feature map in each window, and the frozen encoder reads the crop of a user's or a detector's box.
+Of two regions with one word that lie on each other, the better is kept. Source: Groma, arXiv 2404.13013,
+section 3.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -24,13 +25,23 @@ from v2l.prompts.regions import region_name
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import encode_boxes
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
-from v2l.tokenizers.regions.boxes import LEAST_SCORE, MOST, OVERLAP, ScoredBoxes, boxes_in_shares
-from v2l.tokenizers.regions.proposals import propose_windows
+from v2l.tokenizers.regions.boxes import (
+    LEAST_SCORE,
+    MOST,
+    OVERLAP,
+    ScoredBoxes,
+    boxes_in_shares,
+    shares_covered,
+)
+from v2l.tokenizers.regions.proposals import encode_windows
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import Boxes, VisualTokens, Word
 
 if TYPE_CHECKING:
     from v2l.tokenizers.regions.detector import Detector
+
+
+COVERED = 0.3  # share of the smaller of two boxes with one word from which they are one region
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,14 @@ class RegionSettings:
             raise V2LError(f"got {self.most} regions an image", f"1 to {MOST}")
         if self.words < 1:
             raise V2LError(f"got {self.words} words a region", "1 and more")
+
+
+class Regions(NamedTuple):
+    """The regions of one image, the best first; on the CPU."""
+
+    boxes: Tensor  # (N, 4) float32, in shares of the image's sides
+    scores: Tensor  # (N, words) float32, cosines of the words
+    rows: Tensor  # (N, words) int64, rows of the codebook
 
 
 class RegionTokenizer(PlacedWordsTokenizer):
@@ -126,16 +145,6 @@ class RegionTokenizer(PlacedWordsTokenizer):
             words.append(tuple(word for region in named for word in region))
         return VisualTokens("words", ids, mask=mask, layout=Boxes(corners), words=tuple(words))
 
-    def propose(self, image: Tensor) -> ScoredBoxes:
-        """The proposals of an image (3, H, W): a detector's, or windows that the encoder scores.
-
-        Raises:
-            V2LError: the detector cannot be loaded, or the encoder has no features of patches.
-        """
-        if self.choice.detector:
-            return self.detector.propose(image)
-        return propose_windows(self.joint_encoder, self.namer, image)
-
     @property
     def detector(self) -> Detector:
         """The object-detection model, loaded at the first use.
@@ -171,17 +180,37 @@ class RegionTokenizer(PlacedWordsTokenizer):
         """The tokenizer of a manifest; it has no weights of its own."""
         return cls(RegionSettings(**manifest["regions"]), load_tagger(manifest["words"], folder))
 
-    def _regions(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (N, 4) of an image, scores (N, words) and rows (N, words) of its words, on the CPU."""
+    def _regions(self, image: Tensor) -> Regions:
+        """The regions of an image (3, H, W): a user's, a detector's or windows."""
+        choice = self.choice
         if self.boxes:
-            boxes = boxes_in_shares(self.boxes, (image.shape[-2], image.shape[-1]))
-        else:
-            proposed = self.propose(image)
-            kept = proposed.best(self.choice.overlap, self.choice.least_score, self.choice.most)
-            boxes = proposed.boxes[kept]
+            return self._read(image, boxes_in_shares(self.boxes, (image.shape[-2], image.shape[-1])))
+        if choice.detector:
+            proposed = self.detector.propose(image)
+            kept = proposed.best(choice.overlap, choice.least_score, choice.most)
+            return self._distinct(self._read(image, proposed.boxes[kept]))
+        boxes, vectors = encode_windows(self.joint_encoder, image)
+        scores, rows = self.namer.nearest(vectors, choice.words)
+        scores, rows = scores.cpu(), rows.cpu()
+        kept = ScoredBoxes(boxes, scores[:, 0].clamp(0, 1)).best(choice.overlap, choice.least_score)
+        return self._distinct(Regions(boxes[kept], scores[kept], rows[kept]))
+
+    def _read(self, image: Tensor, boxes: Tensor) -> Regions:
+        """Boxes (N, 4) of an image, each with the words of its own pixels."""
         vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
         scores, rows = self.namer.nearest(vectors, self.choice.words)
-        return boxes, scores.cpu(), rows.cpu()
+        return Regions(boxes, scores.cpu(), rows.cpu())
+
+    def _distinct(self, regions: Regions) -> Regions:
+        """The best regions, without those that lie on a better one of the same word."""
+        families = [self.namer.codebook.families[row] for row in regions.rows[:, 0].tolist()]
+        covered = shares_covered(regions.boxes)  # (N, N)
+        kept: list[int] = []
+        for number, name in enumerate(families):
+            if not any(families[other] == name and covered[number, other] > COVERED for other in kept):
+                kept.append(number)
+        first = kept[: self.choice.most]
+        return Regions(regions.boxes[first], regions.scores[first], regions.rows[first])
 
 
 def _box(corners: Sequence[float]) -> Box:

@@ -1,8 +1,8 @@
-"""image ──► boxes in which an object may be, with scores, without a detector's weights.
+"""image ──► boxes in which an object may be, and their vectors, without a detector's weights.
 
-Windows of several sizes cover the image. The joint encoder reads the image once, RoIAlign pools its patch
-features in each window, and the score of a window is the cosine of what it shows and the nearest word: where
-the encoder is sure what it sees, there is one thing. The published proposals come from a trained detector;
+Windows of several sizes cover the image. The joint encoder reads the image once, and RoIAlign pools its patch
+features in each window. The score of a window is the cosine of its vector and the nearest word: where the
+encoder is sure what it sees, there is one thing. The published proposals come from a trained detector;
 `v2l.tokenizers.regions.detector` is the door for one.
 """
 
@@ -14,8 +14,6 @@ from torchvision.ops import roi_align
 
 from v2l.encoders import JointEncoder
 from v2l.places import Box
-from v2l.tokenizers.regions.boxes import ScoredBoxes
-from v2l.tokenizers.word_tagger import WordTagger
 
 SIZES = 4  # windows have 1/1 to 1/4 of the image's width and of its height
 SIDES = (520, 780)  # pixels of the shorter side at which an image is read, at least and at most
@@ -36,8 +34,11 @@ def windows(sizes: int = SIZES) -> list[Box]:
     ]
 
 
-def propose_windows(encoder: JointEncoder, namer: WordTagger, image: Tensor) -> ScoredBoxes:
-    """The windows of an image (3, H, W) in [0, 1], each with its score.
+def encode_windows(encoder: JointEncoder, image: Tensor) -> tuple[Tensor, Tensor]:
+    """The windows of an image (3, H, W) in [0, 1].
+
+    Returns:
+        boxes (N, 4) float32 on the CPU, in shares of the image's sides; and their vectors (N, D) float32.
 
     Raises:
         V2LError: the encoder has no features of patches.
@@ -46,9 +47,7 @@ def propose_windows(encoder: JointEncoder, namer: WordTagger, image: Tensor) -> 
     side = min(max(min(image.shape[-2:]), least), most)
     features = encoder.patch_features(image[None], side).movedim(-1, 1)  # (1, C, h, w)
     boxes = torch.tensor(windows(), dtype=torch.float32)
-    pooled = pool_boxes(features, boxes.to(features))
-    scores = namer.nearest(encoder.to_joint_space(pooled), 1)[0][:, 0]
-    return ScoredBoxes(boxes, scores.clamp(0, 1).cpu())
+    return boxes, encoder.to_joint_space(pool_boxes(features, boxes.to(features)))
 
 
 def pool_boxes(features: Tensor, boxes: Tensor) -> Tensor:
