@@ -17,6 +17,7 @@ from v2l.cli.codebook.group import codebook
 from v2l.cli.convert_official import convert_official
 from v2l.cli.convert_taming import convert_taming
 from v2l.cli.demo import demo
+from v2l.cli.describe.ask import ask
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
@@ -33,6 +34,7 @@ from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
 from v2l.cli.train.lora import train_lora
+from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
@@ -49,10 +51,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fewshot-classify": fewshot_classify,
     "caption": caption,
     "vqa": vqa,
+    "ask": ask,
     "prompt": prompt,
     "build-codebook": build_codebook,
     "train": train,
     "train-lora": train_lora,
+    "train-lavit": train_lavit,
     "convert-official": convert_official,
     "convert-taming": convert_taming,
     "doctor": doctor,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
+from v2l.cli.regions import RegionOptions
 from v2l.errors import V2LError
+from v2l.places import PlacedWord, describe_places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from v2l.codebook.codebook import Codebook
     from v2l.pipeline.pipeline import Pipeline
     from v2l.sources import ImageFile
-    from v2l.tokens import Word
+    from v2l.tokens import VisualTokens, Word
 
 Photographs = Annotated[
     list[Path],
@@ -48,18 +51,35 @@ LISTS = {
     "the nearest: --selection nearest",
 }
 OWN_LIST = "words of the tokenizer's own tokens, best first; fewshot-classify, caption and vqa read the same"
+PLACED_LIST = "each word with its part of the image, as caption and vqa read them"
+Target = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="A picture of the tokens, each with its outline and word; of several images a folder.",
+        metavar="FILE_OR_DIR",
+    ),
+]
 
 
+@expand_options
 def words(
     ctx: typer.Context,
     images: Photographs,
     count: Count = 8,
     selection: Selected = "nearest",
     local: Local = False,
+    target: Target = None,
     tokenizer: Tokenizer = None,
     json: Json = False,
+    *,
+    regions: RegionOptions,
 ) -> None:
-    """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each."""
+    """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each.
+
+    A tokenizer of words with places (slices, groma) prints the share and the position of each part instead.
+    """
     from v2l.images import Skipped, load_images
     from v2l.sources import find_images, is_container
     from v2l.tokenizers.word_tagger import check_selection
@@ -68,14 +88,17 @@ def words(
     skipped = Skipped()
     with output(json) as out:
         check_selection(selection)
-        pipeline = load_pipeline(options(ctx), tokenizer)
-        note: str | None = OWN_LIST if pipeline.tokenizer.tagger is None else LISTS[selection]
+        pictures = Pictures.at(target, paths)
+        pipeline = regions.apply(load_pipeline(options(ctx), tokenizer))
+        notes: set[str] = set()
         for path, image in load_images(paths, skipped):
-            found = pipeline.tokenizer.image_words(image[None], count, selection).words[0]
-            if note is not None:  # once, before the first result
-                out.note(note)
-                note = None
-            write(out, pipeline, Found(path, found, selection), image, local)
+            found = find_words(pipeline, path, image, (count, selection))
+            if not notes:  # once, before the first result
+                out.note(found.note)
+            notes.add(found.note)
+            write(out, pipeline, found, image, local)
+            if pictures is not None:
+                pictures.save(found, pipeline, image)
         if len(skipped) == len(paths):
             raise V2LError(f"none of {len(paths)} file(s) could be read; the first: {skipped.files[0][1]}")
         if skipped:
@@ -90,11 +113,52 @@ class Found:
         path: its file.
         words: the best first.
         selection: how they were chosen.
+        placed: the words with their places; empty if they have none.
+        tokens: of this image alone; None if they were not needed for the words.
     """
 
     path: ImageFile
     words: Sequence[Word]
     selection: str
+    placed: Sequence[PlacedWord] = ()
+    tokens: VisualTokens | None = None
+
+    @property
+    def note(self) -> str:
+        """Which list of words it is, for people."""
+        if self.placed:
+            return PLACED_LIST
+        return OWN_LIST if self.selection == "own" else LISTS[self.selection]
+
+    def record(self) -> dict[str, Any]:
+        """The words for programs."""
+        words = [vars(word) for word in self.words]
+        if self.placed:
+            words = [
+                {
+                    **{key: value for key, value in vars(word).items() if key != "area"},
+                    **vars(word.area),
+                    "position": word.area.position,
+                }
+                for word in self.placed
+            ]
+        return {"image": str(self.path), "words": words, "selection": self.selection}
+
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.path}: {describe_places(self.placed)}" if self.placed else line(self.path, self.words)
+
+
+def find_words(pipeline: Pipeline, path: ImageFile, image: Tensor, choice: tuple[int, str]) -> Found:
+    """The words of an image (3, H, W); `choice` is their number and how a tagger selects them."""
+    tokenizer, (count, selection) = pipeline.tokenizer, choice
+    if tokenizer.tagger is not None:
+        return Found(path, tokenizer.image_words(image[None], count, selection).words[0], selection)
+    tokens = tokenizer.encode(image[None])
+    placed = tokenizer.placed_words(tokens)
+    if placed:
+        return Found(path, (), "own", placed[:count], tokens)
+    return Found(path, tokenizer.image_words(image[None], count, selection).words[0], "own")
 
 
 def write(out: Output, pipeline: Pipeline, found: Found, image: Tensor, local: bool) -> None:
@@ -107,18 +171,64 @@ def write(out: Output, pipeline: Pipeline, found: Found, image: Tensor, local: b
         image: (3, H, W) in [0, 1].
         local: whether its grid of local words is printed too.
     """
-    record: dict[str, Any] = {
-        "image": str(found.path),
-        "words": [vars(word) for word in found.words],
-        "selection": "own" if pipeline.tokenizer.tagger is None else found.selection,
-        "stack": pipeline.describe(),
-    }
-    text = line(found.path, found.words)
+    record: dict[str, Any] = {**found.record(), "stack": pipeline.describe()}
+    text = found.text()
     if local:
         model = pipeline.grid
         record["local_ids"] = model.encode_local(model.square(image[None]))[0].tolist()
         text += "\n" + grid(local_words(model.local_codebook, record["local_ids"]))
     out.result_with_note(record, text, pipeline.tokenizer.visibility_note(image))
+
+
+@dataclass
+class Pictures:
+    """Where the pictures of the tokens are written.
+
+    Attributes:
+        target: a file for one image, a folder for several.
+        is_folder: which of the two.
+        written: how many pictures have each name, because files of two folders can have one name.
+    """
+
+    target: Path
+    is_folder: bool
+    written: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, target: Path | None, paths: Sequence[ImageFile]) -> Pictures | None:
+        """Check the target before long work; None without one.
+
+        Raises:
+            V2LError: it is no file of an image format, or a file for several images.
+        """
+        if target is None:
+            return None
+        from v2l.images import check_suffix
+
+        is_folder = len(paths) > 1 or target.is_dir()
+        if not is_folder:
+            check_suffix(target)
+        elif target.suffix and not target.is_dir():
+            raise V2LError(f"got -o {target} for {len(paths)} images", "a folder", f"-o {target.stem}")
+        return cls(target, is_folder)
+
+    def save(self, found: Found, pipeline: Pipeline, image: Tensor) -> None:
+        """Write the picture of one image (3, H, W): its tokens with outlines and words.
+
+        Raises:
+            V2LError: it cannot be written.
+        """
+        from v2l.images import save_image
+
+        tokenizer = pipeline.tokenizer
+        tokens = tokenizer.encode(image[None]) if found.tokens is None else found.tokens
+        picture = tokenizer.explain(image, tokens).picture
+        if not self.is_folder:
+            return save_image(picture, self.target)
+        stem = Path(found.path.name).stem
+        count = self.written[stem] = self.written.get(stem, 0) + 1
+        self.target.mkdir(parents=True, exist_ok=True)
+        return save_image(picture, self.target / (f"{stem}.png" if count == 1 else f"{stem}-{count}.png"))
 
 
 def line(path: ImageFile, found: Sequence[Word]) -> str:

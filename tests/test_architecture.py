@@ -98,7 +98,7 @@ def test_image_tokens_never_see_the_llm(folder: str) -> None:
 
 def test_prompts_are_plain_data() -> None:
     for path in (PACKAGE / "prompts").glob("*.py"):
-        assert parts_imported(path) <= {"errors", "tokens", "prompts"}
+        assert parts_imported(path) <= {"errors", "places", "tokens", "prompts"}
         assert {name.split(".")[0] for name in imports(path)} - {"v2l"} <= sys.stdlib_module_names
 
 

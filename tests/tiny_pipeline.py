@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import torch
 from tiny_llm import TEXT, tiny_llm
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, normalize
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, normalize, pixel_unshuffle
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.config import Config, ModelConfig, ModelsConfig
-from v2l.encoders.base import JointEncoder, fingerprint_of
+from v2l.encoders.base import JointEncoder, fingerprint_of, resize_whole
 from v2l.images import resize_and_crop
 from v2l.llm import FrozenLLM
 from v2l.pipeline.pipeline import Pipeline
@@ -37,8 +37,13 @@ class ColourEncoder(JointEncoder):
         fields = adaptive_avg_pool2d(self.prepare_batch(images), 4).flatten(1)  # (B, 3, 4, 4) → (B, 48)
         return normalize((fields - 0.5) @ self.colours, dim=-1)
 
-    def encode_patches(self, images: Tensor) -> Tensor:
-        return self.encode_images(images)[:, None, None]
+    def patch_features(self, images: Tensor, side: int | None = None) -> Tensor:
+        """The colours of the 4 × 4 fields of each patch of 8 × 8 pixels: (B, h, w, 48)."""
+        seen = self.prepare_batch(images) if side is None else resize_whole(images, side, 8)
+        return pixel_unshuffle(avg_pool2d(seen, 2), 4).movedim(1, -1)
+
+    def to_joint_space(self, features: Tensor) -> Tensor:
+        return normalize((features - 0.5) @ self.colours, dim=-1)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         return normalize(

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2l.api import caption, decode, encode, inpaint, load, reconstruct, visibility_note, vqa, words
+    from v2l.api import ask, caption, decode, encode, inpaint, load, reconstruct, visibility_note, vqa, words
     from v2l.codebook.codebook import Codebook
     from v2l.config import Config, load_config
     from v2l.encoders import JointEncoder, load_encoder
@@ -41,6 +41,7 @@ HOMES = {
     "inpaint": "v2l.api",
     "caption": "v2l.api",
     "vqa": "v2l.api",
+    "ask": "v2l.api",
     "load_tokenizer": "v2l.tokenizers.loading",
     "register_tokenizer": "v2l.tokenizers.registry",
     "ImageTokenizer": "v2l.tokenizers.contract",
@@ -75,6 +76,7 @@ __all__ = [
     "inpaint",
     "caption",
     "vqa",
+    "ask",
     "load_tokenizer",
     "register_tokenizer",
     "ImageTokenizer",

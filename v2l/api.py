@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.pipeline.reconstruction import decode_photograph, encode_photograph, reconstruct_image
 from v2l.prompts.vqa import check_question
 from v2l.tasks.description.describe import Describer, DescribeSettings, Description
+from v2l.tasks.description.interleaved import AskSettings, Reply
+from v2l.tasks.description.interleaved import ask as ask_request
 from v2l.tasks.restoration.inpaint import Inpainted
 from v2l.tasks.restoration.inpaint import inpaint as inpaint_image
 from v2l.tasks.restoration.settings import RestorationSettings
@@ -222,6 +226,31 @@ def vqa(
     return _described(
         Describer(pipeline or load(), "vqa", settings or DescribeSettings()), image, check_question(question)
     )
+
+
+def ask(
+    request: Sequence[Mapping[str, Any]],
+    settings: AskSettings | None = None,
+    pipeline: Pipeline | None = None,
+) -> Reply:
+    """The frozen LLM's answer to a request in which images, texts and boxes alternate.
+
+    Args:
+        request: parts `{"image": FILE}`, `{"text": TEXT}` and `{"ref": PHRASE, "box": [x1, y1, x2, y2]}`; a
+            box is in pixels of the image before it.
+        settings: hyperparameters of the task.
+        pipeline: what `load` gave; None is `load()`.
+
+    Raises:
+        V2LError: a part is malformed, or a box does not lie inside its image.
+
+    Example:
+        >>> import v2l
+        >>> request = [{"image": "data/samples/shoes/boots.jpg"}, {"text": "What is it?"}]
+        >>> len(v2l.ask(request).text) > 0
+        True
+    """
+    return ask_request(pipeline or load(), request, settings)
 
 
 def _described(describer: Describer, image: Image, question: str) -> Description:

@@ -308,6 +308,7 @@ class Config:
             )
 
 
+SectionT = typing.TypeVar("SectionT")
 SECTIONS = typing.get_type_hints(Config)
 DEFAULT = "small"  # the preset that runs without a config, and that a file without `extends` extends
 NOTHING = "none"  # `extends: none`: the fields' own defaults
@@ -353,6 +354,47 @@ def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
     return Config(**sections)
 
 
+def section_from_dict(kind: type[SectionT], values: Any, where: str) -> SectionT:
+    """Plain values ──► the settings of one member of the family, every key and value checked.
+
+    Args:
+        kind: a frozen dataclass whose fields are made by `ranged`, `choice` and `described`.
+        values: by field; a missing one takes its own default.
+        where: what the values belong to, for errors.
+
+    Raises:
+        V2LError: an unknown key, or a value of the wrong type or out of its range.
+    """
+    section: SectionT = _section(kind, values, where)
+    return section
+
+
+def load_section(kind: type[SectionT], member: str, source: str | Path = DEFAULT) -> SectionT:
+    """The settings of one member of the family: `read_member`, checked as by `section_from_dict`."""
+    return section_from_dict(kind, read_member(member, source), member)
+
+
+def read_member(member: str, source: str | Path = DEFAULT) -> dict[str, Any]:
+    """Read the settings of one member of the family.
+
+    Args:
+        member: the folder of its presets, in configs/.
+        source: a preset of that folder (`small`, `paper`), or a YAML file.
+
+    Raises:
+        V2LError: no such file, or no YAML of keys.
+    """
+    presets = {path.stem: path for path in (_preset_folder() / member).glob("*.yaml")}
+    path = presets.get(str(source), Path(source))
+    if not path.is_file():
+        raise V2LError(
+            f"got config {str(source)!r}, which is no preset of {member} and no file",
+            f"{', '.join(sorted(presets))}, or a YAML file",
+            f"--config {DEFAULT}",
+        )
+    return _parse(path)
+
+
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Config ──► plain values, all of them, as JSON and YAML hold them."""
     return {
@@ -375,16 +417,22 @@ def _read_yaml(source: str | Path, above: tuple[Path, ...] = ()) -> dict[str, An
             f"{', '.join(preset_names())}, or a YAML file",
             "--config small",
         )
+    values = _parse(path)
+    base = values.pop("extends", None) or DEFAULT
+    if base == NOTHING:
+        return values
+    return _merge(_read_yaml(_base(base, path), (*above, path.resolve())), values)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise V2LError(f"{path} is no YAML: {error}", "a YAML file", "--config small") from error
     if not isinstance(values, dict):
         raise V2LError(f"{path} holds no keys", f"sections {', '.join(SECTIONS)}", "--config small")
-    base = values.pop("extends", None) or DEFAULT
-    if base == NOTHING:
-        return values
-    return _merge(_read_yaml(_base(base, path), (*above, path.resolve())), values)
+    return values
 
 
 def _base(name: Any, path: Path) -> str | Path:

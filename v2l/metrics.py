@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import atanh, inf, sqrt, tanh
 from statistics import fmean, stdev
 from typing import Any, Self
 
@@ -88,6 +88,50 @@ class Mean:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.4g} ({low:.4g} to {high:.4g})"
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's rank correlation of two figures over n samples, with its 95 % interval.
+
+    Attributes:
+        value: in [-1, 1]; nan if one of the figures is the same for all samples.
+        n: samples.
+    """
+
+    value: float
+    n: int
+
+    @classmethod
+    def of(cls, first: Sequence[float], second: Sequence[float]) -> Self:
+        """Of n pairs; equal values share the mean of their ranks."""
+        ranks = torch.stack([_ranks(first), _ranks(second)])
+        return cls(torch.corrcoef(ranks)[0, 1].item(), len(first))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """By Fisher's z with the variance of Bonett & Wright 2000, (1 + ρ² / 2) / (n - 3)."""
+        if self.n < 4 or not abs(self.value) < 1:
+            return -1.0, 1.0
+        centre, half = atanh(self.value), Z_95 * sqrt((1 + self.value**2 / 2) / (self.n - 3))
+        return tanh(centre - half), tanh(centre + half)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For reports: value and interval."""
+        return {"value": self.value, "interval": list(self.interval)}
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _ranks(values: Sequence[float]) -> Tensor:
+    """(n,) float64: the rank of each value; equal values share the mean of their ranks."""
+    _, places, counts = torch.tensor(values, dtype=torch.float64).unique(
+        return_inverse=True, return_counts=True
+    )
+    last = counts.cumsum(dim=0)  # of each distinct value, the rank of its last copy
+    return (last - (counts - 1) / 2).double()[places]
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:

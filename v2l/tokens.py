@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from v2l.errors import V2LError
+from v2l.places import Area
 
 if TYPE_CHECKING:  # prompts read these types without waiting for torch
     from torch import Tensor
@@ -96,6 +97,15 @@ class CellGrid:
             for column in range(w)
         ]
 
+    def areas(self, image: int) -> list[Area]:
+        """What each token covers, h · w of them."""
+        h, w = self.rows, self.columns
+        return [
+            Area.of_box((column / w, row / h, (column + 1) / w, (row + 1) / h))
+            for row in range(h)
+            for column in range(w)
+        ]
+
 
 @dataclass(frozen=True)
 class ClusterMap:
@@ -119,11 +129,15 @@ class ClusterMap:
         A token without cells has no segments.
         """
         cells: list[list[int]] = self.tokens[image].tolist()
-        members: dict[int, list[tuple[int, int]]] = {}
-        for y, row in enumerate(cells):
-            for x, token in enumerate(row):
-                members.setdefault(token, []).append((y, x))
+        members = _members(cells)
         return [_border(members.get(token, []), cells) for token in range(max(members) + 1)]
+
+    def areas(self, image: int) -> list[Area]:
+        """What each token covers; their number is the largest token number plus one."""
+        cells: list[list[int]] = self.tokens[image].tolist()
+        members = _members(cells)
+        size = len(cells), len(cells[0])
+        return [_area(members.get(token, []), size) for token in range(max(members) + 1)]
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,10 @@ class Boxes:
     def outlines(self, image: int) -> list[Outline]:
         """The border of each token's rectangle, N of them."""
         return [Outline.box(*corners) for corners in self.corners[image].tolist()]
+
+    def areas(self, image: int) -> list[Area]:
+        """What each token covers, N of them."""
+        return [Area.of_box(corners) for corners in self.corners[image].tolist()]
 
 
 Layout = CellGrid | ClusterMap | Boxes
@@ -227,6 +245,13 @@ class VisualTokens:
         outlines = self.layout.outlines(image)
         return [outlines[place] for place in self.places(image) if place < len(outlines)]
 
+    def areas(self, image: int = 0) -> list[Area]:
+        """What each token of one image covers, padding left out; empty without a layout."""
+        if self.layout is None:
+            return []
+        areas = self.layout.areas(image)
+        return [areas[place] for place in self.places(image) if place < len(areas)]
+
     def _values(self) -> Tensor:
         """What the kind requires: embeddings (B, N, width), or ids (B, N)."""
         values = self.embeddings if self.kind == "embeddings" else self.ids
@@ -284,6 +309,26 @@ class GridTokens(VisualTokens):
 
 ImageTokens = GridTokens
 """The public name of the V2L Tokenizer's tokens."""
+
+
+def _members(cells: Sequence[Sequence[int]]) -> dict[int, list[tuple[int, int]]]:
+    """A map (h, w) of token numbers ──► per token its cells (row, column), in raster order."""
+    members: dict[int, list[tuple[int, int]]] = {}
+    for y, row in enumerate(cells):
+        for x, token in enumerate(row):
+            members.setdefault(token, []).append((y, x))
+    return members
+
+
+def _area(members: Sequence[tuple[int, int]], size: tuple[int, int]) -> Area:
+    """Cells (row, column) of one token in a map of `size` (h, w) ──► what the token covers."""
+    h, w = size
+    if not members:
+        return Area.of_box((0.0, 0.0, 0.0, 0.0))
+    ys, xs = zip(*members, strict=True)
+    box = (min(xs) / w, min(ys) / h, (max(xs) + 1) / w, (max(ys) + 1) / h)
+    centre = ((sum(xs) / len(xs) + 0.5) / w, (sum(ys) / len(ys) + 0.5) / h)
+    return Area(len(members) / (h * w), box, centre)
 
 
 def _border(members: Sequence[tuple[int, int]], cells: Sequence[Sequence[int]]) -> Outline:

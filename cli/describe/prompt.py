@@ -17,9 +17,11 @@ from v2l.cli.describe.options import (
     Url,
     open_endpoint,
 )
+from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Json, Photograph, Tokenizer, options
 from v2l.cli.output import Output, output
 from v2l.cli.pipeline import load_pipeline
+from v2l.cli.regions import RegionOptions
 from v2l.errors import V2LError
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Wanted:
             )
 
 
+@expand_options
 def prompt(
     ctx: typer.Context,
     image: Photograph,
@@ -97,6 +100,8 @@ def prompt(
     endpoint_max_tokens: MaxTokens = MAX_TOKENS,
     tokenizer: Tokenizer = None,
     json: Json = False,
+    *,
+    regions: RegionOptions,
 ) -> None:
     """Print the prompt about a photograph for any LLM; with --endpoint, a server's answer to it."""
     from v2l.tasks.classification.prompt_only_labels import LabelPromptSettings
@@ -107,7 +112,7 @@ def prompt(
         wanted = Wanted(image, task, question, support, k_shots)
         wanted.check()
         server = open_endpoint(endpoint, endpoint_model, endpoint_timeout, endpoint_max_tokens)
-        pipeline = load_pipeline(given, tokenizer)
+        pipeline = regions.apply(load_pipeline(given, tokenizer))
         if task == "classify":
             record = classify(
                 out, pipeline, wanted, LabelPromptSettings.of(wording, k_shots, words, given.seed), server
@@ -140,7 +145,7 @@ def describe(
     if remark := describer.remark():
         out.note(remark)
     (image,) = describer.words_of([load_image(wanted.image)])
-    dialogue = describer.dialogue(image.words, wanted.question)
+    dialogue = describer.dialogue(image.prompt_words, wanted.question)
     record = {
         "prompt": dialogue.text,
         "turns": dialogue.turns,

@@ -10,18 +10,26 @@ from v2l.cli.describe.options import DescribeOptions, Photographs, print_descrip
 from v2l.cli.option_groups import expand_options
 from v2l.cli.options import options
 from v2l.cli.output import output
+from v2l.cli.regions import RegionOptions
 
 Question = Annotated[str, typer.Argument(metavar="QUESTION", help="The question about every image.")]
 
 
 @expand_options
-def vqa(ctx: typer.Context, images: Photographs, question: Question, chosen: DescribeOptions) -> None:
+def vqa(
+    ctx: typer.Context,
+    images: Photographs,
+    question: Question,
+    chosen: DescribeOptions,
+    regions: RegionOptions,
+) -> None:
     """Answer a question about photographs in a word, which the frozen LLM generates from their words."""
     from v2l.prompts.vqa import check_question
 
     with output(chosen.json) as out:
         line = check_question(question)
         describer = chosen.load(options(ctx))("vqa")
+        regions.apply(describer.pipeline)
         print_descriptions(
             out,
             describer,

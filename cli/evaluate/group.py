@@ -8,7 +8,9 @@ import typer
 
 from v2l.cli.evaluate.describe import evaluate_describe
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
+from v2l.cli.evaluate.mosaics import evaluate_mosaics
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
+from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.semantics import evaluate_semantics
 from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
@@ -17,7 +19,9 @@ from v2l.cli.evaluate.vqa import evaluate_vqa
 COMMANDS: dict[str, Callable[..., None]] = {
     "describe": evaluate_describe,
     "fewshot": evaluate_fewshot,
+    "mosaics": evaluate_mosaics,
     "reconstruction": evaluate_reconstruction,
+    "regions": evaluate_regions,
     "restoration": evaluate_restoration,
     "semantics": evaluate_semantics,
     "tokenizers": evaluate_tokenizers,

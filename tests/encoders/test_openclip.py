@@ -247,5 +247,5 @@ def test_an_image_half_without_patches_is_refused_for_them_only(
 ) -> None:
     other = tiny_encoder(tmp_path / "no-projection")
     other.model.visual.proj = None
-    with pytest.raises(V2LError, match="an image half without a projection of its patches; allowed: a ViT"):
+    with pytest.raises(V2LError, match="has no features of patches; allowed: conse, or a ViT"):
         other.encode_patches(images)

@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from v2l.errors import V2LError
-from v2l.images import LONGEST_SHAPE, centre_crop
+from v2l.images import LONGEST_SHAPE, centre_crop, resize
 
 # Templates that a word is put into before it is embedded, by the name that a codebook records.
 PHOTO_TEMPLATE = ("a photo of a {}",)
@@ -60,9 +60,35 @@ class JointEncoder(nn.Module, ABC):
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size ──► (B, D) float32, unit length."""
 
-    @abstractmethod
-    def encode_patches(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float32 in [0, 1], any size ──► (B, h, w, D) float32, unit length, raster order."""
+    def encode_patches(self, images: Tensor, side: int | None = None) -> Tensor:
+        """Vectors of the parts of images in the joint space.
+
+        Args:
+            images: (B, 3, H, W) float32 in [0, 1].
+            side: None takes the square that `prepare` gives. A number takes the whole image, resized so that
+                its shorter side has about so many pixels; a larger side gives more patches.
+
+        Returns:
+            (B, h, w, D) float32, unit length, raster order.
+
+        Raises:
+            V2LError: the encoder has no features of patches.
+        """
+        return self.to_joint_space(self.patch_features(images, side))
+
+    def patch_features(self, images: Tensor, side: int | None = None) -> Tensor:
+        """The features behind `encode_patches`: (B, h, w, C) float32, before the joint space.
+
+        Their mean over a region, through `to_joint_space`, is the vector of the region.
+
+        Raises:
+            V2LError: the encoder has none.
+        """
+        raise no_patches(self.name)
+
+    def to_joint_space(self, features: Tensor) -> Tensor:
+        """Patch features, or means of them, (…, C) ──► (…, D) float32, unit length."""
+        raise no_patches(self.name)
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -101,6 +127,13 @@ class JointEncoder(nn.Module, ABC):
         return torch.stack([self.prepare(image) for image in images.to(self.device)])
 
 
+def no_patches(name: str) -> V2LError:
+    """The line for an encoder without features of patches."""
+    return V2LError(
+        f"the encoder {name} has no features of patches", "conse, or a ViT of open_clip", "v2l doctor"
+    )
+
+
 def encode_distinct(readings: Sequence[tuple[int, ...]], encode: Callable[[list[int]], Tensor]) -> Tensor:
     """Encode each distinct reading once; equal readings share its vector.
 
@@ -125,6 +158,21 @@ def resize_shorter_side(image: Tensor, size: int, interpolation: InterpolationMo
     image = centre_crop(image, (longest, longest))
     resized: Tensor = transforms.resize(image, [size], interpolation=interpolation, antialias=True)
     return resized.clamp(0, 1)
+
+
+def resize_whole(images: Tensor, side: int, stride: int) -> Tensor:
+    """(B, 3, H, W) in [0, 1], none of it cropped ──► (B, 3, h · stride, w · stride), antialiased bicubic.
+
+    Args:
+        images: of any size; an extremely long one is squashed to 4 : 1, because its features would fill the
+            memory.
+        side: pixels that the shorter side has afterwards, rounded to a multiple of `stride`.
+        stride: pixels a side of one patch.
+    """
+    shorter = min(images.shape[-2:])
+    sides = (min(edge / shorter, LONGEST_SHAPE) * side / stride for edge in images.shape[-2:])
+    height, width = (max(1, round(patches)) * stride for patches in sides)
+    return resize(images, (height, width))
 
 
 def fingerprint_of(state: Mapping[str, Tensor], *settings: str) -> str:

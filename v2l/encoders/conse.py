@@ -33,10 +33,17 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from v2l.encoders.base import PHOTO_TEMPLATE, JointEncoder, fingerprint_of, resize_shorter_side
+from v2l.encoders.base import (
+    PHOTO_TEMPLATE,
+    JointEncoder,
+    fingerprint_of,
+    resize_shorter_side,
+    resize_whole,
+)
 from v2l.errors import V2LError
 from v2l.zoo import embedded_path
 
+STRIDE = 32  # pixels a side of one position of the last feature map
 RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
 CPU_BATCH = 2  # images per forward pass on a CPU; larger batches leave its cache and take 1.5 times as long
 CLASS_TEXTS = ("none", "with", "mean")  # without the definition, with it, or the mean of both vectors
@@ -105,14 +112,18 @@ class ConSE(JointEncoder):
     def encode_images(self, images: Tensor) -> Tensor:
         parts = torch.split(images, CPU_BATCH if self.device.type == "cpu" else len(images))
         return torch.cat(
-            [self._mix_classes(self.classifier(self._normalize(part))) for part in parts]
+            [self._mix_classes(self.classifier(self._normalize(self.prepare_batch(part)))) for part in parts]
         )  # (b, 1000) logits each
 
     @torch.inference_mode()
-    def encode_patches(self, images: Tensor) -> Tensor:
-        features = self.classifier.forward_features(self._normalize(images))  # (B, 1280, h, w)
-        logits = self.classifier.classifier(features.permute(0, 2, 3, 1))  # (B, h, w, 1000)
-        return self._mix_classes(logits)
+    def patch_features(self, images: Tensor, side: int | None = None) -> Tensor:
+        seen = self.prepare_batch(images) if side is None else resize_whole(images, side, STRIDE)
+        features: Tensor = self.classifier.forward_features(self._normalize(seen.to(self.device)))
+        return features.permute(0, 2, 3, 1).float()  # (B, 1280, h, w) ──► (B, h, w, 1280)
+
+    @torch.inference_mode()
+    def to_joint_space(self, features: Tensor) -> Tensor:
+        return self._mix_classes(self.classifier.classifier(features))  # (…, 1000) logits
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -141,7 +152,8 @@ class ConSE(JointEncoder):
         return functional.normalize(self.encode_texts(named) + self.encode_texts(defined), dim=-1)
 
     def _normalize(self, images: Tensor) -> Tensor:
-        normalized = (self.prepare_batch(images) - self.mean) / self.std
+        """(B, 3, H, W) in [0, 1] ──► what the classifier reads."""
+        normalized = (images - self.mean) / self.std
         return normalized.contiguous(memory_format=torch.channels_last)  # a fifth faster on the CPU
 
     def _mix_classes(self, logits: Tensor) -> Tensor:

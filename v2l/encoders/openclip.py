@@ -25,7 +25,14 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from v2l.encoders.base import JointEncoder, encode_distinct, fingerprint_of, resize_shorter_side
+from v2l.encoders.base import (
+    JointEncoder,
+    encode_distinct,
+    fingerprint_of,
+    no_patches,
+    resize_shorter_side,
+    resize_whole,
+)
 from v2l.encoders.causal import CausalTower, Row
 from v2l.errors import V2LError
 from v2l.zoo import is_offline
@@ -87,26 +94,42 @@ class OpenCLIP(JointEncoder):
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        vectors: Tensor = self.model.encode_image(self._normalize(images), normalize=True)  # (B, D)
+        vectors: Tensor = self.model.encode_image(
+            self._normalize(self.prepare_batch(images)), normalize=True
+        )  # (B, D)
         return vectors.float()
 
     @torch.inference_mode()
-    def encode_patches(self, images: Tensor) -> Tensor:
+    def patch_features(self, images: Tensor, side: int | None = None) -> Tensor:
+        visual, _ = self._patch_half()
+        seen = (
+            self.prepare_batch(images) if side is None else resize_whole(images, side, visual.patch_size[0])
+        )
+        with positions_for(visual, seen.shape[-2:]):
+            features: Tensor = visual.forward_intermediates(
+                self._normalize(seen.to(self.device)),
+                indices=1,
+                normalize_intermediates=True,
+                intermediates_only=True,
+                output_fmt="NCHW",
+            )["image_intermediates"][-1]  # (B, C, h, w), after the last norm
+        return features.permute(0, 2, 3, 1).float()
+
+    @torch.inference_mode()
+    def to_joint_space(self, features: Tensor) -> Tensor:
+        _, projection = self._patch_half()
+        return functional.normalize(features.to(projection.dtype) @ projection, dim=-1).float()
+
+    def _patch_half(self) -> tuple[Any, Tensor]:
+        """The image half and the projection of its patches.
+
+        Raises:
+            V2LError: it has no projection of patches.
+        """
         projection = getattr(self.model.visual, "proj", None)
         if projection is None:
-            raise V2LError(
-                f"{self.name} has an image half without a projection of its patches",
-                "a ViT of open_clip, as ViT-L-14",
-                "v2l doctor",
-            )
-        features = self.model.visual.forward_intermediates(
-            self._normalize(images),
-            indices=1,
-            normalize_intermediates=True,
-            intermediates_only=True,
-            output_fmt="NCHW",
-        )["image_intermediates"][-1]  # (B, C, h, w), after the last norm
-        return functional.normalize(features.permute(0, 2, 3, 1) @ projection, dim=-1).float()
+            raise no_patches(self.name)
+        return self.model.visual, projection
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -178,7 +201,27 @@ class OpenCLIP(JointEncoder):
 
     def _normalize(self, images: Tensor) -> Tensor:
         dtype = next(self.model.parameters()).dtype
-        return ((self.prepare_batch(images) - self.mean) / self.std).to(dtype)
+        return ((images - self.mean) / self.std).to(dtype)
+
+
+@contextmanager
+def positions_for(visual: Any, size: tuple[int, int]) -> Iterator[None]:
+    """Inside this block a ViT takes images of another size, (H, W): its positions are interpolated.
+
+    Source: ViT, arXiv 2010.11929, section 3.2.
+    """
+    height, width = (edge // patch for edge, patch in zip(size, visual.patch_size, strict=True))
+    if (height, width) == tuple(visual.grid_size):
+        yield
+        return
+    trained = visual.positional_embedding.data  # (1 + h · w, C): the class token's position first
+    grid = trained[1:].T.reshape(1, -1, *visual.grid_size).float()
+    resized = functional.interpolate(grid, size=(height, width), mode="bicubic", antialias=True)
+    visual.positional_embedding.data = torch.cat([trained[:1], resized.flatten(2)[0].T.to(trained)])
+    try:
+        yield
+    finally:
+        visual.positional_embedding.data = trained
 
 
 def causal_tower(model: Any) -> CausalTower | None:

@@ -35,11 +35,18 @@ class ImageWords:
             space.
         note: why there is too little to see in the image for its words to mean something; None when there is
             enough.
+        written: its words as a prompt writes them, with their places; empty if they have none.
     """
 
     words: tuple[str, ...]
     joint_vector: Tensor | None = None
     note: str | None = None
+    written: tuple[str, ...] = ()
+
+    @property
+    def prompt_words(self) -> tuple[str, ...]:
+        """The words as a prompt writes them."""
+        return self.written or self.words
 
     @property
     def vector(self) -> Tensor:
@@ -224,4 +231,5 @@ def _words_of(tokenizer: ImageTokenizer, image: Tensor, choice: WordSelection) -
     tagged = tokenizer.image_words(image[None], choice.count, choice.how)
     words = tuple(word.word for word in tagged.words[0])
     vector = None if tagged.vectors is None else tagged.vectors[0].cpu()
-    return ImageWords(words, vector, tokenizer.visibility_note(image))
+    written = tagged.written[0] if tagged.written else ()
+    return ImageWords(words, vector, tokenizer.visibility_note(image), written)

@@ -18,6 +18,7 @@ from v2l.llm.adapters import adapted
 from v2l.tokenizers.contract import ImageTokenizer, refusal, require_grid_codes
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.tokenizers.registry import tokenizer_names
 
 DEFAULT_LLM = "smollm2"  # for tokenizers that fit any LLM
 
@@ -84,7 +85,7 @@ class Pipeline:
         """
         tokenizer = load_tokenizer(checkpoint, device)
         name = llm or (tokenizer.vocabulary.llm if tokenizer.vocabulary else DEFAULT_LLM)
-        place = "shipped" if checkpoint in (None, "v2l") else str(checkpoint)
+        place = "shipped" if checkpoint is None or checkpoint in tokenizer_names() else str(checkpoint)
         return cls(tokenizer, LLMChoice(name, device, dtype), place, adapter)
 
     @property

@@ -22,6 +22,8 @@ from v2l.device import choose_device
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.images import draw_outlines, resize, resize_and_crop
+from v2l.places import PlacedWord
+from v2l.prompts.places import in_words
 from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import CellGrid, CodeStream, VisualTokens, Word
@@ -75,10 +77,12 @@ class TaggedImages:
         words: per image its words, the best first.
         vectors: (B, D) float32 of unit length in a joint space of images and texts; None if the tokenizer has
             no such space.
+        written: per image its words as a prompt writes them, with their places; empty if they have none.
     """
 
     words: tuple[tuple[Word, ...], ...]
     vectors: Tensor | None = None
+    written: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,11 @@ class ImageTokenizer(nn.Module, ABC):
         return None
 
     @property
+    def part_namer(self) -> WordTagger | None:
+        """The word tagger that can name any part of an image by its pixels; None if there is none."""
+        return self.tagger
+
+    @property
     def vocabulary(self) -> LLMVocabulary | None:
         """The LLM that the tokens belong to; None if any LLM can read them, or none (codes without words)."""
         return None
@@ -284,7 +293,10 @@ class ImageTokenizer(nn.Module, ABC):
         """
         if self.tagger is None:
             require(self, "words", "image_words")
-            return TaggedImages(tuple(_best(words, count) for words in self.encode(images).words))
+            tokens = self.encode(images)
+            placed = [self.placed_words(tokens, image)[:count] for image in range(len(tokens))]
+            written = tuple(self.write_words(words) for words in placed) if any(placed) else ()
+            return TaggedImages(tuple(_best(words, count) for words in tokens.words), written=written)
         vectors = self.tagger.joint_encoder(self.device).encode_images(images)
         return TaggedImages(self.tagger.words(vectors, count, selection), vectors)
 
@@ -297,6 +309,26 @@ class ImageTokenizer(nn.Module, ABC):
     def visibility_note(self, image: Tensor) -> str | None:
         """Why there is too little to see in an image (3, H, W) for its words to mean something; else None."""
         return measure_visibility(image, self.image_view(image)).note
+
+    def placed_words(self, tokens: VisualTokens, image: int = 0) -> tuple[PlacedWord, ...]:
+        """The word and the place of each token of one image, those that cover most of it first.
+
+        Empty if the tokens have no layout, or if the words describe the image as a whole. Tokens without a
+        word are left out.
+        """
+        if self.tagger is not None or not tokens.words:
+            return ()
+        tokens_of_image = zip(tokens.places(image), tokens.words[image], tokens.areas(image), strict=False)
+        placed = [
+            PlacedWord(word.word, word.score, area, token)
+            for token, word, area in tokens_of_image
+            if word.word
+        ]
+        return tuple(sorted(placed, key=lambda word: -word.area.share))
+
+    def write_words(self, words: Sequence[PlacedWord]) -> tuple[str, ...]:
+        """How a prompt writes words with places: "dog (centre left)" by default."""
+        return in_words(words)
 
     def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
         """A word for each token of one image, padding left out; "" for a token without a word."""

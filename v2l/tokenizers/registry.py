@@ -22,6 +22,7 @@ NEEDS = {
     "codes": "codes",
     "grid codes": "a grid of codes that are token ids of the LLM",
     "embeddings": "embeddings for the LLM",
+    "regions": "regions that a user may choose",
     "decoder": "a decoder",
 }
 """What a command can need of a tokenizer, with the phrase that error lines use."""
@@ -127,3 +128,24 @@ register_tokenizer(
     weights=WEIGHTS / "small",
 )
 register_tokenizer("vqgan", "v2l.tokenizers.vqgan.model:VQGANTokenizer", gives=("codes", "decoder"))
+register_tokenizer(
+    "slices", "v2l.tokenizers.slices.model:SliceTokenizer", gives=("words",), weights=WEIGHTS / "slices"
+)
+register_tokenizer(
+    "groma",
+    "v2l.tokenizers.regions.model:RegionTokenizer",
+    gives=("words", "regions"),
+    weights=WEIGHTS / "groma",
+)
+register_tokenizer(
+    "setok",
+    "v2l.tokenizers.clusters.model:ClusterTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "setok",
+)
+register_tokenizer(
+    "lavit",
+    "v2l.tokenizers.selection.model:SelectionTokenizer",
+    gives=("words",),
+    weights=WEIGHTS / "lavit",
+)

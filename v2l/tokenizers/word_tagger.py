@@ -36,10 +36,13 @@ class WordTagger:
         codebook: words, bigrams and trigrams with their vectors; V entries of width D.
         encoder: name of the joint encoder, which is loaded when it is first needed.
         ranking: a key of `RANKINGS`: which words are the nearest.
+        ships: whether the codebook is the one that ships with v2l, so that no checkpoint needs a copy of it.
     """
 
-    def __init__(self, codebook: Codebook, encoder: str, ranking: str = "distinct") -> None:
-        self.codebook, self.encoder_name, self.ranking = codebook, encoder, ranking
+    def __init__(
+        self, codebook: Codebook, encoder: str, ranking: str = "distinct", ships: bool = False
+    ) -> None:
+        self.codebook, self.encoder_name, self.ranking, self.ships = codebook, encoder, ranking, ships
         self._encoder: JointEncoder | None = None
 
     def joint_encoder(self, device: torch.device | str = "auto") -> JointEncoder:

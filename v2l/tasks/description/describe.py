@@ -25,6 +25,7 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, vqa
 from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
+from v2l.prompts.regions import check_named_regions
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
@@ -128,7 +129,7 @@ class Describer:
             V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
                 cannot be read.
         """
-        return tuple(Exchange(image.words, shot.question, shot.answer) for shot, image in self._shots)
+        return tuple(Exchange(image.prompt_words, shot.question, shot.answer) for shot, image in self._shots)
 
     @cached_property
     def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
@@ -179,9 +180,12 @@ class Describer:
         """The dialogue about one image.
 
         Raises:
-            V2LError: the task needs a question and it is empty, or as for `examples`.
+            V2LError: the task needs a question and it is empty, the question names a region that the image
+                does not have, or as for `examples`.
         """
         if self.task == "vqa":
+            if words:
+                check_named_regions(question, words)
             return vqa.vqa_dialogue(self.examples, words, question, self.style)
         return caption.caption_dialogue(self.examples, words, self.style)
 
@@ -208,7 +212,7 @@ class Describer:
             self._of_kind([(image, kind) for image, kind in zip(images, kinds, strict=True) if kind])
         )
         rest = [
-            (image, self.dialogue(image.words, question))
+            (image, self.dialogue(image.prompt_words, question))
             for image, question, kind in zip(images, asked, kinds, strict=True)
             if kind is None
         ]

@@ -1,0 +1,49 @@
+"""image + a number of parts ──► divisions that need no density peaks: the baselines of clusters."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from skimage.segmentation import slic
+from torch import Tensor
+
+ATTEMPTS, ITERATIONS = 3, 30  # of k-means: starts, of which the best counts, and steps of each
+COMPACTNESS = 10.0  # of SLIC: colour against position; scikit-image's default
+
+
+def regular_grid(parts: int, size: tuple[int, int]) -> Tensor:
+    """About `parts` rectangles of one size, nearly square: (H, W) int64."""
+    height, width = size
+    rows = max(1, round((parts * height / width) ** 0.5))
+    columns = max(1, round(parts / rows))
+    row, column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
+    return row[:, None] * columns + column[None]
+
+
+def k_means(points: Tensor, parts: int, seed: int = 0) -> Tensor:
+    """Points (n, C) ──► the centres (parts, C) float32 of k-means, the best of several starts.
+
+    Source: Lloyd 1982; starts: k-means++, Arthur & Vassilvitskii 2007. By OpenCV.
+    """
+    cv2.setRNGSeed(seed)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, ITERATIONS, 1e-4)
+    rows = np.ascontiguousarray(points.float().cpu().numpy())
+    found = cv2.kmeans(rows, parts, None, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)
+    return torch.from_numpy(found[2])
+
+
+def superpixels(image: Tensor, parts: int) -> Tensor:
+    """An image (3, H, W) in [0, 1] ──► (H, W) int64: about `parts` superpixels.
+
+    Of several requests the one is taken whose number of superpixels is nearest to `parts`, because SLIC
+    rounds its number to a grid. Source: SLIC, Achanta et al., PAMI 34 (11), 2012. By scikit-image.
+    """
+    pixels = image.movedim(0, -1).cpu().numpy()
+    requests = sorted({parts, round(1.25 * parts), round(1.5 * parts), 2 * parts})
+    divisions = [
+        slic(pixels, n_segments=request, compactness=COMPACTNESS, start_label=0, channel_axis=-1)
+        for request in requests
+    ]
+    best = min(divisions, key=lambda labels: abs(len(np.unique(labels)) - parts))
+    return torch.from_numpy(best.astype(np.int64))

@@ -1,0 +1,125 @@
+"""image ──► words of its clusters: groups of patches that look alike, as many as the image needs.
+
+Frozen: the joint encoder and the codebook. Source: SeTok, arXiv 2406.05127, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, layer_norm
+
+from v2l.config import section_from_dict
+from v2l.tokenizers.clusters.density_peaks import find_clusters
+from v2l.tokenizers.clusters.settings import ClusterSettings
+from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
+from v2l.tokenizers.patch_words import PatchWords, mean_features
+from v2l.tokenizers.positions import sine_positions
+from v2l.tokens import ClusterMap, VisualTokens
+
+UNIFORM = 2 / 255  # an image whose channels vary less is one cluster; else the padding of a CNN would be seen
+
+
+class Division(NamedTuple):
+    """The clusters of one image, the largest first."""
+
+    cells: Tensor  # (h', w') int64 in [0, N), the cluster of each cell
+    features: Tensor  # (N, C) float32, the mean features
+
+
+class ClusterTokenizer(ImageTokenizer):
+    """Images ──► a word for each cluster of patches.
+
+    Args:
+        words: the codebook and its encoder.
+        settings: how an image is divided.
+    """
+
+    NAME = "setok"
+    here: Tensor
+
+    def __init__(self, words: PatchWords, settings: ClusterSettings) -> None:
+        super().__init__()
+        self.words, self.cluster_settings = words, settings
+        self.register_buffer("here", torch.zeros(()), persistent=False)  # knows the device
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> VisualTokens:
+        """(B, 3, H, W) in [0, 1] ──► a word and a vector in the joint space for each cluster."""
+        check_images(images)
+        return self.name_divisions(self.divide(images, self.patch_features(images)))
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, h, w, C) float32, of the whole images."""
+        return self.words.encoder(self.device).patch_features(images, self.cluster_settings.side)
+
+    def divide(self, images: Tensor, features: Tensor) -> list[Division]:
+        """Images (B, 3, H, W) with their patch features (B, h, w, C) ──► the clusters of each image."""
+        spread = (images.amax(dim=(2, 3)) - images.amin(dim=(2, 3))).amax(dim=1)  # (B,)
+        return [
+            undivided(image) if flat else divide(image, self.cluster_settings)
+            for image, flat in zip(features, (spread < UNIFORM).tolist(), strict=True)
+        ]
+
+    def name_divisions(self, divisions: Sequence[Division]) -> VisualTokens:
+        """The clusters of B images ──► a word and a vector for each."""
+        vectors = [self.words.encoder(self.device).to_joint_space(found.features) for found in divisions]
+        layout = ClusterMap(torch.stack([found.cells.cpu() for found in divisions]))
+        return self.words.tokens(vectors, layout)
+
+    @property
+    def vocabulary(self) -> LLMVocabulary:
+        return self.words.vocabulary
+
+    def describe(self) -> dict[str, str]:
+        return {"tokenizer": self.NAME, **self.words.describe()}
+
+    def settings(self) -> dict[str, Any]:
+        return {**self.words.settings(), "clusters": asdict(self.cluster_settings)}
+
+    @classmethod
+    def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
+        settings = section_from_dict(ClusterSettings, manifest["clusters"], "clusters")
+        return cls(PatchWords.load(manifest, folder), settings)
+
+    def save_parts(self, folder: Path) -> None:
+        self.words.save(folder)
+
+
+def divide(features: Tensor, settings: ClusterSettings) -> Division:
+    """Patch features (h, w, C) of one image ──► its clusters."""
+    points = cluster_points(features, settings)  # (h, w, C')
+    found = find_clusters(points.flatten(0, 1), settings.peaks)
+    order = found.members.bincount(minlength=len(found.centres)).argsort(descending=True, stable=True)
+    members = order.argsort()[found.members]  # the largest cluster has the number 0
+    means = mean_features(features.flatten(0, 1), members, len(order))
+    if settings.refine == 1:
+        return Division(members.view(features.shape[:2]), means)
+    centres = points.flatten(0, 1)[found.centres[order]]
+    return Division(nearest_centres(points, centres, settings.refine), means)
+
+
+def undivided(features: Tensor) -> Division:
+    """Patch features (h, w, C) ──► one cluster of all."""
+    cells = torch.zeros(features.shape[:2], dtype=torch.int64, device=features.device)
+    return Division(cells, features.mean(dim=(0, 1))[None])
+
+
+def cluster_points(features: Tensor, settings: ClusterSettings) -> Tensor:
+    """Patch features (h, w, C) ──► points (h, w, C) whose distances decide: unit variance, plus positions."""
+    points = layer_norm(features, features.shape[-1:])
+    if not settings.position_weight:
+        return points
+    positions = sine_positions(*features.shape[:2], features.shape[-1]).to(points)
+    return points + settings.position_weight * positions
+
+
+def nearest_centres(points: Tensor, centres: Tensor, factor: int) -> Tensor:
+    """Points (h, w, C) and centres (N, C) ──► (h · factor, w · factor) int64, by interpolated points."""
+    fine = interpolate(points.movedim(-1, 0)[None], scale_factor=factor, mode="bilinear")[0].movedim(0, -1)
+    return torch.cdist(fine.flatten(0, 1), centres).argmin(dim=1).view(fine.shape[:2])

@@ -1,0 +1,1 @@
+"""Regions of an image: the tokenizer of Groma's layout."""

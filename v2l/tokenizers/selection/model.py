@@ -1,0 +1,131 @@
+"""image ──► words of the patches that are kept, each with what it has read from the dropped ones.
+
+Frozen: the joint encoder and the words. Trained: selector, merger and decoder. Source: LaVIT, arXiv
+2309.04669, section 3.1; the words instead of a learned codebook are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from v2l.checkpoint import load_tensors, save_tensors
+from v2l.config import section_from_dict
+from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
+from v2l.tokenizers.patch_words import PatchWords
+from v2l.tokenizers.selection.network import Codes, SelectionNetwork
+from v2l.tokenizers.selection.selector import decide, keep_best
+from v2l.tokenizers.selection.settings import SelectionSettings
+from v2l.tokens import ClusterMap, VisualTokens
+
+ROWS = "rows.safetensors"  # of the codebook, those that tokens may be quantized to
+
+
+class Selected(NamedTuple):
+    """The chosen patches of B images on one grid."""
+
+    features: Tensor  # (B, h, w, C), the frozen features
+    kept: Tensor  # (B, h · w) float32, 0 or 1
+    codes: Codes
+
+
+class SelectionTokenizer(ImageTokenizer):
+    """Images ──► a word for each kept patch.
+
+    Args:
+        words: a codebook and its encoder.
+        settings: sizes.
+        channels: C of the encoder's patch features.
+        rows: (V,) int64, the rows of the codebook that tokens may be quantized to.
+    """
+
+    NAME = "lavit"
+    rows: Tensor
+
+    def __init__(self, words: PatchWords, settings: SelectionSettings, channels: int, rows: Tensor) -> None:
+        super().__init__()
+        self.words, self.selection_settings, self.channels = words, settings, channels
+        self.register_buffer("rows", rows, persistent=False)
+        vectors = words.codebook.embeddings[rows].float()
+        self.network = SelectionNetwork(settings, channels, vectors)
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> VisualTokens:
+        """(B, 3, H, W) in [0, 1] ──► a word and a vector for each kept patch, in raster order."""
+        check_images(images)
+        return self.tokens(self.select(images))
+
+    @torch.inference_mode()
+    def select(self, images: Tensor, ratio: float | None = None) -> Selected:
+        """(B, 3, H, W) in [0, 1] ──► the kept patches with their codes.
+
+        Args:
+            images: a batch.
+            ratio: the share of patches to keep; None leaves it to the selector, image by image.
+        """
+        encoder = self.words.encoder(self.device)
+        features = encoder.patch_features(images, self.selection_settings.side)
+        chances = self.network.selector(self.network.patches(features))
+        kept = decide(chances) if ratio is None else keep_best(chances, ratio)
+        return self.read(features, kept)
+
+    @torch.inference_mode()
+    def read(self, features: Tensor, kept: Tensor) -> Selected:
+        """Features (B, h, w, C) and kept (B, h · w) ──► the codes of the kept patches."""
+        near = self.words.encoder(self.device).to_joint_space(features).flatten(1, 2)
+        tokens = self.network.merge(self.network.patches(features), kept)
+        return Selected(features, kept, self.network.code(tokens, near))
+
+    @torch.inference_mode()
+    def rebuild(self, selected: Selected) -> Tensor:
+        """The features (B, h, w, C) that the tokens alone say."""
+        _, h, w, _ = selected.features.shape
+        return self.network.rebuild(selected.codes.entries, selected.kept, (h, w)).unflatten(1, (h, w))
+
+    def tokens(self, selected: Selected) -> VisualTokens:
+        """The kept patches of B images as tokens, words and a map of kept cells.
+
+        A learned code has no word, so the patch that was kept gives it one.
+        """
+        kept = selected.kept.bool()
+        numbers = torch.where(kept, kept.cumsum(dim=1) - 1, -1)  # the token of each cell; -1 where dropped
+        layout = ClusterMap(numbers.view(selected.features.shape[:3]).cpu())
+        if not self.network.reads_words:
+            near = self.words.encoder(self.device).to_joint_space(selected.features).flatten(1, 2)
+            return self.words.tokens([each[mask] for each, mask in zip(near, kept, strict=True)], layout)
+        vectors, indices = selected.codes.vectors, selected.codes.indices
+        return self.words.tokens(
+            [each[mask] for each, mask in zip(vectors, kept, strict=True)],
+            layout,
+            [self.rows[each[mask]] for each, mask in zip(indices, kept, strict=True)],
+        )
+
+    @property
+    def vocabulary(self) -> LLMVocabulary:
+        return self.words.vocabulary
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "tokenizer": self.NAME,
+            "codebook": self.selection_settings.codebook,
+            **self.words.describe(),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        network = {"selection": asdict(self.selection_settings)}
+        return {**self.words.settings(), **network, "channels": self.channels}
+
+    @classmethod
+    def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
+        settings = section_from_dict(SelectionSettings, manifest["selection"], "selection")
+        rows = load_tensors(folder / ROWS)["rows"]
+        return cls(PatchWords.load(manifest, folder), settings, manifest["channels"], rows)
+
+    def save_parts(self, folder: Path) -> None:
+        self.words.save(folder)
+        save_tensors(folder / ROWS, {"rows": self.rows})

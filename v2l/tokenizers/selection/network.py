@@ -1,0 +1,98 @@
+"""frozen patch features ──► tokens of kept patches ──► the features again.
+
+Trained: everything here except the words. Source: LaVIT, arXiv 2309.04669, section 3.1 and equation 3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from v2l.tokenizers.positions import sine_positions
+from v2l.tokenizers.quantizers.base import nearest
+from v2l.tokenizers.selection.merger import DecoderBlock, MergerBlock
+from v2l.tokenizers.selection.selector import Selector
+from v2l.tokenizers.selection.settings import SelectionSettings
+
+
+class Codes(NamedTuple):
+    """Tokens in the space of the codebook."""
+
+    vectors: Tensor  # (B, n, d) unit length, before the lookup
+    entries: Tensor  # (B, n, d) the nearest entries, with the gradient of `vectors` (straight-through)
+    indices: Tensor  # (B, n) int64 of the nearest entries
+
+
+class SelectionNetwork(nn.Module):
+    """Selector, merger, codebook and decoder.
+
+    Args:
+        settings: sizes.
+        channels: C of the frozen features.
+        words: (V, D) unit length, the vectors of the words, for the codebook "words"; D as the joint space.
+    """
+
+    entries: Tensor
+
+    def __init__(self, settings: SelectionSettings, channels: int, words: Tensor) -> None:
+        super().__init__()
+        self.settings, width = settings, settings.width
+        heads, ratio = settings.heads, settings.mlp_ratio
+        self.reads_words = settings.codebook == "words"
+        self.enter = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
+        self.selector = Selector(width)
+        self.merger = nn.ModuleList(MergerBlock(width, heads, ratio) for _ in range(settings.merger_blocks))
+        code = words.shape[1] if self.reads_words else settings.learned_width
+        self.to_code = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.Tanh())
+        self.last = nn.Linear(width, code)
+        self.from_code = nn.Linear(code, width)
+        self.missing = nn.Parameter(0.02 * torch.randn(width))  # what the decoder sees at dropped places
+        self.decoder = nn.ModuleList(
+            DecoderBlock(width, heads, ratio) for _ in range(settings.decoder_blocks)
+        )
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels))
+        if self.reads_words:
+            self.register_buffer("entries", words.float(), persistent=False)
+        else:
+            self.entries = nn.Parameter(torch.randn(settings.learned_size, code))
+        nn.init.zeros_(self.last.bias)
+
+    def patches(self, features: Tensor) -> Tensor:
+        """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""
+        positions = sine_positions(*features.shape[1:3], self.settings.width).to(features)
+        return (self.enter(features) + positions).flatten(1, 2)
+
+    def merge(self, patches: Tensor, kept: Tensor) -> Tensor:
+        """Patches (B, n, width) and kept (B, n) ──► tokens (B, n, width), used at kept places only."""
+        tokens = patches
+        for block in self.merger:
+            tokens = block(tokens, patches, kept)
+        return tokens
+
+    def code(self, tokens: Tensor, near: Tensor) -> Codes:
+        """Tokens (B, n, width) ──► their codes.
+
+        Args:
+            tokens: what `merge` gave.
+            near: (B, n, D) unit length, the patches in the joint space. With the codebook "words" a token's
+                vector starts there and is moved by what it has read; a learned codebook does not use it.
+        """
+        moved = self.last(self.to_code(tokens))
+        vectors = normalize(near + moved if self.reads_words else moved, dim=-1)
+        entries = normalize(self.entries, dim=-1)
+        indices = nearest(vectors.detach().flatten(0, 1), entries.detach()).view(vectors.shape[:2])
+        straight_through = vectors + (entries[indices] - vectors).detach()
+        return Codes(vectors, straight_through, indices)
+
+    def rebuild(self, codes: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Codes (B, n, d) of kept (B, n) places ──► features (B, n, C)."""
+        positions = sine_positions(*grid, self.settings.width).to(codes).flatten(0, 1)
+        present = kept[..., None]
+        tokens = present * self.from_code(codes) + (1 - present) * self.missing + positions
+        for block in self.decoder:
+            tokens = block(tokens)
+        features: Tensor = self.leave(tokens)
+        return features

@@ -1,0 +1,62 @@
+"""patch features ──► which patches are kept.
+
+A linear layer's channels are split: half of them stay those of the patch, the other half become their mean
+over all patches, so that each decision knows the image. An MLP gives the log-probabilities of "keep" and
+"drop". Training draws by the Gumbel-softmax with a straight-through gradient. Evaluation takes the larger
+one, so an image always has the same tokens; the released code draws then, too. Sources: LaVIT, arXiv
+2309.04669, section 3.1; DynamicViT, arXiv 2106.02034, section 3.2; Gumbel-softmax, arXiv 1611.01144.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gumbel_softmax
+
+KEEP, DROP = 0, 1
+
+
+class Selector(nn.Module):
+    """Features (B, n, C) ──► log-probabilities (B, n, 2) of keeping and dropping.
+
+    Args:
+        channels: C, a multiple of 4.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels), nn.GELU())
+        half, quarter = channels // 2, channels // 4
+        self.decide = nn.Sequential(
+            nn.Linear(channels, half), nn.GELU(), nn.Linear(half, quarter), nn.GELU(), nn.Linear(quarter, 2)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        own, shared = self.enter(features).chunk(2, dim=-1)  # (B, n, C / 2) twice
+        seen = torch.cat([own, shared.mean(dim=1, keepdim=True).expand_as(shared)], dim=-1)
+        chances: Tensor = self.decide(seen).log_softmax(dim=-1)
+        return chances
+
+
+def draw(chances: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities (B, n, 2) ──► kept (B, n) float32, 0 or 1, with the gradient of a soft choice."""
+    return gumbel_softmax(chances, tau=temperature, hard=True)[..., KEEP]
+
+
+def decide(chances: Tensor) -> Tensor:
+    """Log-probabilities (B, n, 2) ──► kept (B, n) float32, 0 or 1: the likelier one, at least one patch."""
+    kept = (chances[..., KEEP] > chances[..., DROP]).float()
+    best = (chances[..., KEEP] - chances[..., DROP]).argmax(dim=1, keepdim=True)
+    return kept.scatter(1, best, 1.0)
+
+
+def keep_best(chances: Tensor, ratio: float) -> Tensor:
+    """Log-probabilities (B, n, 2) ──► kept (B, n): the likeliest patches, a share `ratio` of them."""
+    count = max(1, round(ratio * chances.shape[1]))
+    best = (chances[..., KEEP] - chances[..., DROP]).topk(count, dim=1).indices
+    return torch.zeros_like(chances[..., KEEP]).scatter(1, best, 1.0)
+
+
+def ratio_loss(kept: Tensor, ratio: float) -> Tensor:
+    """Kept (B, n) ──► the squared error of the share that the batch keeps, (): equation 4 of DynamicViT."""
+    return (kept.mean(dim=1) - ratio).square().mean()

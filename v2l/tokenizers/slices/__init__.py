@@ -1,0 +1,1 @@
+"""Slices of an image: the tokenizer of LLaVA-UHD's layout."""

@@ -1,0 +1,91 @@
+"""image files + joint encoder ──► frozen patch features, computed once, and batches of them.
+
+Which images a step sees is a function of seed and step alone. Resuming is exact because of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from v2l.encoders import JointEncoder
+from v2l.errors import V2LError
+from v2l.images import load_images, resize_and_crop
+from v2l.progress import Progress, silent
+from v2l.shards import Shards
+from v2l.sources import ImageFile, image_version
+from v2l.training.data import files_fingerprint
+from v2l.zoo import cache_home
+
+SHARD, BATCH = 64, 4  # images in one file of the cache, and in one forward pass
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """The frozen features of the patches of n images.
+
+    Attributes:
+        rows: (n, h, w, C) float16.
+        description: how many images, and their fingerprint; for the metadata of a run.
+    """
+
+    rows: Tensor
+    description: str
+
+    def batches(self, size: int, seed: int, first: int, last: int) -> Iterator[Tensor]:
+        """(size, h, w, C) float32 for each step; each epoch is shuffled by the seed."""
+        epoch_steps = max(1, len(self.rows) // size)
+        for step in range(first, last):
+            epoch, place = divmod(step, epoch_steps)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            order = torch.randperm(len(self.rows), generator=generator)
+            yield self.rows[order[place * size : (place + 1) * size]].float()
+
+
+def patch_features(
+    encoder: JointEncoder, files: Sequence[ImageFile], side: int, progress: Progress = silent
+) -> PatchFeatures:
+    """The features of the centre square of each readable image, kept in the user's cache.
+
+    Args:
+        encoder: frozen.
+        files: images.
+        side: pixels of the square.
+        progress: called after every shard.
+
+    Raises:
+        V2LError: not one image is readable, or the encoder has no features of patches.
+    """
+    shards = Shards(cache_home() / "patches", "encoding patches", progress, SHARD)
+    versions = [(file, image_version(file)) for file in files]
+    parts = shards.run(
+        versions,
+        [encoder.fingerprint, str(side)],
+        lambda part: encode_squares(encoder, [file for file, _ in part], side),
+    )
+    rows = torch.cat(parts)
+    readable = rows.flatten(1).isfinite().all(dim=1)
+    if not readable.any():
+        raise V2LError(
+            f"none of {len(files)} files is a readable image", "a folder of photographs", "another folder"
+        )
+    used = [file for file, good in zip(files, readable.tolist(), strict=True) if good]
+    return PatchFeatures(rows[readable], f"{len(used):,} images with fingerprint {files_fingerprint(used)}")
+
+
+def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:
+    """(n, h, w, C) float16, NaN where a file is not a readable image."""
+    squares = {file: resize_and_crop(image, side) for file, image in load_images(files)}
+    found: dict[ImageFile, Tensor] = {}
+    places = list(squares)
+    for start in range(0, len(places), BATCH):
+        batch = places[start : start + BATCH]
+        features = encoder.patch_features(torch.stack([squares[file] for file in batch]), side)
+        found |= dict(zip(batch, features.half().cpu(), strict=True))
+    if not found:
+        raise V2LError(f"none of {len(files)} files is a readable image", "photographs", "another folder")
+    blank = torch.full_like(next(iter(found.values())), torch.nan)
+    return torch.stack([found.get(file, blank) for file in files])

@@ -1,0 +1,182 @@
+"""frozen patch features ──► a trained selection (LaVIT): which patches are kept, and what their tokens say.
+
+Loss: 1 - cosine of rebuilt and frozen features, over all patches; the squared error of the share that is
+kept; the two terms of vector quantization for a learned codebook; with words, a pull of each token to the
+vector of its own patch, so that its word still names the patch. Some images of a batch keep random patches,
+so that merger and decoder learn to work with any choice. Source: LaVIT, arXiv 2309.04669, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+from torch.optim import AdamW
+
+from v2l.encoders import JointEncoder
+from v2l.processes import Accelerator
+from v2l.tokenizers.patch_words import PatchWords
+from v2l.tokenizers.quantizers.base import nearest
+from v2l.tokenizers.selection.model import SelectionTokenizer
+from v2l.tokenizers.selection.selector import decide, draw, ratio_loss
+from v2l.tokenizers.selection.settings import SelectionConfig
+from v2l.training.loop import LoopSettings
+from v2l.training.optimizer_step import OptimizerStep
+from v2l.training.recipe import Loss, Recipe, Terms
+from v2l.training.recipes.patch_data import PatchFeatures
+from v2l.training.schedule import WarmupCosine
+
+RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
+FREE = ("save_every", "log_every", "validate_every")  # may differ when a run goes on
+EVERY = 4  # so many-th image votes for words
+HELD_OUT = 8  # every so many images only validate
+
+
+class SelectionRecipe(Recipe[Tensor]):
+    """A LaVIT tokenizer in training.
+
+    Args:
+        tokenizer: the tokenizer to train.
+        features: frozen features of the training images; every eighth image only validates.
+        config: how it is trained.
+        processes: the processes that train together.
+        seed: of everything that is drawn at random.
+    """
+
+    name, result = "lavit", "model"
+
+    def __init__(
+        self,
+        tokenizer: SelectionTokenizer,
+        features: PatchFeatures,
+        config: SelectionConfig,
+        processes: Accelerator,
+        seed: int = 0,
+    ) -> None:
+        self.tokenizer, self.config, self.processes, self.seed = tokenizer, config, processes, seed
+        held = torch.arange(len(features.rows)) % HELD_OUT == HELD_OUT - 1
+        self.features = PatchFeatures(features.rows[~held], features.description)
+        self.held_out = features.rows[held]
+        training = config.training
+        network = tokenizer.network.to(processes.device).train()
+        self.schedule = WarmupCosine(
+            training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
+        )
+        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        self.networks = {"model": OptimizerStep(network, optimizer, processes, clip_norm=1.0)}
+        self.examples_per_step = training.batch_size * processes.num_processes
+
+    def learning_rate(self, step: int) -> float:
+        return self.schedule.at(step)
+
+    def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
+        size = self.config.training.batch_size
+        own = self.processes.process_index * size
+        for batch in self.features.batches(self.examples_per_step, self.seed, first, last):
+            yield [batch[own : own + size].to(self.processes.device)]
+
+    def loss(self, step: int, part: Tensor, network: str) -> Loss:
+        training, model = self.config.training, self.tokenizer.network
+        near = self.joint(part)
+        patches = model.patches(part)
+        chosen = draw(model.selector(patches), training.temperature)
+        kept = self._with_random(chosen)
+        codes = model.code(model.merge(patches, kept), near)
+        quantizes = step >= training.quantizer_start * training.steps
+        rebuilt = model.rebuild(codes.entries if quantizes else codes.vectors, kept, part.shape[1:3])
+        terms = {
+            "rebuilt": 1 - cosine_similarity(rebuilt, part.flatten(1, 2), dim=-1).mean(),
+            "ratio": ratio_loss(chosen, self.config.network.keep_ratio),
+            "codes": self._code_loss(codes.vectors, codes.indices, near, kept.detach()),
+        }
+        value = terms["rebuilt"] + training.ratio_weight * terms["ratio"] + terms["codes"]
+        kept_share = chosen.detach().mean()
+        return Loss(value, {name: term.detach() for name, term in terms.items()} | {"kept": kept_share})
+
+    @torch.no_grad()
+    def joint(self, features: Tensor) -> Tensor:
+        """Features (B, h, w, C) ──► (B, h · w, D), the patches in the joint space."""
+        return self.tokenizer.words.encoder(self.processes.device).to_joint_space(features).flatten(1, 2)
+
+    @torch.no_grad()
+    def validate(self, step: int) -> Terms:
+        """The cosine of rebuilt features, and the share that is kept, on images that are not trained on."""
+        model = self.tokenizer.network.eval()
+        features = self.held_out.float().to(self.processes.device)
+        patches = model.patches(features)
+        kept = decide(model.selector(patches))
+        codes = model.code(model.merge(patches, kept), self.joint(features))
+        rebuilt = model.rebuild(codes.entries, kept, features.shape[1:3])
+        model.train()
+        cosine = cosine_similarity(rebuilt, features.flatten(1, 2), dim=-1).mean()
+        used = codes.indices[kept.bool()].unique().numel()
+        return {"cosine": cosine.item(), "kept": kept.mean().item(), "codes_used": float(used)}
+
+    def metadata(self) -> dict[str, Any]:
+        training = {key: value for key, value in asdict(self.config.training).items() if key not in FREE}
+        return {
+            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
+            **{f"training.{key}": value for key, value in training.items()},
+            "seed": self.seed,
+            "processes": self.processes.num_processes,
+            "images": self.features.description,
+            "words": self.tokenizer.words.codebook.source.encoder_fingerprint,
+        }
+
+    def save_result(self, folder: Path, step: int) -> None:
+        self.tokenizer.facts = {
+            "steps": step,
+            "of": self.config.training.steps,
+            "images": self.features.description,
+            "seed": self.seed,
+            "validation": self.validate(step),
+        }
+        self.tokenizer.save_pretrained(folder, half=True)
+
+    def loop_settings(self, run: Path) -> LoopSettings:
+        """The settings of the loop."""
+        training = self.config.training
+        return LoopSettings(
+            run,
+            training.steps,
+            training.save_every,
+            log_every=training.log_every,
+            validate_every=training.validate_every,
+            ema_decay=training.ema_decay,
+        )
+
+    def _with_random(self, chosen: Tensor) -> Tensor:
+        """Kept (B, n) of the selector ──► the same, where some images keep random patches instead."""
+        batch = len(chosen)
+        by_chance = torch.rand(batch, device=chosen.device) < self.config.training.varied_ratio
+        low, high = RANDOM_RATIOS
+        ratios = low + (high - low) * torch.rand(batch, 1, device=chosen.device)
+        drawn = (torch.rand_like(chosen) < ratios).float()
+        return torch.where(by_chance[:, None], drawn, chosen)
+
+    def _code_loss(self, vectors: Tensor, indices: Tensor, near: Tensor, kept: Tensor) -> Tensor:
+        """The loss of the codes at kept places, ()."""
+        model, count = self.tokenizer.network, kept.sum().clamp(min=1)
+        if model.reads_words:
+            pull = 1 - cosine_similarity(vectors, near, dim=-1)
+            return self.config.training.word_weight * (pull * kept).sum() / count
+        entries = normalize(model.entries, dim=-1)[indices]
+        commitment = (vectors - entries.detach()).square().sum(dim=-1)
+        codebook = (entries - vectors.detach()).square().sum(dim=-1)
+        return ((commitment + codebook) * kept).sum() / count
+
+
+def words_of_patches(words: PatchWords, encoder: JointEncoder, features: PatchFeatures, count: int) -> Tensor:
+    """The rows of the codebook that training patches are nearest to most often: (count,) int64, ascending."""
+    entries = normalize(words.codebook.embeddings.float(), dim=-1)
+    votes = torch.zeros(len(entries), dtype=torch.int64)
+    for rows in features.rows[::EVERY].split(32):
+        vectors = encoder.to_joint_space(rows.float().to(encoder.device)).flatten(0, 2).cpu()
+        votes += nearest(vectors, entries).bincount(minlength=len(entries))
+    best = votes.argsort(descending=True, stable=True)[:count]
+    return best.sort().values
