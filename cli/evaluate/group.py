@@ -11,6 +11,7 @@ from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
+from v2l.cli.evaluate.selection import evaluate_selection
 from v2l.cli.evaluate.semantics import evaluate_semantics
 from v2l.cli.evaluate.vqa import evaluate_vqa
 
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reconstruction": evaluate_reconstruction,
     "regions": evaluate_regions,
     "restoration": evaluate_restoration,
+    "selection": evaluate_selection,
     "semantics": evaluate_semantics,
     "vqa": evaluate_vqa,
 }
