@@ -57,13 +57,13 @@ def evaluate_selection(
     cosines: dict[tuple[float, str], list[float]] = {}
     shares: list[float] = []
     for place, file in enumerate(files):
-        progress("rebuilding features", place, len(files), str(file.name))
         features, chances = _features(tokenizer, load_image(file))
         shares.append(decide(chances).mean().item())
         generator = torch.Generator().manual_seed(seed * 1_000_003 + place)
         for ratio in ratios:
             for name, kept in choices(chances, ratio, generator).items():
                 cosines.setdefault((ratio, name), []).append(_cosine(tokenizer, features, kept))
+        progress("rebuilding features", place + 1, len(files))
     return _report(cosines, shares, ratios)
 
 

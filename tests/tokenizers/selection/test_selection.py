@@ -113,10 +113,10 @@ def test_a_kept_token_reads_earlier_kept_tokens_and_dropped_patches_only() -> No
     kept = torch.tensor([[0.0, 1, 0, 1]])
     before = block(patches, patches, kept)
     later = patches.clone()
-    later[0, 3] += 1  # a later kept patch
+    later[0, 3, 0] += 1  # a later kept patch
     torch.testing.assert_close(block(later, later, kept)[0, 1], before[0, 1])
     dropped = patches.clone()
-    dropped[0, 2] += 1  # a later dropped patch
+    dropped[0, 2, 0] += 1  # a later dropped patch
     assert not torch.allclose(block(dropped, dropped, kept)[0, 1], before[0, 1])
 
 
