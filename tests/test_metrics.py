@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
-from v2l.metrics import FrechetDistance, Mean, Proportion, luma, luma_psnr, psnr, ssim
+from v2l.metrics import FrechetDistance, Mean, Proportion, RankCorrelation, luma, luma_psnr, psnr, ssim
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -105,3 +106,12 @@ def test_fewer_samples_than_features_are_exact_too() -> None:
     means = (features.mean(0) - others.mean(0)).square().sum()
     exact = means + centred.square().sum() + other_centred.square().sum() - 2 * crossed
     assert frechet(features, others) == pytest.approx(exact.item(), rel=1e-4)
+
+
+def test_the_rank_correlation_is_spearmans_with_shared_ranks() -> None:
+    first, second = [3, 1, 4, 1, 5, 9, 2, 6], [2.0, 7.0, 1.0, 8.0, 2.0, 8.0, 1.0, 8.0]
+    found = RankCorrelation.of(first, second)
+    assert found.value == pytest.approx(spearmanr(first, second).statistic)
+    low, high = found.interval
+    assert low < found.value < high
+    assert RankCorrelation.of([1, 2, 3, 4], [5, 6, 7, 8]).value == pytest.approx(1)

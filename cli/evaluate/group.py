@@ -12,6 +12,7 @@ from v2l.cli.evaluate.mosaics import evaluate_mosaics
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
+from v2l.cli.evaluate.selection import evaluate_selection
 from v2l.cli.evaluate.semantics import evaluate_semantics
 from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
 from v2l.cli.evaluate.vqa import evaluate_vqa
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reconstruction": evaluate_reconstruction,
     "regions": evaluate_regions,
     "restoration": evaluate_restoration,
+    "selection": evaluate_selection,
     "semantics": evaluate_semantics,
     "tokenizers": evaluate_tokenizers,
     "vqa": evaluate_vqa,

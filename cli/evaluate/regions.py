@@ -45,12 +45,13 @@ def evaluate_regions(
 
     given = options(ctx)
     with output(json) as out:
-        files = find_images(*places)
-        files = sorted(Random(given.seed).sample(files, min(limit or len(files), len(files))))
+        found = find_images(*places)
+        drawn = Random(given.seed).sample(range(len(found)), min(limit or len(found), len(found)))
+        files = [found[place] for place in sorted(drawn)]
         chosen = load_tokenizer(tokenizer, given.device)
         stack = {**chosen.describe(), "settings": chosen.settings()}
         facts = {"stack": stack, "images": [file.name for file in files], "seed": given.seed}
         with progress() as report_progress:
             records = run(chosen, files, segments, Journal.open(log, facts), given.seed, report_progress)
-        found = report(records) | {"seed": given.seed, "stack": stack, "images": records}
-        out.result(found, page(found))
+        result = report(records) | {"seed": given.seed, "stack": stack, "images": records}
+        out.result(result, page(result))

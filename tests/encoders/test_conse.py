@@ -181,6 +181,14 @@ def test_vectors_have_unit_length_and_patches_a_grid(
 
 
 @pytest.mark.embedded
+def test_a_larger_side_gives_more_patches_of_the_whole_image(conse: JointEncoder) -> None:
+    image = torch.rand(1, 3, 40, 64)
+    features = conse.patch_features(image, side=64)
+    assert features.shape == (1, 2, 3, 1280)  # the last map has a position for 32 × 32 pixels
+    torch.testing.assert_close(conse.to_joint_space(features), conse.encode_patches(image, side=64))
+
+
+@pytest.mark.embedded
 def test_an_image_has_the_same_vector_alone_and_in_a_batch(
     conse: JointEncoder, photographs: dict[str, list[Tensor]]
 ) -> None:

@@ -102,6 +102,24 @@ def test_patches_are_the_projected_last_features_in_raster_order(
     torch.testing.assert_close(patches.flatten(1, 2), expected, atol=1e-5, rtol=0)
 
 
+def test_a_larger_side_gives_more_patches_of_the_whole_image(encoder: JointEncoder) -> None:
+    images = torch.rand(2, 3, 40, 80)
+    before = encoder.model.visual.positional_embedding.clone()
+    patches = encoder.encode_patches(images, side=64)
+    assert patches.shape == (2, 8, 16, encoder.dim)  # patches of 8 pixels
+    torch.testing.assert_close(lengths(patches), torch.ones(2, 8, 16))
+    assert torch.equal(encoder.model.visual.positional_embedding, before)
+    square = torch.rand(2, 3, 32, 32)  # at the trained size the whole image is the square
+    assert torch.equal(encoder.encode_patches(square, side=32), encoder.encode_patches(square))
+
+
+def test_a_region_is_the_mean_of_its_features_in_the_joint_space(encoder: JointEncoder) -> None:
+    features = encoder.patch_features(torch.rand(1, 3, 40, 40), side=32)
+    region = features[0, :2, :2].mean(dim=(0, 1))
+    expected = functional.normalize(region @ encoder.model.visual.proj, dim=-1)
+    torch.testing.assert_close(encoder.to_joint_space(region), expected)
+
+
 def test_text_vectors_are_float32_of_unit_length_whatever_the_batch(encoder: JointEncoder) -> None:
     vectors = encoder.encode_texts(TEXTS)
     assert vectors.shape == (len(TEXTS), encoder.dim)

@@ -79,9 +79,9 @@ def evaluate_regions(
     if len(files) < 2:
         raise V2LError(f"got {len(files)} photograph(s)", "2 and more", "a folder of photographs")
     for place in range(len(journal.records), len(files)):
-        progress("dividing photographs", place, len(files), str(files[place].name))
         case = RegionCase(load_image(files[place]), annotations(segments, files[place]), seed)
         journal.append({"image": str(files[place].name), **measure(tokenizer, case)})
+        progress("dividing photographs", place + 1, len(files))
     return journal.records
 
 

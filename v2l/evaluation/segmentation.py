@@ -104,7 +104,10 @@ def annotations(folder: Path, file: ImageFile) -> list[Tensor]:
 
 def other_annotators(segments: Sequence[Tensor]) -> Agreement:
     """The agreement of each annotator with the others, a bound for what a program can reach; at least two."""
-    found = [agreement(labels, [other for other in segments if other is not labels]) for labels in segments]
+    found = [
+        agreement(labels, [*segments[:place], *segments[place + 1 :]])
+        for place, labels in enumerate(segments)
+    ]
     parts = round(fmean(each.parts for each in found))
     return Agreement(
         fmean(each.covering for each in found), fmean(each.best_overlap for each in found), parts

@@ -1,0 +1,100 @@
+"""The selection learns to rebuild features, resumes exactly, and its paper preset is a valid network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_patch_words import tiny_patch_words
+
+from v2l.checkpoint import load_tensors
+from v2l.processes import start_processes
+from v2l.sources import ImageFile, find_images
+from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings, SelectionTraining
+from v2l.training.loop import TrainingLoop
+from v2l.training.recipes.selection import SelectionRecipe
+from v2l.training.recipes.selection_run import SelectionRun, build_recipe
+
+CONFIG = SelectionConfig(
+    SelectionSettings(
+        side=32, width=16, merger_blocks=1, decoder_blocks=1, heads=2, mlp_ratio=2, words_used=20
+    ),
+    SelectionTraining(
+        steps=30,
+        batch_size=4,
+        learning_rate=1e-2,
+        varied_ratio=0.5,
+        ema_decay=0.9,
+        save_every=15,
+        log_every=10,
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def files(samples: Path) -> list[ImageFile]:
+    return find_images(samples)
+
+
+def recipe_of(files: list[ImageFile], run: Path, config: SelectionConfig = CONFIG) -> SelectionRecipe:
+    settings = SelectionRun(files, run, device="cpu")
+    return build_recipe(config, settings, tiny_patch_words(), start_processes("cpu"))
+
+
+@pytest.mark.parametrize("codebook", ["words", "learned"])
+def test_rebuilt_features_come_nearer_to_the_frozen_ones(
+    codebook: str, files: list[ImageFile], tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG, network=replace(CONFIG.network, codebook=codebook, learned_size=16, learned_width=4)
+    )
+    recipe = recipe_of(files, tmp_path / "run", config)
+    before = recipe.validate(0)
+    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    seen = []
+    assert loop.train(loop.resume(), lambda step, terms: seen.append(terms)) == 30
+    after = recipe.validate(30)
+    assert after["cosine"] > before["cosine"] + 0.05
+    assert {"rebuilt", "ratio", "codes", "kept"} <= seen[-1].keys()
+    assert (tmp_path / "run" / "model" / "manifest.json").is_file()
+
+
+def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -> None:
+    for run, stops in ((tmp_path / "whole", (30,)), (tmp_path / "parts", (15, 30))):
+        for stop in stops:
+            recipe = recipe_of(files, run)
+            settings = replace(recipe.loop_settings(run), steps=30)
+            loop = TrainingLoop(recipe, settings)
+            first = loop.resume()
+            for done, parts in enumerate(recipe.batches(first, stop), start=first + 1):
+                loop.step(done - 1, parts)
+            loop.save(stop)
+    whole, parts = (
+        load_tensors(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "parts")
+    )
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+
+def test_the_same_images_are_encoded_once(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe_of(files, tmp_path / "run")
+    shards = sorted((tmp_path / "cache" / "patches").iterdir())
+    stamps = [shard.stat().st_mtime_ns for shard in shards]
+    recipe_of(files, tmp_path / "run")
+    assert [shard.stat().st_mtime_ns for shard in shards] == stamps
+
+
+def test_the_papers_preset_makes_a_step_with_a_small_width(files: list[ImageFile], tmp_path: Path) -> None:
+    paper = SelectionConfig.load("paper")
+    network = replace(paper.network, side=32, width=32, learned_size=64, words_used=20)
+    config = SelectionConfig(network, replace(paper.training, steps=1, batch_size=2))
+    recipe = recipe_of(files, tmp_path / "run", config)
+    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    terms = loop.step(0, next(recipe.batches(0, 1)))
+    assert terms["skipped"] == 0

@@ -1,0 +1,145 @@
+"""photographs + a selection (LaVIT) ──► how much of the frozen features the kept patches bring back.
+
+The figure of a photograph is the mean cosine of rebuilt and frozen features over all of its patches. The
+selector's choice stands beside two others of the same number: patches at equal steps in raster order, and
+patches drawn at random. Source: LaVIT, arXiv 2309.04669, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from v2l.errors import V2LError
+from v2l.evaluation.table import markdown_table
+from v2l.images import load_image
+from v2l.metrics import Mean
+from v2l.progress import Progress, silent
+from v2l.sources import ImageFile
+from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.selection.model import SelectionTokenizer
+from v2l.tokenizers.selection.selector import decide, keep_best
+
+OWN, UNIFORM, RANDOM = "selector", "uniform", "random"
+METHODS = (OWN, UNIFORM, RANDOM)
+RATIOS = (0.2, 0.33, 0.5)
+
+
+def evaluate_selection(
+    tokenizer: ImageTokenizer,
+    files: Sequence[ImageFile],
+    ratios: Sequence[float] = RATIOS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure a selection: figures with 95 % intervals for each share of kept patches.
+
+    Args:
+        tokenizer: lavit.
+        files: photographs, at least two.
+        ratios: shares of patches to keep.
+        seed: of the random choice.
+        progress: called for every photograph.
+
+    Raises:
+        V2LError: the tokenizer selects no patches, or a photograph cannot be read.
+    """
+    if not isinstance(tokenizer, SelectionTokenizer):
+        raise V2LError(
+            f"the tokenizer {tokenizer.NAME!r} does not select patches", "lavit", "--tokenizer lavit"
+        )
+    if len(files) < 2:
+        raise V2LError(f"got {len(files)} photograph(s)", "2 and more", "a folder of photographs")
+    cosines: dict[tuple[float, str], list[float]] = {}
+    shares: list[float] = []
+    for place, file in enumerate(files):
+        features, chances = _features(tokenizer, load_image(file))
+        shares.append(decide(chances).mean().item())
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + place)
+        for ratio in ratios:
+            for name, kept in choices(chances, ratio, generator).items():
+                cosines.setdefault((ratio, name), []).append(_cosine(tokenizer, features, kept))
+        progress("rebuilding features", place + 1, len(files))
+    return _report(cosines, shares, ratios)
+
+
+def choices(chances: Tensor, ratio: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """Three choices of equally many patches, each (1, n) of 0 and 1.
+
+    Args:
+        chances: (1, n, 2) of the selector.
+        ratio: the share of patches to keep.
+        generator: of the random choice.
+    """
+    own = keep_best(chances, ratio)
+    count, total = int(own.sum()), own.shape[1]
+    even = (torch.arange(count) + 0.5) * total / count
+    drawn = torch.randperm(total, generator=generator)[:count]
+    places = {UNIFORM: even.long(), RANDOM: drawn}
+    return {OWN: own} | {
+        name: torch.zeros_like(own).index_fill(1, some.to(own.device), 1.0) for name, some in places.items()
+    }
+
+
+def page(found: dict[str, Any]) -> str:
+    """The figures for people."""
+    rows = [
+        [ratio, *(_text(figures[name]) for name in METHODS), _text(figures["minus_random"], signed=True)]
+        for ratio, figures in found["cosine"].items()
+    ]
+    kept = found["kept_by_the_selector"]
+    return "\n".join(
+        [
+            f"{found['n']} photographs, mean cosine of rebuilt and frozen features, 95 % intervals",
+            "",
+            markdown_table(["patches kept", *METHODS, "selector minus random"], rows),
+            "",
+            f"the selector alone keeps a share of {_text(kept)}",
+        ]
+    )
+
+
+@torch.inference_mode()
+def _features(tokenizer: SelectionTokenizer, image: Tensor) -> tuple[Tensor, Tensor]:
+    """The frozen features (1, h, w, C) of an image, and the selector's log-probabilities (1, n, 2)."""
+    encoder = tokenizer.words.encoder(tokenizer.device)
+    features = encoder.patch_features(image[None], tokenizer.selection_settings.side)
+    return features, tokenizer.network.selector(tokenizer.network.patches(features))
+
+
+def _cosine(tokenizer: SelectionTokenizer, features: Tensor, kept: Tensor) -> float:
+    """The mean cosine over the patches of one image."""
+    rebuilt = tokenizer.rebuild(tokenizer.read(features, kept))
+    return cosine_similarity(rebuilt, features, dim=-1).mean().item()
+
+
+def _report(
+    cosines: dict[tuple[float, str], list[float]], shares: Sequence[float], ratios: Sequence[float]
+) -> dict[str, Any]:
+    """The object for programs."""
+    figures: dict[str, Any] = {}
+    for ratio in ratios:
+        rows = {name: cosines[ratio, name] for name in METHODS}
+        differences = {
+            f"minus_{other}": [own - its for own, its in zip(rows[OWN], rows[other], strict=True)]
+            for other in (UNIFORM, RANDOM)
+        }
+        figures[f"{ratio:g}"] = {
+            name: Mean.of(values).to_dict() for name, values in {**rows, **differences}.items()
+        }
+    return {
+        "cosine": figures,
+        "kept_by_the_selector": Mean.of(shares).to_dict(),
+        "n": len(shares),
+        "protocol": "selection: mean cosine over all patches; equally many patches for every choice",
+    }
+
+
+def _text(figure: dict[str, Any], signed: bool = False) -> str:
+    low, high = figure["interval"]
+    sign = "+" if signed else ""
+    return f"{figure['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
