@@ -9,18 +9,22 @@ import typer
 from v2l.cli.evaluate.describe import evaluate_describe
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.mosaics import evaluate_mosaics
+from v2l.cli.evaluate.naming import evaluate_naming
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.selection import evaluate_selection
 from v2l.cli.evaluate.semantics import evaluate_semantics
 from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
+from v2l.cli.evaluate.shared_words import evaluate_common
 from v2l.cli.evaluate.vqa import evaluate_vqa
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "common": evaluate_common,
     "describe": evaluate_describe,
     "fewshot": evaluate_fewshot,
     "mosaics": evaluate_mosaics,
+    "naming": evaluate_naming,
     "reconstruction": evaluate_reconstruction,
     "regions": evaluate_regions,
     "restoration": evaluate_restoration,
