@@ -19,6 +19,7 @@ from v2l.cli.demo import demo
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
+from v2l.cli.detokenize import detokenize
 from v2l.cli.doctor import doctor
 from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
@@ -30,6 +31,7 @@ from v2l.cli.restore.inpaint import inpaint
 from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
+from v2l.cli.tokenize import tokenize
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
@@ -46,6 +48,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "caption": caption,
     "vqa": vqa,
     "prompt": prompt,
+    "tokenize": tokenize,
+    "detokenize": detokenize,
     "build-codebook": build_codebook,
     "train": train,
     "train-lora": train_lora,

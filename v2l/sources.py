@@ -81,9 +81,12 @@ def split_by_hash(files: Iterable[AnyImageFile], part: Part = "all") -> list[Any
 
     The name alone decides, so that a file never changes sides.
     """
-    if part == "all":
-        return list(files)
-    return [file for file in files if _is_train(file.name) == (part == "train")]
+    return [file for file in files if in_part(file.name, part)]
+
+
+def in_part(name: str, part: Part) -> bool:
+    """Whether a file of this name, without its folders, belongs to a part."""
+    return part == "all" or _is_train(name) == (part == "train")
 
 
 def find_images(*places: str | Path) -> list[ImageFile]:
@@ -113,7 +116,7 @@ def find_images(*places: str | Path) -> list[ImageFile]:
 
 
 def _images_of(place: str | Path, left_out: LeftOut) -> list[ImageFile]:
-    source, part = _part_of(place)
+    source, part = part_of(place)
     if not source.exists():
         raise V2LError(f"there is no folder or file {place}", PLACES, f"ls {source.parent}")
     found = split_by_hash(_read_place(source, left_out), part)
@@ -124,7 +127,7 @@ def _images_of(place: str | Path, left_out: LeftOut) -> list[ImageFile]:
     return found
 
 
-def _part_of(place: str | Path) -> tuple[Path, Part]:
+def part_of(place: str | Path) -> tuple[Path, Part]:
     """`FOLDER@train` ──► the folder and its part; a file or folder that really has such a name is itself."""
     head, _, tail = str(place).rpartition("@")
     if head and not Path(place).exists():
