@@ -194,7 +194,7 @@ def agree(output: Storage, manifest: Mapping[str, Any]) -> None:
         output.write_bytes(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
         return
     earlier = read_run(output)
-    for section in ("input", "tokenizer", "settings"):
+    for section in ("settings", "tokenizer", "input"):
         for key, value in manifest[section].items():
             before = earlier[section].get(key)
             if before != value and key != "checkpoint":

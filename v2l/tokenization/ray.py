@@ -9,19 +9,26 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from v2l.errors import V2LError
 from v2l.tokenization.local import Event
 from v2l.tokenization.plan import Shard
 from v2l.tokenization.worker import Job, tokenize_shard
+from v2l.tokenizers.contract import ImageTokenizer
 
 
 class ShardActor:
     """One Ray actor: a tokenizer, and the same function for a shard that the local engine calls."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.tokenizer = job, job.load()
+        self.job = job
+
+    @cached_property
+    def tokenizer(self) -> ImageTokenizer:
+        """Loaded with the first shard, so that a failure is an answer."""
+        return self.job.load()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """Compute the shards of one batch.
@@ -52,7 +59,7 @@ def run_ray(job: Job, shards: Sequence[Shard], workers: int, gpus: float = 0.0) 
     Raises:
         V2LError: Ray is not installed, the cluster breaks down, or an actor's failure can be repaired.
     """
-    data = import_ray()
+    data = start_ray()
     rows = [{"shard": pickle.dumps(shard)} for shard in shards]
     resources = {"num_gpus": gpus} if gpus else {"num_cpus": 1.0}
     answers = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -78,13 +85,25 @@ def run_ray(job: Job, shards: Sequence[Shard], workers: int, gpus: float = 0.0) 
         ) from error
 
 
-def import_ray() -> Any:
+def start_ray() -> Any:
     """The module `ray.data`, on the cluster of RAY_ADDRESS or on a new one of this machine.
 
     Raises:
         V2LError: Ray is not installed.
     """
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    ray = import_ray()
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray.data
+
+
+def import_ray() -> Any:
+    """The module `ray`; nothing is started.
+
+    Raises:
+        V2LError: it is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -93,7 +112,4 @@ def import_ray() -> Any:
         raise V2LError(
             f"--engine ray needs Ray ({error})", "--engine local", "pip install 'v2l[ray]'"
         ) from error
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray.data
+    return ray

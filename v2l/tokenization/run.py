@@ -18,7 +18,7 @@ from v2l.progress import Progress, silent
 from v2l.tokenization.local import Event, run_local
 from v2l.tokenization.places import fingerprint
 from v2l.tokenization.plan import FORMATS, PRECISIONS, Settings, Shard, agree, describe, make_plan
-from v2l.tokenization.ray import run_ray
+from v2l.tokenization.ray import import_ray, run_ray
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import Counts, Job, read_receipt
 from v2l.tokenizers.loading import locate_tokenizer
@@ -102,10 +102,10 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
 
 
 def check_request(request: Request) -> None:
-    """Refuse unknown names.
+    """Refuse unknown names, and Ray where it is not installed.
 
     Raises:
-        V2LError: naming the allowed ones.
+        V2LError: naming the allowed ones, or the command that installs Ray.
     """
     for option, value, allowed in (
         ("engine", request.engine, ENGINES),
@@ -114,6 +114,8 @@ def check_request(request: Request) -> None:
     ):
         if value not in allowed:
             raise V2LError(f"got --{option} {value}", ", ".join(allowed), f"--{option} {allowed[0]}")
+    if request.engine == "ray":
+        import_ray()
 
 
 def forward_batch(device: str) -> int:
