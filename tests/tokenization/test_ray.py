@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import os
+import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -16,7 +18,11 @@ import pytest
 from conftest import ROOT
 
 from v2l.errors import V2LError
+from v2l.tokenization.plan import Settings, Shard
+from v2l.tokenization.ray import ShardActor
 from v2l.tokenization.run import Summary
+from v2l.tokenization.worker import Job
+from v2l.tokenizers.registry import member_named
 
 Start = Callable[..., Summary]
 
@@ -74,16 +80,16 @@ def _is_descendant(process: int) -> bool:
     return False
 
 
-def test_what_the_user_can_repair_is_one_line_from_an_actor_too(
-    cluster: Any, run: Start, pictures: Path, tmp_path: Path, checkpoint: str
+def test_what_the_user_can_repair_is_an_answer_of_the_actor_not_a_failure_that_ray_repeats(
+    checkpoint: str, tmp_path: Path
 ) -> None:
-    import shutil
-
-    copy = tmp_path / "checkpoint"
-    shutil.copytree(checkpoint, copy)
-    (copy / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(V2LError, match=r"model\.safetensors"):
-        run(pictures, tmp_path / "out", engine="ray", workers=1, tokenizer=str(copy))
+    shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"damaged")
+    job = Job("memory://x", Settings(), {}, member_named("tiny-quarters"), tmp_path / "checkpoint", "cpu")
+    (answer,) = ShardActor(job)({"shard": [pickle.dumps(Shard(0, ()))]})["answer"]
+    kind, error = pickle.loads(answer)
+    assert kind == "failed"
+    assert "model.safetensors" in str(error)
 
 
 def test_without_ray_the_line_names_the_command_that_installs_it(
