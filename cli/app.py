@@ -24,6 +24,7 @@ from v2l.cli.describe.ask import ask
 from v2l.cli.describe.caption import caption
 from v2l.cli.describe.prompt import prompt
 from v2l.cli.describe.vqa import vqa
+from v2l.cli.detokenize import detokenize
 from v2l.cli.doctor import doctor
 from v2l.cli.encode import decode, encode
 from v2l.cli.evaluate.group import evaluate
@@ -37,6 +38,7 @@ from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
 from v2l.cli.train.adapter import train_adapter
+from v2l.cli.tokenize import tokenize
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
@@ -60,6 +62,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "common": common,
     "difference": difference,
     "story": story,
+    "tokenize": tokenize,
+    "detokenize": detokenize,
     "build-codebook": build_codebook,
     "train": train,
     "train-lora": train_lora,

@@ -57,6 +57,12 @@ UPRIGHT = {  # EXIF's orientation ──► what turns the stored picture uprigh
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+QUARTER_TURNS = {  # they exchange height and width
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+}
 WIDE_SCALES = {
     "I": 65535.0,
     "F": 1.0,
@@ -77,13 +83,43 @@ COLOURED = 64  # borders at most that have colours; a finer grid is drawn in bla
 LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
 
 
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image file that is already in memory.
+
+    Attributes:
+        name: for error lines.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def read_image(encoded: EncodedImage, needed_pixels: int | None = None) -> tuple[Tensor, tuple[int, int]]:
+    """Decode an image: (3, H, W) float32 RGB in [0, 1], and its full size (height, width).
+
+    Args:
+        encoded: its bytes.
+        needed_pixels: a JPEG whose shorter side stays at least so long is decoded at 1/2, 1/4 or 1/8 of its
+            size, which libjpeg does much faster; None decodes every pixel.
+
+    Raises:
+        V2LError: the bytes are empty, truncated, too large, or no image.
+    """
+    return _read(encoded, "white", needed_pixels)
+
+
 def load_image(file: str | ImageFile) -> Tensor:
     """Read an image file of any common kind, or an image inside an archive: (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         V2LError: the file is missing, empty, truncated, too large, or no image.
     """
-    return _read(Path(file) if isinstance(file, str) else file, background="white")
+    return _read(Path(file) if isinstance(file, str) else file, background="white")[0]
 
 
 def check_suffix(path: str | Path) -> str:
@@ -188,7 +224,7 @@ def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
         V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
             nothing masked, or everything.
     """
-    values = _read(Path(path), background="black").mean(dim=0)
+    values = _read(Path(path), background="black")[0].mean(dim=0)
     between = ((values > 0.2) & (values < 0.8)).float().mean().item()
     if between > GREY_ALLOWED:
         got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
@@ -410,14 +446,24 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _read(file: ImageFile, background: str) -> Tensor:
-    """(3, H, W) in [0, 1]; a fault in making the tensor is no fault of the file."""
-    picture = _decode(file, background)
-    return _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
+Readable = ImageFile | EncodedImage
 
 
-def _decode(file: ImageFile, background: str) -> Image.Image:
-    """Open and decode; each fault of a file becomes one clear line. RGB, or a wide grey mode."""
+def _read(
+    file: Readable, background: str, needed_pixels: int | None = None
+) -> tuple[Tensor, tuple[int, int]]:
+    """(3, H, W) in [0, 1] and the full size; a fault in making the tensor is no fault of the file."""
+    picture, full_size = _decode(file, background, needed_pixels)
+    image = _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
+    return image, full_size
+
+
+def _decode(
+    file: Readable, background: str, needed_pixels: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Open and decode; each fault of a file becomes one clear line. RGB or a wide grey mode, and the full
+    size (height, width).
+    """
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
@@ -425,14 +471,14 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
                 "the path of an image file",
                 f"ls {file.parent}",
             )
-        return _upright(file, background)
+        return _upright(file, background, needed_pixels)
     except V2LError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels"
         raise V2LError(f"{file} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
     except UnidentifiedImageError as error:
-        got = "is empty (0 bytes)" if image_size(file) == 0 else "is no image that v2l reads"
+        got = "is empty (0 bytes)" if _size(file) == 0 else "is no image that v2l reads"
         raise V2LError(
             f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG"
         ) from error
@@ -446,25 +492,43 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
         ) from error
 
 
-def _upright(file: ImageFile, background: str) -> Image.Image:
-    source = file if isinstance(file, Path) else BytesIO(image_bytes(file))
+def _size(file: Readable) -> int:
+    """How many bytes a file has."""
+    return len(file.content) if isinstance(file, EncodedImage) else image_size(file)
+
+
+def _source(file: Readable) -> Path | BytesIO:
+    """What Pillow opens."""
+    if isinstance(file, EncodedImage):
+        return BytesIO(file.content)
+    return file if isinstance(file, Path) else BytesIO(image_bytes(file))
+
+
+def _upright(
+    file: Readable, background: str, needed_pixels: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(source, formats=FORMATS) as picture:
+        with Image.open(_source(file), formats=FORMATS) as picture:
+            width, height = picture.size
+            if needed_pixels is not None:
+                picture.draft(None, (needed_pixels, needed_pixels))
             picture.load()
             # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
             turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
             upright = picture.copy() if turn is None else picture.transpose(turn)
+    if turn in QUARTER_TURNS:
+        height, width = width, height
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
-        return upright
+        return upright, (height, width)
     if upright.has_transparency_data:
         page = Image.new("RGBA", upright.size, background)
         upright = Image.alpha_composite(page, upright.convert("RGBA"))
-    return upright.convert("RGB")
+    return upright.convert("RGB"), (height, width)
 
 
-def _from_wide(image: Image.Image, file: ImageFile) -> Tensor:
+def _from_wide(image: Image.Image, file: Readable) -> Tensor:
     """Grey with more than 8 bits a pixel ──► (3, H, W); Pillow's own conversion would cut the values off."""
     grey = torch.from_numpy(np.array(image).astype(np.float32)) / WIDE_SCALES.get(image.mode, 65535.0)
     if not bool(((grey >= 0) & (grey <= 1)).all()):

@@ -81,9 +81,12 @@ def split_by_hash(files: Iterable[AnyImageFile], part: Part = "all") -> list[Any
 
     The name alone decides, so that a file never changes sides.
     """
-    if part == "all":
-        return list(files)
-    return [file for file in files if _is_train(file.name) == (part == "train")]
+    return [file for file in files if in_part(file.name, part)]
+
+
+def in_part(name: str, part: Part) -> bool:
+    """Whether a file of this name, without its folders, belongs to a part."""
+    return part == "all" or _is_train(name) == (part == "train")
 
 
 def find_images(*places: str | Path) -> list[ImageFile]:

@@ -86,6 +86,19 @@ class TaggedImages:
 
 
 @dataclass(frozen=True)
+class PreparedTokens:
+    """One image's tokens, in work on very many images.
+
+    Attributes:
+        tokens: B = 1.
+        vector: (D,) float32 of unit length in the tokenizer's joint space; None if it has none.
+    """
+
+    tokens: VisualTokens
+    vector: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Explanation:
     """One image's tokens for people.
 
@@ -248,6 +261,41 @@ class ImageTokenizer(nn.Module, ABC):
     def loss_network(self) -> str:
         """The perceptual network of its training loss, which no report of it may use; "none" by default."""
         return "none"
+
+    @property
+    def needed_pixels(self) -> int | None:
+        """The shorter side at which an image loses nothing for `prepare`; larger JPEGs are decoded smaller.
+
+        None: every pixel is needed.
+        """
+        return None
+
+    def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
+        """An image (3, H, W) in [0, 1] ──► the views of it that `encode_prepared` takes; the image itself by
+        default.
+
+        `v2l tokenize` calls it in other threads than the forward passes.
+        """
+        return (image,)
+
+    @torch.inference_mode()
+    def encode_prepared(
+        self, views: Sequence[tuple[Tensor, ...]], vectors: bool = False
+    ) -> list[PreparedTokens]:
+        """The tokens of images that `prepare` has seen, as `encode` gives them; one image at a time by
+        default.
+
+        Args:
+            views: of each image what `prepare` gave.
+            vectors: whether the vectors of the joint space are needed too.
+        """
+        return [self._encode_one(image, vectors) for (image,) in views]
+
+    def _encode_one(self, image: Tensor, vectors: bool) -> PreparedTokens:
+        images = image[None].to(self.device)
+        tagger = self.tagger if vectors else None
+        vector = None if tagger is None else tagger.joint_encoder(self.device).encode_images(images)[0]
+        return PreparedTokens(self.encode(images), vector)
 
     @property
     def tagger(self) -> WordTagger | None:

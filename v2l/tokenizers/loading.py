@@ -28,15 +28,22 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
         >>> v2l.load_tokenizer("v2l").describe()["tokenizer"]
         'v2l'
     """
+    member, folder = locate_tokenizer(name)
+    tokenizer: ImageTokenizer = member.load_class().from_pretrained(folder, device)
+    return tokenizer
+
+
+def locate_tokenizer(name: str | Path | None = None) -> tuple[Member, Path]:
+    """Which tokenizer a name is, and the folder of its checkpoint; arguments and errors as `load_tokenizer`.
+
+    No weights are read.
+    """
     name = str(name or DEFAULT)
     if name in tokenizer_names():
         member = member_named(name)
-        folder = member.shipped()
-    else:
-        folder = _folder(name)
-        member = _member_of(folder)
-    tokenizer: ImageTokenizer = member.load_class().from_pretrained(folder, device)
-    return tokenizer
+        return member, member.shipped()
+    folder = _folder(name)
+    return _member_of(folder), folder
 
 
 def _folder(name: str) -> Path:

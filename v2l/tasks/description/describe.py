@@ -217,7 +217,6 @@ class Describer:
         )
         rest = [
             (image, self.dialogue(image.evidence, question))
-            (image, self.dialogue(image.evidence, question))
             for image, question, kind in zip(images, asked, kinds, strict=True)
             if kind is None
         ]

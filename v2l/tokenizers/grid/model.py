@@ -21,7 +21,7 @@ from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.images import centre_crop, resize_and_crop, resize_in_two_steps
 from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
-from v2l.tokenizers.contract import LLMVocabulary, check_images, check_streams
+from v2l.tokenizers.contract import LLMVocabulary, PreparedTokens, check_images, check_streams
 from v2l.tokenizers.grid.model_card import CardSizes, model_card
 from v2l.tokenizers.registry import member_named
 from v2l.tokenizers.word_tagger import WordTagger
@@ -164,6 +164,27 @@ class V2LTokenizer(GridAutoencoder):
         scores, rows = self.global_tokens(image[None])
         local_ids = self.encode_local(self.at_scale(image, scale))
         return GridTokens(rows, local_ids, self._tagger.readable(scores, rows))
+
+    @property
+    def needed_pixels(self) -> int:
+        """Twice the side of the larger view: halving a JPEG above that is not seen in it."""
+        return 2 * max(self.joint_encoder.image_size, self.config.model.image_size)
+
+    @torch.inference_mode()
+    def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(3, H, W) in [0, 1] ──► the joint encoder's square (3, S, S), and the square for local tokens."""
+        return self.joint_encoder.prepare(image), self.square(image[None])[0]
+
+    @torch.inference_mode()
+    def encode_prepared(
+        self, views: Sequence[tuple[Tensor, ...]], vectors: bool = False
+    ) -> list[PreparedTokens]:
+        """The tokens of prepared images, in one forward pass of each encoder."""
+        seen, squares = (torch.stack(view).to(self.device) for view in zip(*views, strict=True))
+        embedded = self.joint_encoder.encode_images(seen)
+        scores, rows = self.nearest_words(embedded)
+        tokens = GridTokens(rows, self.encode_local(squares), self._tagger.readable(scores, rows))
+        return [PreparedTokens(tokens[place], embedded[place]) for place in range(len(views))]
 
     @torch.inference_mode()
     def encode_local(self, images: Tensor) -> Tensor:

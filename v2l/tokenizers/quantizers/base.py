@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-# Bytes of distances that are computed at once, because so many stay in the processor's cache.
-CHUNK_BYTES = 16 * 2**20
-BLOCK = 64  # entries in one block of the two-step maximum in `_first_of_the_largest`
+# Bytes of scores that are computed at once: so many stay in the cache of one processor core.
+CHUNK_BYTES = 2**20
+GPU_CHUNK_BYTES = 2**28  # large enough to occupy a GPU
+FEATURES = 256  # features that are compared at once
+BLOCK = 64  # entries of one block: first the best block of each feature is found, then the best entry in it
 
 
 class Quantized(NamedTuple):
@@ -108,36 +111,29 @@ def nearest(features: Tensor, entries: Tensor) -> Tensor:
     Returns:
         (N,) int64 in [0, V); the lowest index among entries at equal distance.
     """
-    # |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every entry.
-    bias = torch.cat(
-        [
-            -0.5 * part.square().sum(dim=-1)
-            for part in entries.split(max(1, CHUNK_BYTES // (4 * entries.shape[1])))
-        ]
-    )
-    width = -(-len(entries) // BLOCK) * BLOCK
-    count = max(1, CHUNK_BYTES // (4 * width))
-    scores = features.new_full((min(count, len(features)), width), -torch.inf)
-    return torch.cat(
-        [
-            _first_of_the_largest(_filled(scores[: len(part)], part, entries, bias))
-            for part in features.split(count)
-        ]
-    )
+    # |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every entry. The bias is one more column.
+    rows = torch.cat([features, features.new_ones(len(features), 1)], dim=1)  # (N, d + 1)
+    blocks = _blocks_with_bias(entries)  # (V / BLOCK, BLOCK, d + 1)
+    found = [_nearest_of(part, blocks) for part in rows.split(FEATURES)]
+    return torch.cat(found) if found else features.new_empty(0, dtype=torch.int64)
 
 
-def _filled(scores: Tensor, features: Tensor, entries: Tensor, bias: Tensor) -> Tensor:
-    """Write z·e - |e|²/2 into the first V columns of `scores` (n, W) and return `scores`."""
-    torch.mm(features, entries.T, out=scores[:, : len(entries)]).add_(bias)
-    return scores
+def _blocks_with_bias(entries: Tensor) -> Tensor:
+    """(V, d) ──► (V / BLOCK, BLOCK, d + 1): the bias behind each entry; -inf behind those that fill up."""
+    bias = -0.5 * entries.square().sum(dim=-1, keepdim=True)
+    missing = -len(entries) % BLOCK
+    columns = [pad(entries, (0, 0, 0, missing)), pad(bias, (0, 0, 0, missing), value=-torch.inf)]
+    return torch.cat(columns, dim=1).view(-1, BLOCK, entries.shape[1] + 1)
 
 
-def _first_of_the_largest(scores: Tensor) -> Tensor:
-    """Scores (n, W) ──► (n,) int64, the first column of each row's maximum.
-
-    It finds the best block first, because `max` with indices over all W columns is slower than `amax`.
-    """
-    blocks = scores.view(len(scores), scores.shape[1] // BLOCK, BLOCK)
-    best = blocks.amax(dim=-1).max(dim=-1).indices
-    within = blocks[torch.arange(len(scores), device=scores.device), best].max(dim=-1).indices
-    return best * BLOCK + within
+def _nearest_of(rows: Tensor, blocks: Tensor) -> Tensor:
+    """Features (n, d + 1) and blocks of entries ──► (n,) int64, the first entry with the best score."""
+    budget = CHUNK_BYTES if rows.device.type == "cpu" else GPU_CHUNK_BYTES
+    count = max(1, budget // (4 * BLOCK * len(rows)))  # blocks at once
+    # Entries × features: a maximum over the first dimension is computed for many features at the same time.
+    scores = [
+        (part.flatten(0, 1) @ rows.T).view(-1, BLOCK, len(rows)).amax(dim=1) for part in blocks.split(count)
+    ]
+    best = torch.cat(scores).max(dim=0).indices  # (n,) blocks
+    within = (blocks[best] @ rows.unsqueeze(-1)).squeeze(-1)  # (n, BLOCK)
+    return best * BLOCK + within.max(dim=-1).indices

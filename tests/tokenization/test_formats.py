@@ -1,0 +1,131 @@
+"""Other programs read the files as they are, and rows become tokens and pictures again."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_pipeline import tiny_pipeline
+
+from v2l.errors import V2LError
+from v2l.images import load_image
+from v2l.tokenization.batch import tokenize_samples
+from v2l.tokenization.detokenize import detokenize, file_name, read_rows
+from v2l.tokenization.plan import Settings
+from v2l.tokenization.reader import Sample
+from v2l.tokenization.run import Summary
+from v2l.tokenization.schema import from_row, table_schema, to_row
+from v2l.tokenization.writer import WRITERS
+from v2l.tokenizers.contract import PreparedTokens
+from v2l.tokens import ClusterMap, GridTokens, VisualTokens, Word
+
+Start = Callable[..., Summary]
+
+
+@pytest.fixture(scope="module")
+def parquet(pictures: Path, checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from v2l.tokenization.run import Request, tokenize
+
+    folder = tmp_path_factory.mktemp("formats") / "out"
+    tokenize(Request([str(pictures)], str(folder), checkpoint, workers=0, settings=Settings(8), device="cpu"))
+    return folder
+
+
+def test_duckdb_polars_and_datasets_read_the_files(parquet: Path, tmp_path: Path) -> None:
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    datasets = pytest.importorskip("datasets")
+    files = f"{parquet}/part-*.parquet"
+    assert duckdb.sql(f"select count(*), sum(len(words)) = sum(len(scores)) from '{files}'").fetchall() == [
+        (21, True)
+    ]
+    frame = polars.read_parquet(files)
+    assert (frame.height, frame["words"].list.len().min() >= 1) == (21, True)
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
+    assert loaded.num_rows == 21
+    assert loaded[0]["id"] == frame["id"][0]
+
+
+def test_every_format_gives_the_same_rows(run: Start, pictures: Path, parquet: Path, tmp_path: Path) -> None:
+    def rows(folder: Path) -> list[dict[str, object]]:
+        return [
+            {
+                key: value
+                for key, value in row.items()
+                if value is not None and key not in ("messages", "scores", "boxes")
+            }
+            for row in read_rows(str(folder))
+        ]
+
+    for name in ("webdataset", "jsonl"):
+        run(pictures, tmp_path / name, format=name, shard=8)
+        assert rows(tmp_path / name) == rows(parquet)
+    line = json.loads((tmp_path / "jsonl" / "part-000000.jsonl").read_text().splitlines()[0])
+    assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
+    assert line["words"][0] in line["messages"][0]["content"]
+    with tarfile.open(tmp_path / "webdataset" / "part-000000.tar") as tar:
+        assert {member.mtime for member in tar} == {0}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_equal_rows_give_equal_bytes(tmp_path: Path, name: str) -> None:
+    schema = table_schema(True, {"tokenizer": "v2l"})
+    for path in (tmp_path / "a", tmp_path / "b"):
+        with WRITERS[name](path, schema) as writer:
+            for number in range(3):
+                writer.add({"id": str(number), "width": 1, "height": 1, "ids": [number], "vector": [0.5]})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with (tmp_path / "a").open("rb") as file:
+        assert [row["id"] for row in WRITERS[name].read(file)] == ["0", "1", "2"]
+
+
+def test_grid_tokens_are_those_of_encode_and_survive_a_row(samples: Path) -> None:
+    tokenizer = tiny_pipeline().tokenizer
+    files = sorted((samples / "shoes").glob("*.jpg"))[:3]
+    found = [Sample(path.name, path.read_bytes) for path in files]
+    rows = list(tokenize_samples(tokenizer, found, Settings(vectors=True, forward_batch=2), in_memory=1))
+    for path, row in zip(files, rows, strict=True):
+        assert isinstance(row, dict)
+        expected = tokenizer.encode(load_image(path)[None])
+        assert isinstance(expected, GridTokens)
+        tokens = from_row(row, "codes")
+        assert isinstance(tokens, GridTokens)
+        assert torch.equal(tokens.local_ids, expected.local_ids)
+        assert torch.equal(tokens.global_ids, expected.global_ids)
+        assert tokens.strings() == expected.strings()
+        assert len(row["vector"]) == 16
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        VisualTokens("words", torch.tensor([[3, 5]]), layout=ClusterMap(torch.tensor([[[0, 1], [-1, 1]]])),
+                     words=((Word("a", (1,), 0.5), Word("b", (2,), 0.25)),)),
+        VisualTokens("embeddings", embeddings=torch.rand(1, 1, 4)),
+        VisualTokens("codes", torch.tensor([[1, 2, 3]])),
+    ],
+)  # fmt: skip
+def test_tokens_of_every_kind_survive_a_row(tokens: VisualTokens) -> None:
+    again = from_row(to_row("x", None, (4, 6), PreparedTokens(tokens)), tokens.kind)
+    assert again.places() == tokens.places()
+    assert again.strings() == tokens.strings()
+    for name in ("ids", "embeddings"):
+        before, after = getattr(tokens, name), getattr(again, name)
+        assert (before is None and after is None) or torch.equal(before, after)
+    if isinstance(tokens.layout, ClusterMap):
+        assert isinstance(again.layout, ClusterMap)
+        assert torch.equal(again.layout.tokens, tokens.layout.tokens)
+
+
+def test_a_tokenizer_without_a_decoder_paints_nothing(parquet: Path, tmp_path: Path) -> None:
+    with pytest.raises(V2LError, match="v2l detokenize needs a decoder"):
+        detokenize(str(parquet), tmp_path / "painted", device="cpu")
+
+
+def test_names_of_pictures_stay_below_their_folder() -> None:
+    assert file_name("a.tar/x/1.jpg") == Path("a.tar/x/1.jpg.png")
+    assert file_name("../../etc/passwd") == Path("etc/passwd.png")
+    assert file_name("https://host/1.jpg") == Path("https_/host/1.jpg.png")
