@@ -30,6 +30,7 @@ from v2l.cli.restore.inpaint import inpaint
 from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
+from v2l.cli.serve import serve
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-lora": train_lora,
     "convert-official": convert_official,
+    "serve": serve,
     "doctor": doctor,
     "demo": demo,
 }

@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,40 @@ WIDE_SCALES = {
     "F": 1.0,
 }  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
 CLIP_SIZE = 224  # side of the square that CLIP sees
+HALF_OPAQUE = 128  # of 255
 GREY_ALLOWED = 0.1  # share of a mask's pixels: soft edges and traces of JPEG
 LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
 
 
-def load_image(file: str | ImageFile) -> Tensor:
+@dataclass(frozen=True)
+class ReceivedImage:
+    """An image file that came over a network, and so may be hostile.
+
+    Attributes:
+        name: what errors call it ("image 2").
+        content: the bytes of the file.
+        max_pixels: width times height above which it is refused before it is decoded.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+    max_pixels: int
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Refuse a picture of too many pixels, by the sides that the file's head states.
+
+        Raises:
+            V2LError: width times height is above `max_pixels`.
+        """
+        if width * height > self.max_pixels:
+            got = f"{self} is enormous: {width} × {height} pixels"
+            raise V2LError(got, f"at most {self.max_pixels / 1e6:g} million pixels", "make it smaller first")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def load_image(file: str | ImageFile | ReceivedImage) -> Tensor:
     """Read an image file of any common kind, or an image inside an archive: (3, H, W) float32 RGB in [0, 1].
 
     Raises:
@@ -164,23 +194,36 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     return images[..., top : top + height, left : left + width]
 
 
-def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
+def load_mask(file: str | Path | ReceivedImage, size: tuple[int, int]) -> Tensor:
     """Read a mask: (H, W) bool, True where the picture is white, to be filled. Transparent counts as black.
 
     Raises:
         V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
             nothing masked, or everything.
     """
-    values = _read(Path(path), background="black").mean(dim=0)
+    values = _read(Path(file) if isinstance(file, str) else file, background="black").mean(dim=0)
     between = ((values > 0.2) & (values < 0.8)).float().mean().item()
     if between > GREY_ALLOWED:
-        got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
+        got = f"the mask {file} is not black and white: {between:.0%} of its pixels are grey"
         raise V2LError(
             got,
             "white where to fill and black elsewhere, soft edges excepted",
             "--centre, or another picture",
         )
-    return check_mask(values >= 0.5, size, name=f"the mask {path}")
+    return check_mask(values >= 0.5, size, name=f"the mask {file}")
+
+
+def transparent_part(file: ImageFile | ReceivedImage) -> Tensor | None:
+    """Where a picture is transparent: (H, W) bool, True below half opacity; None if it is opaque.
+
+    Raises:
+        V2LError: as `load_image`.
+    """
+    picture = _opened(file, _upright)
+    if not picture.has_transparency_data:
+        return None
+    alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) < HALF_OPAQUE
+    return alpha if bool(alpha.any()) else None
 
 
 def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -338,14 +381,16 @@ def draw_outlines(
     return _from_pillow(page)
 
 
-def _read(file: ImageFile, background: str) -> Tensor:
+def _read(file: ImageFile | ReceivedImage, background: str) -> Tensor:
     """(3, H, W) in [0, 1]; a fault in making the tensor is no fault of the file."""
-    picture = _decode(file, background)
+    picture = _opened(file, partial(_decode, background=background))
     return _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
 
 
-def _decode(file: ImageFile, background: str) -> Image.Image:
-    """Open and decode; each fault of a file becomes one clear line. RGB, or a wide grey mode."""
+def _opened(
+    file: ImageFile | ReceivedImage, decode: Callable[[ImageFile | ReceivedImage], Image.Image]
+) -> Image.Image:
+    """The decoded picture; each fault of a file becomes one clear line."""
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
@@ -353,14 +398,15 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
                 "the path of an image file",
                 f"ls {file.parent}",
             )
-        return _upright(file, background)
+        return decode(file)
     except V2LError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels"
         raise V2LError(f"{file} is enormous: {error}", f"at most {limit}", "make it smaller first") from error
     except UnidentifiedImageError as error:
-        got = "is empty (0 bytes)" if image_size(file) == 0 else "is no image that v2l reads"
+        empty = not file.content if isinstance(file, ReceivedImage) else image_size(file) == 0
+        got = "is empty (0 bytes)" if empty else "is no image that v2l reads"
         raise V2LError(
             f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG"
         ) from error
@@ -374,16 +420,9 @@ def _decode(file: ImageFile, background: str) -> Image.Image:
         ) from error
 
 
-def _upright(file: ImageFile, background: str) -> Image.Image:
-    source = file if isinstance(file, Path) else BytesIO(image_bytes(file))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on odd but readable files
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(source, formats=FORMATS) as picture:
-            picture.load()
-            # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
-            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-            upright = picture.copy() if turn is None else picture.transpose(turn)
+def _decode(file: ImageFile | ReceivedImage, background: str) -> Image.Image:
+    """Decode a picture over a background: RGB, or a wide grey mode."""
+    upright = _upright(file)
     if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
         return upright
     if upright.has_transparency_data:
@@ -392,7 +431,26 @@ def _upright(file: ImageFile, background: str) -> Image.Image:
     return upright.convert("RGB")
 
 
-def _from_wide(image: Image.Image, file: ImageFile) -> Tensor:
+def _upright(file: ImageFile | ReceivedImage) -> Image.Image:
+    """Decode a picture as the camera held it, in the file's own mode."""
+    source = file if isinstance(file, Path) else BytesIO(_content(file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on odd but readable files
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(source, formats=FORMATS) as picture:
+            if isinstance(file, ReceivedImage):
+                file.check_pixels(*picture.size)
+            picture.load()
+            # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
+            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+            return picture.copy() if turn is None else picture.transpose(turn)
+
+
+def _content(file: ImageFile | ReceivedImage) -> bytes:
+    return file.content if isinstance(file, ReceivedImage) else image_bytes(file)
+
+
+def _from_wide(image: Image.Image, file: ImageFile | ReceivedImage) -> Tensor:
     """Grey with more than 8 bits a pixel ──► (3, H, W); Pillow's own conversion would cut the values off."""
     grey = torch.from_numpy(np.array(image).astype(np.float32)) / WIDE_SCALES.get(image.mode, 65535.0)
     if not bool(((grey >= 0) & (grey <= 1)).all()):
