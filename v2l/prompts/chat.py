@@ -19,8 +19,8 @@ class ShownImage:
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        """The image as a line: where it stood, and its words."""
-        return f"[Image {self.number} shows, the most important first: {', '.join(self.words)}]"
+        """The image as a line, in the place where it stood."""
+        return f"(Image {self.number} shows: {', '.join(self.words)})"
 
 
 def turn_text(parts: Sequence[str | ShownImage]) -> str:

@@ -1,7 +1,7 @@
 """a chat with images ──► an answer of the LLM that v2l has loaded.
 
 One question about one image is answered exactly as `v2l vqa` answers it, and one image without a text as
-`v2l caption` does, because a small LLM needs their examples. Every other chat is in the chat format of the LLM;
+`v2l caption` does, because a small LLM needs their examples. Every other chat uses the LLM's chat format;
 each image is a line with its words.
 """
 
