@@ -160,8 +160,7 @@ def test_more_requests_than_allowed_get_429_with_a_time(small: str) -> None:
 
 def connect(address: str) -> socket.socket:
     parts = urlsplit(address)
-    assert parts.hostname and parts.port
-    return socket.create_connection((parts.hostname, parts.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", parts.port), timeout=10)
 
 
 def test_slow_clients_are_cut_off(small: str) -> None:
