@@ -13,6 +13,7 @@ from v2l.errors import V2LError
 
 if TYPE_CHECKING:
     from v2l.server.settings import ServerSettings
+    from v2l.server.upstream import Upstream
 
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
@@ -81,8 +82,8 @@ def serve(
     with output(as_json=False) as out:
         log_to_stderr()
         listener = listen(settings)  # a taken port is an error before the models are loaded
-        pipeline = load_pipeline(options(ctx), tokenizer, llm)
-        app = create_app(pipeline, settings, open_upstream(upstream, upstream_model, settings))
+        answers = open_upstream(upstream, upstream_model, settings)
+        app = create_app(load_pipeline(options(ctx), tokenizer, llm), settings, answers)
         app.state.service.warm_up()
         address = f"http://{shown_host(host)}:{listener.getsockname()[1]}"
         out.result({}, f"v2l serves {app.state.service.chat_model} at {address} (Ctrl-C stops it)")
@@ -90,7 +91,7 @@ def serve(
         out.note("v2l: stopped")
 
 
-def open_upstream(url: str | None, model: str | None, settings: ServerSettings) -> object:
+def open_upstream(url: str | None, model: str | None, settings: ServerSettings) -> Upstream | None:
     """The client of the server whose LLM answers; None without an address.
 
     Raises:
@@ -104,7 +105,7 @@ def open_upstream(url: str | None, model: str | None, settings: ServerSettings) 
     from v2l.server.metrics import Metrics
     from v2l.server.upstream import Upstream
 
-    return Upstream(Endpoint(url, model), settings.limits, Metrics())
+    return Upstream(Endpoint(url, model, retries=0), settings.limits, Metrics())
 
 
 def shown_host(host: str) -> str:
