@@ -255,8 +255,9 @@ def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generato
 def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     """Probabilities (V,) with 0 for all but the fewest most probable tokens that reach `top_p` together."""
     ranked, order = probabilities.sort(descending=True)
-    before = ranked.cumsum(dim=0) - ranked  # probability of all tokens that are more probable
-    return torch.zeros_like(probabilities).scatter(0, order, ranked * (before < top_p))
+    kept = ranked.cumsum(dim=0) - ranked < top_p  # probability of all tokens that are more probable
+    kept[0] = True  # also where `top_p` is 0 in the precision of the probabilities
+    return torch.zeros_like(probabilities).scatter(0, order, ranked * kept)
 
 
 def choose_within(logprobs: Tensor, allowed: Ids, config: GenerationConfig, number: int) -> tuple[int, float]:

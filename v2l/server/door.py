@@ -47,7 +47,12 @@ class Door:
 
     def allows_origin(self, origin: str, host: str) -> bool:
         """Whether a web page may use the server: its own page, or one that was named."""
-        return origin in self.settings.allow_origins or urlsplit(origin).netloc == host
+        if origin in self.settings.allow_origins:
+            return True
+        try:
+            return bool(host) and urlsplit(origin).netloc == host
+        except ValueError:  # brackets that do not close
+            return False
 
     def _is_own_name(self, host: str) -> bool:
         try:

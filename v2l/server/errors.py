@@ -77,7 +77,7 @@ class ApiError(Exception):
 
 def clean(message: str) -> str:
     """A message that may leave the machine: one line, valid text, no absolute path, not too long."""
-    text = message.encode("utf-8", "replace").decode()
+    text = message[: 4 * LONGEST].encode("utf-8", "replace").decode()
     line = " ".join(PATH.sub("…", text).split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 

@@ -13,8 +13,8 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ from v2l.server.service import Service
 
 log = logging.getLogger("v2l.server")
 STRUCTURE = (b"{", b"[", b",")
+MOST_DIGITS = 20  # of a Content-Length
 RETRY = 2  # seconds after which there may be room for another request
 
 
@@ -90,74 +91,68 @@ class Guard:
         await error.response()(scope, receive, sent)
 
     async def _run(self, scope: Scope, receive: Receive, sent: Sent) -> None:
-        """Read the body, then run the route until it ends, the time is over, or the client goes away."""
+        """Read the body, then run the route."""
+        body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                body = await self._body(scope, receive)
+                await self._read(scope, receive, body)
+            self._check_structure(scope, body)
+            await self._answer(scope, Connection(bytes(body), receive), sent)
         except TimeoutError:
             got = f"the body took longer than {self._limits.body_seconds:g} seconds"
             raise ApiError(408, got) from None
-        with self._counted(len(body)):
-            self._check_structure(scope, body)
-            connection = Connection(body, receive)
-            route = asyncio.ensure_future(self._app(scope, connection.receive, sent))
-            gone = asyncio.create_task(connection.watch())
-            try:
-                await asyncio.wait(
-                    {route, gone},
-                    timeout=self._limits.request_seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if route.done():
-                    route.result()
-                elif gone.done():
-                    raise ClientGoneError
-                else:
-                    raise ApiError(
-                        504, f"the answer took longer than {self._limits.request_seconds:g} seconds"
-                    )
-            finally:
-                for task in (route, gone):
-                    task.cancel()
-                await asyncio.gather(route, gone, return_exceptions=True)
+        finally:
+            self._body_bytes -= len(body)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body.
+    async def _answer(self, scope: Scope, connection: Connection, sent: Sent) -> None:
+        """Run the route until it ends, the time is over, or the client goes away."""
+        route = asyncio.ensure_future(self._app(scope, connection.receive, sent))
+        gone = asyncio.create_task(connection.watch())
+        try:
+            await asyncio.wait(
+                {route, gone}, timeout=self._limits.request_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if route.done():
+                route.result()
+            elif gone.done():
+                raise ClientGoneError
+            else:
+                got = f"the answer took longer than {self._limits.request_seconds:g} seconds"
+                raise ApiError(504, got)
+        finally:
+            for task in (route, gone):
+                task.cancel()
+            await asyncio.gather(route, gone, return_exceptions=True)
+
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+        """Read the whole body, and count its bytes as they come.
 
         Raises:
             ApiError: it is too large, or all bodies together are.
         """
-        body = bytearray()
-        size = Headers(scope=scope).get("content-length", "0")
-        self._check_body(int(size) if size.isdecimal() else 0)
+        stated = Headers(scope=scope).get("content-length", "0")
+        self._check_body(int(stated) if stated.isdecimal() and len(stated) < MOST_DIGITS else 0)
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
-            body += message.get("body", b"")
+            content = message.get("body", b"")
+            body += content
+            self._body_bytes += len(content)
             self._check_body(len(body))
             if not message.get("more_body", False):
-                return bytes(body)
+                return
 
     def _check_body(self, size: int) -> None:
         if size > self._limits.body_bytes:
             allowed = f"{self._limits.body_bytes:,} bytes"
             raise ApiError(413, f"the body is too large; allowed: {allowed}")
-        if self._body_bytes + size > self._limits.all_body_bytes:
+        if self._body_bytes > self._limits.all_body_bytes:
             raise ApiError(429, "the server holds too many large requests", retry_after=RETRY)
 
-    @contextmanager
-    def _counted(self, size: int) -> Iterator[None]:
-        """Count the bytes of a body while its request is under way."""
-        self._body_bytes += size
-        try:
-            yield
-        finally:
-            self._body_bytes -= size
-
-    def _check_structure(self, scope: Scope, body: bytes) -> None:
+    def _check_structure(self, scope: Scope, body: bytearray) -> None:
         """Refuse JSON of very many small values, which would take a hundred times its size in memory."""
-        if "json" not in Headers(scope=scope).get("content-type", ""):
+        if "json" not in Headers(scope=scope).get("content-type", "").lower():
             return
         if sum(body.count(mark) for mark in STRUCTURE) > self._limits.json_values:
             got = f"the JSON has more than {self._limits.json_values:,} brackets, braces and commas"

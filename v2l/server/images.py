@@ -31,6 +31,7 @@ from v2l.visibility import measure_visibility
 
 WORDS = {"low": 3, "auto": 5, "high": 21}  # of an image by its `detail`; 5 is what `v2l vqa` reads
 DATA_URL = re.compile(r"data:(image/[\w.+-]{1,64})?;base64,", re.IGNORECASE | re.ASCII)
+SPACE = b" \t\r\n"
 BATCH = 8  # images that are encoded together
 
 
@@ -69,7 +70,7 @@ class ImageReader:
             "encoder", self._encode, limit, metrics, BATCH
         )
         self.texts: WorkQueue[str, tuple[Tensor, int]] = WorkQueue(
-            "text encoder", self._encode_texts, limit, metrics, BATCH
+            "text encoder", self._encode_texts, 4 * self.limits.texts, metrics, BATCH
         )
 
     def close(self) -> None:
@@ -176,6 +177,7 @@ def decode_data_url(name: str, url: str) -> bytes:
     if head is None:
         raise ApiError(400, f"{name}: allowed are URLs of the form data:image/png;base64,…", "image_url")
     try:
-        return base64.b64decode("".join(url[head.end() :].split()).encode("ascii"), validate=True)
+        content = url[head.end() :].encode("ascii").translate(None, SPACE)
+        return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
         raise ApiError(400, f"{name}: the base64 of the data: URL is malformed", "image_url") from None

@@ -32,6 +32,7 @@ from v2l.server.work_queue import WorkQueue
 from v2l.tasks.description.describe import Describer, DescribeSettings
 
 NEW_TOKENS = 256  # of an answer when the client names no number
+LEAST_TEMPERATURE = 0.01  # below it the most probable token is taken: the quotients would overflow
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 NEUTRAL = {  # fields that change nothing at these values
     "frequency_penalty": (0, None),
@@ -269,9 +270,10 @@ class LocalLLM:
 
     def _config(self, request: Sampling, max_new_tokens: int) -> GenerationConfig:
         """How tokens are chosen; greedily where the client gives no temperature."""
+        temperature = request.temperature or 0.0
         return GenerationConfig(
             max_new_tokens,
-            temperature=request.temperature or 0.0,
+            temperature=temperature if temperature >= LEAST_TEMPERATURE else 0.0,
             top_p=request.top_p or 1.0,
             seed=request.seed or 0,
             stop=request.stops,

@@ -68,19 +68,33 @@ def protocol_with(limits: Limits) -> type[H11Protocol]:
     class PatientProtocol(H11Protocol):
         """One connection."""
 
+        _deadline: asyncio.TimerHandle | None = None  # while a request's head is not complete
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._deadline = self.loop.call_later(limits.header_seconds, self._close_without_request)
+            self._wait_for_head()
             if len(self.connections) > limits.connections:
                 transport.close()
 
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is None or self.cycle.response_complete:
+                self._wait_for_head()
+            else:
+                self._stop_waiting()
+
         def connection_lost(self, exc: Exception | None) -> None:
-            self._deadline.cancel()
+            self._stop_waiting()
             super().connection_lost(exc)
 
-        def _close_without_request(self) -> None:
-            if self.cycle is None:
-                self.transport.close()
+        def _wait_for_head(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(limits.header_seconds, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
 
     return PatientProtocol
 

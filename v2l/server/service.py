@@ -91,7 +91,7 @@ class Service:
             await self.upstream.close()
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """The service of the application that got a request."""
     service: Service = request.app.state.service
     return service

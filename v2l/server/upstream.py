@@ -46,7 +46,7 @@ class Upstream:
         address = httpx.URL(endpoint.url)
         self._client = httpx.AsyncClient(
             base_url=endpoint.url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {self._key}"},
+            headers={"Authorization": f"Bearer {self._key}", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(limits.upstream_seconds, connect=10.0),
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=32),
             follow_redirects=False,
@@ -107,11 +107,8 @@ class Upstream:
     async def _stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         with self.metrics.stage("upstream"):
             async with self._answer(path, body) as answer:
-                size, count = 0, 0
-                async for line in answer.aiter_lines():
-                    size += len(line)
-                    if size > self._limits.upstream_bytes:
-                        raise self._nonsense("its answer is too long")
+                count = 0
+                async for line in self._lines(answer):
                     data = line.removeprefix("data:").strip()
                     if not line.startswith("data:") or not data:
                         continue
@@ -124,6 +121,18 @@ class Upstream:
                     yield chunk
                 if not count:
                     raise self._nonsense("there is no event in its stream")
+
+    async def _lines(self, answer: httpx.Response) -> AsyncIterator[str]:
+        """The lines of a stream, up to a number of characters in all."""
+        size, rest = 0, ""
+        async for text in answer.aiter_text():
+            size += len(text)
+            if size > self._limits.upstream_bytes:
+                raise self._nonsense("its answer is too long")
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield line
+        yield rest
 
     @asynccontextmanager
     async def _answer(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
