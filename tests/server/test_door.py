@@ -90,3 +90,8 @@ def test_another_address_is_allowed_with_a_key_or_a_flag() -> None:
     assert not ServerSettings(host="0.0.0.0", api_key=KEY).is_local
     assert not ServerSettings(host="0.0.0.0", without_key=True).is_local
     assert KEY not in repr(ServerSettings(api_key=KEY))
+
+
+def test_malformed_heads_are_no_fault(client: TestClient) -> None:
+    for headers in ({"Origin": "http://["}, {"Origin": ""}, {"Host": "a@b:c:d"}, {"Origin": "x" * 5000}):
+        assert client.get("/v1/models", headers=headers).status_code in (200, 403)

@@ -110,6 +110,18 @@ def test_null_bytes_and_strange_characters_are_text(client: TestClient) -> None:
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("fields", [{"temperature": 1e-308}, {"top_p": 1e-300}, {"seed": -(2**63)}])
+def test_extreme_numbers_are_no_fault(client: TestClient, fields: dict[str, float]) -> None:
+    body = chat(text_part("hi"), **{"max_tokens": 2, "temperature": 1, **fields})
+    assert client.post(CHAT, json=body).status_code == 200
+
+
+def test_the_number_of_values_is_counted_whatever_the_case_of_the_type(client: TestClient) -> None:
+    body = b'{"model": "v2l", "messages": [' + b"{}," * 200_000 + b"{}]}"
+    for kind in ("application/JSON", "application/vnd.x+json"):
+        assert client.post(CHAT, content=body, headers={"Content-Type": kind}).status_code == 413
+
+
 def test_json_must_be_sent_as_json(client: TestClient) -> None:
     body = json.dumps(chat(text_part("hi")))
     assert client.post(CHAT, content=body, headers={"Content-Type": "text/plain"}).status_code == 400
@@ -168,6 +180,13 @@ def test_slow_clients_are_cut_off(small: str) -> None:
         slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         assert b" 408 " in slow.recv(100)
         assert silent.recv(100) == b""
+    with connect(small) as second:  # a whole request, then half a head
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = b""
+        while b'"ready"}' not in answer:
+            answer += second.recv(1000)
+        second.sendall(b"GET /healthz HT")
+        assert second.recv(100) == b""
 
 
 def test_too_many_connections_are_closed(small: str) -> None:
