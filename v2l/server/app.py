@@ -55,7 +55,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     add_error_handlers(app)
-    mount_page(app, pipeline)
+    add_page(app, service)
     app.add_middleware(Guard, service=service)
     if service.settings.allow_origins:  # outermost: it answers a browser's questions before a request
         app.add_middleware(
@@ -67,9 +67,10 @@ def create_app(
     return app
 
 
-def mount_page(app: FastAPI, pipeline: Pipeline) -> None:
+def add_page(app: FastAPI, service: Service) -> None:
     """Put the page for people at `/`."""
     if importlib.util.find_spec(PAGE) is None:
         return
-    gradio = importlib.import_module("gradio")
-    gradio.mount_gradio_app(app, importlib.import_module(PAGE).build_page(pipeline), path="/")
+    page = importlib.import_module(PAGE)
+    endpoint = service.upstream.endpoint if service.upstream else None
+    page.mount_page(app, page.build_page(service.pipeline, endpoint))

@@ -34,13 +34,13 @@ class Upstream:
     """The server whose LLM answers.
 
     Args:
-        endpoint: its address and the name of its LLM; no request is sent by it.
+        endpoint: its address and the name of its LLM.
         limits: how long and how large an answer may be.
         metrics: of the server.
     """
 
     def __init__(self, endpoint: Endpoint, limits: Limits, metrics: Metrics) -> None:
-        self.model, self.name = endpoint.model_name, endpoint.name
+        self.endpoint, self.model = endpoint, endpoint.model_name
         self._limits, self.metrics = limits, metrics
         self._key = os.environ.get(KEY) or NO_KEY
         address = httpx.URL(endpoint.url)
