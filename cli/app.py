@@ -39,6 +39,7 @@ from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
 from v2l.cli.train.adapter import train_adapter
 from v2l.cli.tokenize import tokenize
+from v2l.cli.serve import serve
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
@@ -71,6 +72,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-adapter": train_adapter,
     "convert-official": convert_official,
     "convert-taming": convert_taming,
+    "serve": serve,
     "doctor": doctor,
     "demo": demo,
 }

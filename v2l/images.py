@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -68,6 +68,7 @@ WIDE_SCALES = {
     "F": 1.0,
 }  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
 CLIP_SIZE = 224  # side of the square that CLIP sees
+HALF_OPAQUE = 128  # of 255
 GREY_ALLOWED = 0.1  # share of a mask's pixels: soft edges and traces of JPEG
 COLOURS = (
     "#b00020",
@@ -85,18 +86,33 @@ LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost me
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image file that is already in memory.
+    """An image file in memory; over a network it may be hostile.
 
     Attributes:
-        name: for error lines.
-        content: its bytes.
+        name: what errors call it ("image 2").
+        content: the bytes of the file.
+        max_pixels: width times height above which it is refused before it is decoded; None is Pillow's limit.
     """
 
     name: str
-    content: bytes
+    content: bytes = field(repr=False)
+    max_pixels: int | None = None
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Refuse a picture of too many pixels, by the sides that the file's head states.
+
+        Raises:
+            V2LError: width times height is above `max_pixels`.
+        """
+        if self.max_pixels is not None and width * height > self.max_pixels:
+            got = f"{self} is enormous: {width} × {height} pixels"
+            raise V2LError(got, f"at most {self.max_pixels / 1e6:g} million pixels", "make it smaller first")
 
     def __str__(self) -> str:
         return self.name
+
+
+Readable = ImageFile | EncodedImage
 
 
 def read_image(encoded: EncodedImage, needed_pixels: int | None = None) -> tuple[Tensor, tuple[int, int]]:
@@ -113,7 +129,7 @@ def read_image(encoded: EncodedImage, needed_pixels: int | None = None) -> tuple
     return _read(encoded, "white", needed_pixels)
 
 
-def load_image(file: str | ImageFile) -> Tensor:
+def load_image(file: str | Readable) -> Tensor:
     """Read an image file of any common kind, or an image inside an archive: (3, H, W) float32 RGB in [0, 1].
 
     Raises:
@@ -217,23 +233,36 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     return images[..., top : top + height, left : left + width]
 
 
-def load_mask(path: str | Path, size: tuple[int, int]) -> Tensor:
+def load_mask(file: str | Readable, size: tuple[int, int]) -> Tensor:
     """Read a mask: (H, W) bool, True where the picture is white, to be filled. Transparent counts as black.
 
     Raises:
         V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
             nothing masked, or everything.
     """
-    values = _read(Path(path), background="black")[0].mean(dim=0)
+    values = _read(Path(file) if isinstance(file, str) else file, background="black")[0].mean(dim=0)
     between = ((values > 0.2) & (values < 0.8)).float().mean().item()
     if between > GREY_ALLOWED:
-        got = f"the mask {path} is not black and white: {between:.0%} of its pixels are grey"
+        got = f"the mask {file} is not black and white: {between:.0%} of its pixels are grey"
         raise V2LError(
             got,
             "white where to fill and black elsewhere, soft edges excepted",
             "--centre, or another picture",
         )
-    return check_mask(values >= 0.5, size, name=f"the mask {path}")
+    return check_mask(values >= 0.5, size, name=f"the mask {file}")
+
+
+def transparent_part(file: Readable) -> Tensor | None:
+    """Where a picture is transparent: (H, W) bool, True below half opacity; None if it is opaque.
+
+    Raises:
+        V2LError: as `load_image`.
+    """
+    picture, _ = _opened(file, lambda: _upright(file))
+    if not picture.has_transparency_data:
+        return None
+    alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) < HALF_OPAQUE
+    return alpha if bool(alpha.any()) else None
 
 
 def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -446,24 +475,21 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-Readable = ImageFile | EncodedImage
+Decoded = tuple[Image.Image, tuple[int, int]]
+"""A picture and its full size (height, width), which is larger where a JPEG was decoded smaller."""
 
 
 def _read(
     file: Readable, background: str, needed_pixels: int | None = None
 ) -> tuple[Tensor, tuple[int, int]]:
     """(3, H, W) in [0, 1] and the full size; a fault in making the tensor is no fault of the file."""
-    picture, full_size = _decode(file, background, needed_pixels)
+    picture, full_size = _opened(file, lambda: _decode(file, background, needed_pixels))
     image = _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
     return image, full_size
 
 
-def _decode(
-    file: Readable, background: str, needed_pixels: int | None
-) -> tuple[Image.Image, tuple[int, int]]:
-    """Open and decode; each fault of a file becomes one clear line. RGB or a wide grey mode, and the full
-    size (height, width).
-    """
+def _opened(file: Readable, decode: Callable[[], Decoded]) -> Decoded:
+    """The decoded picture; each fault of a file becomes one clear line."""
     try:
         if isinstance(file, Path) and not file.is_file():
             raise V2LError(
@@ -471,7 +497,7 @@ def _decode(
                 "the path of an image file",
                 f"ls {file.parent}",
             )
-        return _upright(file, background, needed_pixels)
+        return decode()
     except V2LError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -504,28 +530,33 @@ def _source(file: Readable) -> Path | BytesIO:
     return file if isinstance(file, Path) else BytesIO(image_bytes(file))
 
 
-def _upright(
-    file: Readable, background: str, needed_pixels: int | None
-) -> tuple[Image.Image, tuple[int, int]]:
+def _decode(file: Readable, background: str, needed_pixels: int | None) -> Decoded:
+    """A picture over a background: RGB, or a wide grey mode."""
+    upright, full_size = _upright(file, needed_pixels)
+    if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
+        return upright, full_size
+    if upright.has_transparency_data:
+        page = Image.new("RGBA", upright.size, background)
+        upright = Image.alpha_composite(page, upright.convert("RGBA"))
+    return upright.convert("RGB"), full_size
+
+
+def _upright(file: Readable, needed_pixels: int | None = None) -> Decoded:
+    """A picture as the camera held it, in the file's own mode."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(_source(file), formats=FORMATS) as picture:
             width, height = picture.size
+            if isinstance(file, EncodedImage):
+                file.check_pixels(width, height)
             if needed_pixels is not None:
                 picture.draft(None, (needed_pixels, needed_pixels))
             picture.load()
             # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
             turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
             upright = picture.copy() if turn is None else picture.transpose(turn)
-    if turn in QUARTER_TURNS:
-        height, width = width, height
-    if upright.mode in WIDE_SCALES or upright.mode.startswith("I;16"):
-        return upright, (height, width)
-    if upright.has_transparency_data:
-        page = Image.new("RGBA", upright.size, background)
-        upright = Image.alpha_composite(page, upright.convert("RGBA"))
-    return upright.convert("RGB"), (height, width)
+    return upright, (width, height) if turn in QUARTER_TURNS else (height, width)
 
 
 def _from_wide(image: Image.Image, file: Readable) -> Tensor:

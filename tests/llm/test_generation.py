@@ -7,6 +7,7 @@ import torch
 
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, GenerationConfig, Trie
+from v2l.llm.generation import nucleus
 from v2l.prompts.prompt import Prompt
 
 PROMPTS = [
@@ -136,3 +137,37 @@ def test_a_generation_beyond_the_context_is_refused(llm: FrozenLLM) -> None:
 def test_settings_without_sense_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="max_new_tokens"):
         GenerationConfig(**options)
+
+
+@pytest.mark.parametrize("top_p", [1e-300, 0.3, 0.5, 0.9, 0.999])
+def test_the_nucleus_is_the_fewest_tokens_that_reach_top_p(top_p: float) -> None:
+    """Holtzman et al., arXiv 1904.09751, section 3.1, read plainly."""
+    probabilities = torch.randn(50, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
+    kept, total = set(), 0.0
+    for token in sorted(range(50), key=lambda token: -probabilities[token]):
+        kept.add(token)
+        total += float(probabilities[token])
+        if total >= top_p:
+            break
+    found = nucleus(probabilities, top_p)
+    assert set(found.nonzero().flatten().tolist()) == kept
+    assert torch.equal(found[found > 0], probabilities[found > 0])
+
+
+def test_each_token_is_reported_and_an_error_ends_the_generation(llm: FrozenLLM) -> None:
+    seen: list[list[int]] = []
+    config = GenerationConfig(5, ends=False, on_token=lambda ids: seen.append(list(ids)))
+    [found] = llm.generate([PROMPTS[0]], config)
+    assert seen == [list(found.ids[:length]) for length in range(1, 6)]
+
+    def leave(ids: object) -> None:
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        llm.generate([PROMPTS[0]], GenerationConfig(5, on_token=leave))
+
+
+@pytest.mark.parametrize("bad", [{"top_p": 0.0}, {"top_p": 1.5}])
+def test_a_nucleus_has_some_probability(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="top_p"):
+        GenerationConfig(1, **bad)  # type: ignore[arg-type]

@@ -22,12 +22,16 @@ class GenerationConfig:
         max_new_tokens: at most so many, 1 or more.
         temperature: 0 is greedy; above 0, tokens are sampled.
         top_k: sample among so many most probable tokens; 0 is all.
+        top_p: sample among the most probable tokens that together have this probability; 1 is all. Source:
+            Holtzman et al., arXiv 1904.09751, section 3.1.
         seed: prompt i of a call samples with seed + i, in any batch.
         allowed: None, a set of ids for every step, or a function from the ids generated so far to the next
             ones (`Trie`).
         stop: texts that end a generation; they are cut off its text.
         ends: whether the LLM's own end of text ends a generation; otherwise it is a token like any other.
         batch_size: how many prompts are run together.
+        on_token: called with the ids generated so far after each new token of each prompt; an error that it
+            raises ends the generation.
     """
 
     max_new_tokens: int
@@ -38,10 +42,14 @@ class GenerationConfig:
     stop: tuple[str, ...] = ()
     ends: bool = True
     batch_size: int = 8
+    top_p: float = 1.0
+    on_token: Callable[[Sequence[int]], None] | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or self.temperature < 0 or self.top_k < 0:
             raise ValueError("a generation has max_new_tokens >= 1, temperature >= 0 and top_k >= 0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError("a generation has 0 < top_p <= 1")
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,8 @@ class Writer:
                 continue
             draft.ids.append(token)
             draft.loglikelihood += logprobs[row, token].item()
+            if self.config.on_token:
+                self.config.on_token(draft.ids)
             if not any(stop in self.decode(draft.ids) for stop in self.config.stop):
                 going.append(row)
         return going
@@ -227,7 +237,7 @@ def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generato
 
     Args:
         logprobs: (V,) float32; an id at minus infinity is never chosen.
-        config: temperature and top_k.
+        config: temperature, top_k and top_p.
         generator: the prompt's own random generator, on the CPU.
     """
     if config.temperature == 0:
@@ -236,7 +246,18 @@ def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generato
     if 0 < config.top_k < len(scaled):
         kept = scaled.topk(config.top_k)
         scaled = torch.full_like(scaled, -torch.inf).scatter(0, kept.indices, kept.values)
-    return int(torch.multinomial(scaled.softmax(dim=0), 1, generator=generator))
+    probabilities = scaled.softmax(dim=0)
+    if config.top_p < 1:
+        probabilities = nucleus(probabilities, config.top_p)
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Probabilities (V,) with 0 for all but the fewest most probable tokens that reach `top_p` together."""
+    ranked, order = probabilities.sort(descending=True)
+    kept = ranked.cumsum(dim=0) - ranked < top_p  # probability of all tokens that are more probable
+    kept[0] = True  # also where `top_p` is 0 in the precision of the probabilities
+    return torch.zeros_like(probabilities).scatter(0, order, ranked * kept)
 
 
 def choose_within(logprobs: Tensor, allowed: Ids, config: GenerationConfig, number: int) -> tuple[int, float]:

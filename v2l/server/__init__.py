@@ -1,0 +1,1 @@
+"""images and texts ──► answers over HTTP: a server that speaks OpenAI's protocol."""

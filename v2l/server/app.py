@@ -1,0 +1,76 @@
+"""pipeline and settings ──► the ASGI application with all routes behind the guard."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from v2l.pipeline.pipeline import Pipeline
+from v2l.server import chat, completions, edits, embeddings, state
+from v2l.server.errors import add_error_handlers
+from v2l.server.guard import Guard
+from v2l.server.service import Service
+from v2l.server.settings import ServerSettings
+from v2l.server.upstream import Upstream
+
+ROUTERS = (chat.router, completions.router, embeddings.router, edits.router, state.router)
+PAGE = "v2l.server.page"
+
+
+def create_app(
+    pipeline: Pipeline, settings: ServerSettings | None = None, upstream: Upstream | None = None
+) -> FastAPI:
+    """The server as an ASGI application; `app.state.service` holds its models.
+
+    Args:
+        pipeline: tokenizer and LLM.
+        settings: who may use it, and limits.
+        upstream: the server whose LLM answers; None is the pipeline's own.
+
+    Raises:
+        V2LError: the tokenizer gives no words.
+    """
+    service = Service(pipeline, settings or ServerSettings(), upstream)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="v2l",
+        version=version("v2l"),
+        description="Images as words of a language model, by OpenAI's protocol.",
+        lifespan=lifespan,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    add_error_handlers(app)
+    add_page(app, service)
+    app.add_middleware(Guard, service=service)
+    if service.settings.allow_origins:  # outermost: it answers a browser's questions before a request
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    return app
+
+
+def add_page(app: FastAPI, service: Service) -> None:
+    """Put the page for people at `/`."""
+    if importlib.util.find_spec(PAGE) is None:
+        return
+    page = importlib.import_module(PAGE)
+    endpoint = service.upstream.endpoint if service.upstream else None
+    page.mount_page(app, page.build_page(service.pipeline, endpoint))
