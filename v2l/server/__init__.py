@@ -1,0 +1,1 @@
+"""HTTP requests ──► the tasks of a pipeline, and their answers."""
