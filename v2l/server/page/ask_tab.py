@@ -6,6 +6,7 @@ import gradio as gr
 
 from v2l.progress import Progress
 from v2l.prompts.vqa import check_question
+from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import paragraph, result
 from v2l.server.page.pictures import read_photograph
@@ -20,9 +21,8 @@ def ask_tab(desk: Desk) -> None:
     gr.HTML(paragraph(LEAD, "lead"))
     question = gr.Textbox(label="Question", placeholder="What is it?", elem_id="question", max_lines=1)
     with gr.Row():
-        ask = gr.Button("Ask", variant="primary", elem_id="ask")
-        describe = gr.Button("Describe it", elem_id="describe")
-        stop = gr.Button("Stop", variant="stop")
+        ask, describe = action("Ask", "ask", "primary"), action("Describe it", "describe")
+        stop = stop_button()
     answer = gr.HTML(elem_id="answer")
 
     def work(report: Progress, file: str | None, question: str) -> str:
@@ -37,9 +37,7 @@ def ask_tab(desk: Desk) -> None:
     desk.clear(answer)
 
 
-def described(
-    desk: Desk, report: Progress, file: str | None, task: str, question: str = ""
-) -> Description:
+def described(desk: Desk, report: Progress, file: str | None, task: str, question: str = "") -> Description:
     """The answer to a question about the photograph (task vqa), or a sentence about it (task caption).
 
     Raises:

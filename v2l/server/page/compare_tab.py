@@ -14,6 +14,7 @@ from v2l.errors import V2LError
 from v2l.metrics import psnr
 from v2l.pipeline.reconstruction import reconstruct_image
 from v2l.progress import Progress
+from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import figure, paragraph, result
 from v2l.server.page.pictures import read_photograph
@@ -34,8 +35,7 @@ def compare_tab(desk: Desk) -> None:
     gr.HTML(paragraph("One photograph, read by each tokenizer that you choose.", "lead"))
     chosen = gr.CheckboxGroup(tokenizer_names(), value=[own.NAME], label="Tokenizers", elem_id="tokenizers")
     with gr.Row():
-        button = gr.Button("Compare", variant="primary", elem_id="compare")
-        stop = gr.Button("Stop", variant="stop")
+        button, stop = action("Compare", "compare", "primary"), stop_button()
     cards = gr.HTML(elem_id="cards")
 
     def work(report: Progress, file: str | None, names: Sequence[str]) -> str:
@@ -52,7 +52,7 @@ def compare_tab(desk: Desk) -> None:
 
 
 def loader(own: ImageTokenizer) -> Loader:
-    """A function that loads each tokenizer once, on the device of the server's own, which is not loaded again."""
+    """A function that loads each tokenizer once, on the device of the server's own, which is there already."""
 
     @cache
     def load(name: str) -> ImageTokenizer:
@@ -79,7 +79,9 @@ def card_body(tokenizer: ImageTokenizer, image: Tensor) -> str:
     if "words" in gives:
         parts.append(word_bars(tokenizer.image_words(image[None], WORDS).words[0]))
     if tokens.words and not no_regions(tokens):
-        parts.append(figure(tokenizer.explain(image, tokens).picture, f"Regions of {tokenizer.NAME}", "Regions"))
+        parts.append(
+            figure(tokenizer.explain(image, tokens).picture, f"Regions of {tokenizer.NAME}", "Regions")
+        )
     if "decoder" in gives:
         found = reconstruct_image(tokenizer, image)
         decibel = psnr(found.original[None], found.image[None]).item()

@@ -20,17 +20,19 @@ class Desk:
         pipeline: tokenizer and LLM.
         photograph: the component with the photograph that all tabs look at; its value is a file.
         stops: which sessions pressed Stop.
+        tab: the tab that is built.
         endpoint: a server whose LLM answers questions instead of the pipeline's, or None.
     """
 
     pipeline: Pipeline
     photograph: gr.Image
     stops: Stops
+    tab: gr.Tab
     endpoint: Endpoint | None = None
 
     def clear(self, *outputs: Any) -> None:
         """Empty these components when another photograph comes: what they show belongs to the last one."""
-        empty = [None] * len(outputs)
+        hidden = [gr.update(value=None, visible=not isinstance(output, gr.ImageSlider)) for output in outputs]
         self.photograph.change(
-            lambda: empty if len(empty) > 1 else None, None, list(outputs), api_visibility="private"
+            lambda: hidden if len(hidden) > 1 else hidden[0], None, list(outputs), api_visibility="private"
         )

@@ -14,6 +14,7 @@ from v2l.errors import V2LError
 from v2l.pipeline.image_words import words_of_images
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
+from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import Bar, bars, paragraph, result
 from v2l.server.page.pictures import read_photograph
@@ -40,10 +41,10 @@ def fewshot_tab(desk: Desk) -> None:
     gr.HTML(paragraph(LEAD, "lead"))
     names, galleries = pile_inputs()
     with gr.Row():
-        classify = gr.Button("Which pile?", variant="primary", elem_id="classify")
-        add = gr.Button("Add a pile", elem_id="add-pile")
-        samples = gr.Button("Fill with samples", elem_id="fill-piles", visible=bool(sample_piles()))
-        stop = gr.Button("Stop", variant="stop")
+        classify, add = action("Which pile?", "classify", "primary"), action("Add a pile", "add-pile")
+        samples = action("Fill with samples", "fill-piles")
+        stop = stop_button()
+    samples.visible = bool(sample_piles())
     odds = gr.HTML(elem_id="odds")
 
     def work(report: Progress, file: str | None, *values: Any) -> str:

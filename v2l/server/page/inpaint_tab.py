@@ -9,9 +9,10 @@ from torch import Tensor
 
 from v2l.images import centre_mask
 from v2l.progress import Progress
+from v2l.server.page.controls import action, before_after, shown_pair, stop_button
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import paragraph, result
-from v2l.server.page.pictures import brushed_mask, read_photograph, to_array
+from v2l.server.page.pictures import brushed_mask, read_photograph
 from v2l.server.page.work import Event, run_on
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
 
@@ -35,15 +36,8 @@ def inpaint_tab(desk: Desk) -> None:
         height=440,
     )
     with gr.Row():
-        button = gr.Button("Paint", variant="primary", elem_id="paint")
-        stop = gr.Button("Stop", variant="stop", elem_id="stop-painting")
-    slider = gr.ImageSlider(
-        label="Left the photograph, right painted",
-        elem_id="painted",
-        interactive=False,
-        format="png",
-        max_height=560,
-    )
+        button, stop = action("Paint", "paint", "primary"), stop_button()
+    slider = before_after("Left the photograph, right painted", "painted")
     facts = gr.HTML(elem_id="painting-facts")
 
     def work(report: Progress, file: str | None, drawing: Any, hole: str) -> tuple[Any, str]:
@@ -52,11 +46,18 @@ def inpaint_tab(desk: Desk) -> None:
         report("loading the language model", 0, 1)
         _ = desk.pipeline.llm
         found = inpaint(desk.pipeline, image, mask, progress=report)
-        return (to_array(image), to_array(found.image)), facts_html(found)
+        return shown_pair(image, found.image), facts_html(found)
 
     run_on(desk.stops, [button.click], work, Event([desk.photograph, editor, hole], [slider, facts], stop))
     hole.change(lambda chosen: gr.update(visible=chosen == "brushed"), hole, editor, api_visibility="private")
-    desk.photograph.change(editor_value, desk.photograph, editor, api_visibility="private")
+    # A tab that was never open drops what its editor got: it gets the photograph when it opens, too.
+    gr.on(
+        [desk.photograph.change, desk.tab.select],
+        editor_value,
+        desk.photograph,
+        editor,
+        api_visibility="private",
+    )
     desk.clear(slider, facts)
 
 

@@ -12,6 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.data_classes import ImageData
 
 from v2l.errors import V2LError
 from v2l.llm.endpoint import Endpoint
@@ -73,12 +74,12 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
         gr.HTML(HEAD + paragraph(stack_line(pipeline, endpoint), "hint"), elem_id="head")
         with gr.Row(elem_id="main"):
             with gr.Column(scale=2, min_width=300, elem_id="left"):
-                desk = Desk(pipeline, photograph_input(), Stops(), endpoint)
+                photograph, stops = photograph_input(), Stops()
             with gr.Column(scale=3, min_width=300, elem_id="right"), gr.Tabs():
                 for tab in TABS:
-                    with gr.Tab(tab.title):
-                        fill(tab, desk)
-        page.unload(desk.stops.ask)  # nobody reads the result of a closed page
+                    with gr.Tab(tab.title) as place:
+                        fill(tab, Desk(pipeline, photograph, stops, place, endpoint))
+        page.unload(stops.ask)  # nobody reads the result of a closed page
     return page.queue(max_size=MOST_WAITING)
 
 
@@ -112,6 +113,13 @@ def theme() -> gr.themes.Base:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
         radius_size="lg",
+    ).set(  # the theme's own greys and accent are too faint to read: WCAG asks for a contrast of 4.5
+        body_text_color_subdued="*neutral_600",
+        block_label_text_color="*neutral_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
     )
 
 
@@ -127,10 +135,19 @@ def photograph_input() -> gr.Image:
         height=380,
         alt_text="The photograph that you chose",
     )
-    samples = [str(files[0]) for files in sample_photographs().values() if files]
-    if samples:
-        gr.Examples(samples, photograph, label="Or one of these", api_visibility="private")
+    # The file itself, not opened by Pillow: `load_image` says in a sentence what is wrong with it.
+    setattr(photograph, "preprocess", uploaded_file)  # noqa: B010  # mypy forbids the assignment
+    samples = {name: files[0] for name, files in sample_photographs().items() if files}
+    with gr.Row(elem_id="samples"):
+        for name, file in samples.items():
+            sample = gr.Button(name, icon=file, size="sm", min_width=72)
+            sample.click(lambda chosen=str(file): chosen, None, photograph, api_visibility="private")
     return photograph
+
+
+def uploaded_file(payload: ImageData | None) -> str | None:
+    """What the browser sent ──► its file on the server."""
+    return None if payload is None else payload.path
 
 
 def fill(tab: Tab, desk: Desk) -> None:

@@ -27,7 +27,9 @@ def read_photograph(file: str | None) -> Tensor:
         return load_image(file)
     except V2LError as error:
         name = Path(file).name
-        raise V2LError(*(part.replace(file, name) for part in (error.got, error.allowed, error.run))) from error
+        raise V2LError(
+            *(part.replace(file, name) for part in (error.got, error.allowed, error.run))
+        ) from error
 
 
 def brushed_mask(drawing: dict[str, Any] | None, size: tuple[int, int]) -> Tensor:

@@ -9,28 +9,24 @@ import gradio as gr
 from v2l.metrics import psnr
 from v2l.pipeline.reconstruction import Reconstructed, reconstruct_image
 from v2l.progress import Progress
+from v2l.server.page.controls import action, before_after, shown_pair
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import paragraph, result
-from v2l.server.page.pictures import read_photograph, to_array
+from v2l.server.page.pictures import read_photograph
 from v2l.server.page.work import Event, run_on
 
 
 def reconstruct_tab(desk: Desk) -> None:
     """Build the tab."""
     gr.HTML(paragraph("The photograph becomes tokens, and the tokens become a photograph again.", "lead"))
-    button = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct")
-    slider = gr.ImageSlider(
-        label="Left the photograph, right what its tokens keep",
-        elem_id="reconstructed",
-        interactive=False,
-        format="png",
-        max_height=560,
-    )
+    with gr.Row():
+        button = action("Reconstruct", "reconstruct", "primary")
+    slider = before_after("Left the photograph, right what its tokens keep", "reconstructed")
     facts = gr.HTML(elem_id="reconstruction-facts")
 
     def work(report: Progress, file: str | None) -> tuple[Any, str]:
         found = reconstruct_image(desk.pipeline.tokenizer, read_photograph(file))
-        return (to_array(found.original), to_array(found.image)), facts_html(found)
+        return shown_pair(found.original, found.image), facts_html(found)
 
     run_on(desk.stops, [button.click], work, Event([desk.photograph], [slider, facts]))
     desk.clear(slider, facts)

@@ -8,6 +8,7 @@ import gradio as gr
 from torch import Tensor
 
 from v2l.progress import Progress
+from v2l.server.page.controls import action
 from v2l.server.page.desk import Desk
 from v2l.server.page.html import Bar, bars, figure, paragraph, result
 from v2l.server.page.pictures import read_photograph
@@ -17,7 +18,7 @@ from v2l.tokens import CellGrid, VisualTokens, Word
 
 MOST_OUTLINES = 300  # tokens; more of them cover the photograph with letters
 EMPTY = result(paragraph("Choose a photograph, and its words stand here.", "hint"))
-SELECTIONS = [("nearest to the photograph", "nearest"), ("that sum up to it", "together")]
+SELECTIONS = [("the nearest", "nearest"), ("those that add up", "together")]
 
 
 def words_tab(desk: Desk) -> None:
@@ -26,7 +27,8 @@ def words_tab(desk: Desk) -> None:
         count = gr.Slider(1, 30, value=8, step=1, label="Number of words")
         selection = gr.Radio(SELECTIONS, value="nearest", label="Which words")
     found = gr.HTML(EMPTY, elem_id="words")
-    show = gr.Button("Show its regions", elem_id="show-regions")
+    with gr.Row():
+        show = action("Show its regions", "show-regions")
     regions = gr.HTML(elem_id="regions")
 
     def find(report: Progress, file: str | None, count: float, selection: str) -> str:
@@ -73,7 +75,9 @@ def regions_html(tokenizer: ImageTokenizer, image: Tensor) -> str:
     explained = tokenizer.explain(image, tokens)
     words = list(dict.fromkeys(word for word in explained.words if word))
     if not words:
-        return result(paragraph(f"The tokenizer {tokenizer.NAME} gives its {number} tokens no words.", "hint"))
+        return result(
+            paragraph(f"The tokenizer {tokenizer.NAME} gives its {number} tokens no words.", "hint")
+        )
     alt = f"The photograph with {number} outlined regions: {', '.join(words[:20])}"
     return result(figure(explained.picture, alt, caption(tokens)))
 

@@ -1,4 +1,4 @@
-"""a handler's plain function ──► an event of the page: queued, with progress, stoppable, errors in a sentence.
+"""a handler's plain function ──► an event of the page: queued, stoppable, with progress and errors in words.
 
 All work of the model goes through one queue, one piece of work at a time, because two forward passes side by
 side are slower than one after the other.
@@ -21,7 +21,7 @@ Handler = Callable[..., Any]
 """Called as `handler(report, *values)`; gives the values of the outputs."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The user pressed Stop."""
 
 
@@ -31,9 +31,10 @@ class Stops:
 
     sessions: set[str | None] = field(default_factory=set)
 
-    def ask(self, request: gr.Request) -> None:
-        """Stop what this session runs, at its next report."""
+    def ask(self, request: gr.Request) -> Any:
+        """Stop what this session runs, at its next report; the button has nothing left to stop."""
         self.sessions.add(request.session_hash)
+        return gr.update(interactive=False)
 
     def reporter(self, request: gr.Request, progress: gr.Progress) -> Progress:
         """Reports of long work: shown by the page, and the place where work stops."""
@@ -41,7 +42,7 @@ class Stops:
 
         def report(step: str, done: int, total: int) -> None:
             if request.session_hash in self.sessions:
-                raise Stopped
+                raise StoppedError
             progress((done, total), desc=step, unit="")
 
         return report
@@ -76,7 +77,7 @@ def run_on(stops: Stops, triggers: Sequence[Any], handler: Handler, event: Event
         report = stops.reporter(request, progress)
         try:
             return handler(report, *values)
-        except Stopped:
+        except StoppedError:
             raise gr.Error("Stopped.", duration=3, title="", print_exception=False) from None
         except V2LError as error:
             raise gr.Error(escape(sentence(error)), title="", print_exception=False) from error
@@ -91,8 +92,11 @@ def run_on(stops: Stops, triggers: Sequence[Any], handler: Handler, event: Event
         api_visibility="private",
     )
     if event.stop is not None:
+        stop, quick = event.stop, {"queue": False, "api_visibility": "private"}
+        gr.on(triggers, lambda: gr.update(interactive=True), None, stop, **quick)
+        running.then(lambda: gr.update(interactive=False), None, stop, **quick)
         # `cancels` takes waiting work out of the queue; `ask` ends work that runs already.
-        event.stop.click(stops.ask, cancels=[running], queue=False, api_visibility="private")
+        stop.click(stops.ask, None, stop, cancels=[running], **quick)
 
 
 def sentence(error: V2LError) -> str:
