@@ -16,8 +16,8 @@ def action(label: str, elem_id: str, variant: Literal["primary", "secondary"] = 
 
 
 def stop_button() -> gr.Button:
-    """A button that stops work; it can be pressed while there is some."""
-    return gr.Button("Stop", variant="stop", scale=0, min_width=90, size="md", interactive=False)
+    """A button that stops work."""
+    return gr.Button("Stop", variant="stop", scale=0, min_width=90, size="md")
 
 
 def before_after(label: str, elem_id: str) -> gr.ImageSlider:

@@ -75,6 +75,7 @@ def pile_inputs() -> tuple[list[gr.Textbox], list[gr.Gallery]]:
                     gr.Gallery(
                         label=f"Photographs of pile {number}",
                         elem_id=f"pile-{number}",
+                        elem_classes="pile",
                         interactive=True,
                         sources=["upload"],
                         columns=2,
@@ -95,9 +96,12 @@ def one_more(shown: int) -> list[Any]:
 
 
 def sample_piles() -> dict[str, list[Path]]:
-    """Name ──► the first sample photographs of it, for the piles that are there at first."""
+    """Name ──► sample photographs, for the piles that are there at first.
+
+    The first photograph of a class is left out, because it is one of those to be classified.
+    """
     piles = list(sample_photographs().items())[:SHOWN]
-    return {name: files[:SHOTS] for name, files in piles}
+    return {name: files[1 : 1 + SHOTS] for name, files in piles}
 
 
 def filled() -> list[Any]:

@@ -24,8 +24,8 @@ SELECTIONS = [("the nearest", "nearest"), ("those that add up", "together")]
 def words_tab(desk: Desk) -> None:
     """Build the tab; its words are found again whenever the photograph or a control changes."""
     with gr.Row():
-        count = gr.Slider(1, 30, value=8, step=1, label="Number of words")
-        selection = gr.Radio(SELECTIONS, value="nearest", label="Which words")
+        count = gr.Slider(1, 30, value=8, step=1, label="Number of words", scale=2, min_width=200)
+        selection = gr.Radio(SELECTIONS, value="nearest", label="Which words", scale=3, min_width=280)
     found = gr.HTML(EMPTY, elem_id="words")
     with gr.Row():
         show = action("Show its regions", "show-regions")

@@ -31,10 +31,9 @@ class Stops:
 
     sessions: set[str | None] = field(default_factory=set)
 
-    def ask(self, request: gr.Request) -> Any:
-        """Stop what this session runs, at its next report; the button has nothing left to stop."""
+    def ask(self, request: gr.Request) -> None:
+        """Stop what this session runs, at its next report."""
         self.sessions.add(request.session_hash)
-        return gr.update(interactive=False)
 
     def reporter(self, request: gr.Request, progress: gr.Progress) -> Progress:
         """Reports of long work: shown by the page, and the place where work stops."""
@@ -92,11 +91,8 @@ def run_on(stops: Stops, triggers: Sequence[Any], handler: Handler, event: Event
         api_visibility="private",
     )
     if event.stop is not None:
-        stop, quick = event.stop, {"queue": False, "api_visibility": "private"}
-        gr.on(triggers, lambda: gr.update(interactive=True), None, stop, **quick)
-        running.then(lambda: gr.update(interactive=False), None, stop, **quick)
         # `cancels` takes waiting work out of the queue; `ask` ends work that runs already.
-        stop.click(stops.ask, None, stop, cancels=[running], **quick)
+        event.stop.click(stops.ask, cancels=[running], queue=False, api_visibility="private")
 
 
 def sentence(error: V2LError) -> str:
