@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from v2l.errors import V2LError
-from v2l.server.page.pictures import brushed_mask, read_photograph, to_array
+from v2l.server.page.pictures import brushed_mask, read_photograph
 
 
 def layer(height: int, width: int, rows: slice) -> np.ndarray:
@@ -50,10 +49,3 @@ def test_a_mask_brushed_on_a_smaller_view_covers_the_same_part():
 def test_an_empty_drawing_is_a_sentence(drawing):
     with pytest.raises(V2LError, match="nothing is brushed yet"):
         brushed_mask(drawing, (4, 4))
-
-
-def test_images_become_bytes_in_rows_of_pixels():
-    image = torch.zeros(3, 2, 5)
-    image[0] = 1
-    assert to_array(image).shape == (2, 5, 3)
-    assert to_array(image)[1, 4].tolist() == [255, 0, 0]

@@ -63,7 +63,10 @@ def test_piles_need_names_that_differ_and_photographs(samples):
         read_piles(["hat", "dress"], [pile, None])
     with pytest.raises(V2LError, match="the same name"):
         read_piles(["hat", "hat"], [pile, pile])
-    assert [pile.name for pile in read_piles(["sun  hat", "dress", ""], [pile, pile, None])] == ["sun hat", "dress"]
+    assert [pile.name for pile in read_piles(["sun  hat", "dress", ""], [pile, pile, None])] == [
+        "sun hat",
+        "dress",
+    ]
 
 
 def test_odds_are_the_softmax_of_the_scores_of_the_task(roomy, samples):
@@ -122,7 +125,9 @@ def test_a_card_of_a_tokenizer_without_a_checkpoint_says_why(pipeline, boots):
 def test_tabs_that_a_tokenizer_cannot_serve_say_why(quarters):
     refused = {tab.title: refusal_of(tab, quarters) for tab in TABS}
     assert [title for title, why in refused.items() if not why] == ["Words", "Ask", "Few-shot", "Compare"]
-    assert refused["Reconstruct"].startswith("Reconstruct needs a decoder, which the tokenizer 'tiny-quarters'")
+    assert refused["Reconstruct"].startswith(
+        "Reconstruct needs a decoder, which the tokenizer 'tiny-quarters'"
+    )
 
 
 def test_a_page_of_any_tokenizer_is_built_without_loading_an_llm(quarters):

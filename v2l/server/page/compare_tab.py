@@ -52,7 +52,7 @@ def compare_tab(desk: Desk) -> None:
 
 
 def loader(own: ImageTokenizer) -> Loader:
-    """A function that loads each tokenizer once, on the device of the server's own, which is there already."""
+    """A function that loads each tokenizer once, on the device of the server's own."""
 
     @cache
     def load(name: str) -> ImageTokenizer:

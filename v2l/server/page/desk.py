@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -30,9 +29,6 @@ class Desk:
     tab: gr.Tab
     endpoint: Endpoint | None = None
 
-    def clear(self, *outputs: Any) -> None:
-        """Empty these components when another photograph comes: what they show belongs to the last one."""
-        hidden = [gr.update(value=None, visible=not isinstance(output, gr.ImageSlider)) for output in outputs]
-        self.photograph.change(
-            lambda: hidden if len(hidden) > 1 else hidden[0], None, list(outputs), api_visibility="private"
-        )
+    def clear(self, output: gr.HTML) -> None:
+        """Empty a component when another photograph comes: what it shows belongs to the last one."""
+        self.photograph.change(lambda: "", None, output, api_visibility="private")

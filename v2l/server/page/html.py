@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from v2l.images import encode_image
+from v2l.images import encode_image, resize
+
+MOST_PIXELS_A_SIDE = 1280
 
 
 class Bar(NamedTuple):
@@ -40,9 +42,38 @@ def bars(rows: Sequence[Bar]) -> str:
 
 def figure(image: Tensor, alt: str, caption: str = "") -> str:
     """An image (3, H, W) in [0, 1] inside the HTML itself, with a text for those who do not see it."""
-    encoded = b64encode(encode_image(image, format="JPEG", quality=90)).decode("ascii")
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="data:image/jpeg;base64,{encoded}" alt="{escape(alt)}">{below}</figure>'
+    return f'<figure><img src="{data_url(image)}" alt="{escape(alt)}">{below}</figure>'
+
+
+def before_after(before: Tensor, after: Tensor, name: str) -> str:
+    """Two images (3, H, W) in [0, 1], one over the other, and a slider between them for mouse and keyboard.
+
+    `gr.ImageSlider` cannot be moved by keyboard, and its pictures have no text.
+
+    Args:
+        before: left of the slider.
+        after: right of the slider, of the same size.
+        name: of what is on the right: "reconstruction".
+    """
+    move = "this.parentElement.style.setProperty('--split', this.value + '%')"
+    label = f"How much of the photograph stands left of the {name}, in percent"
+    slider = f'<input type="range" value="50" aria-label="{escape(label)}" oninput="{move}">'
+    return (
+        f'<div class="pair"><img src="{data_url(after)}" alt="The {escape(name)}">'
+        f'<img class="left" src="{data_url(before)}" alt="The photograph">{slider}</div>'
+    )
+
+
+def data_url(image: Tensor) -> str:
+    """An image (3, H, W) in [0, 1] as an address that holds it, at most `MOST_PIXELS_A_SIDE` wide and high."""
+    scale = MOST_PIXELS_A_SIDE / max(image.shape[-2:])
+    if scale < 1:
+        image = resize(
+            image, (max(1, round(image.shape[-2] * scale)), max(1, round(image.shape[-1] * scale)))
+        )
+    encoded = encode_image(image, format="JPEG", quality=95, subsampling=0)
+    return f"data:image/jpeg;base64,{b64encode(encoded).decode('ascii')}"
 
 
 def paragraph(text: str, kind: str = "plain") -> str:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from v2l.images import centre_mask
 from v2l.progress import Progress
-from v2l.server.page.controls import action, before_after, shown_pair, stop_button
+from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk
-from v2l.server.page.html import paragraph, result
+from v2l.server.page.html import before_after, paragraph, result
 from v2l.server.page.pictures import brushed_mask, read_photograph
 from v2l.server.page.work import Event, run_on
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
@@ -37,18 +37,16 @@ def inpaint_tab(desk: Desk) -> None:
     )
     with gr.Row():
         button, stop = action("Paint", "paint", "primary"), stop_button()
-    slider = before_after("Left the photograph, right painted", "painted")
-    facts = gr.HTML(elem_id="painting-facts")
+    painted = gr.HTML(elem_id="painted")
 
-    def work(report: Progress, file: str | None, drawing: Any, hole: str) -> tuple[Any, str]:
+    def work(report: Progress, file: str | None, drawing: Any, hole: str) -> str:
         image = read_photograph(file)
         mask = chosen_mask((image.shape[-2], image.shape[-1]), drawing, hole)
         report("loading the language model", 0, 1)
         _ = desk.pipeline.llm
-        found = inpaint(desk.pipeline, image, mask, progress=report)
-        return shown_pair(image, found.image), facts_html(found)
+        return painting_html(image, inpaint(desk.pipeline, image, mask, progress=report))
 
-    run_on(desk.stops, [button.click], work, Event([desk.photograph, editor, hole], [slider, facts], stop))
+    run_on(desk.stops, [button.click], work, Event([desk.photograph, editor, hole], [painted], stop))
     hole.change(lambda chosen: gr.update(visible=chosen == "brushed"), hole, editor, api_visibility="private")
     # A tab that was never open drops what its editor got: it gets the photograph when it opens, too.
     gr.on(
@@ -58,7 +56,7 @@ def inpaint_tab(desk: Desk) -> None:
         editor,
         api_visibility="private",
     )
-    desk.clear(slider, facts)
+    desk.clear(painted)
 
 
 def chosen_mask(size: tuple[int, int], drawing: dict[str, Any] | None, hole: str) -> Tensor:
@@ -75,7 +73,11 @@ def editor_value(file: str | None) -> dict[str, Any] | None:
     return None if file is None else {"background": file, "layers": [], "composite": None}
 
 
-def facts_html(found: Inpainted) -> str:
-    """How much of the photograph the LLM predicted."""
+def painting_html(image: Tensor, found: Inpainted) -> str:
+    """The photograph (3, H, W) and the painted one, and how much of it the LLM predicted."""
     predicted, all_cells = int(found.hidden.sum()), found.hidden.numel()
-    return result(paragraph(f"The LLM predicted {predicted} of {all_cells} tokens.", "hint"))
+    return result(
+        paragraph("Left the photograph, right the painted one.", "hint"),
+        before_after(image, found.image, "painted photograph"),
+        paragraph(f"The LLM predicted {predicted} of {all_cells} tokens.", "hint"),
+    )

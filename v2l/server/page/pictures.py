@@ -1,4 +1,4 @@
-"""what the browser sends ⇄ images (3, H, W) and masks (H, W)."""
+"""what the browser sends ──► images (3, H, W) and masks (H, W)."""
 
 from __future__ import annotations
 
@@ -55,10 +55,3 @@ def at_size(mask: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(mask.shape) == size:
         return mask
     return interpolate(mask[None, None].float(), size=size, mode="nearest")[0, 0] > 0.5
-
-
-def to_array(image: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """An image (3, H, W) in [0, 1] ──► (H, W, 3) uint8, as the page's components take it."""
-    pixels = image.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
-    array: np.ndarray[Any, np.dtype[np.uint8]] = pixels.permute(1, 2, 0).numpy()
-    return array

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from v2l.metrics import psnr
 from v2l.pipeline.reconstruction import Reconstructed, reconstruct_image
 from v2l.progress import Progress
-from v2l.server.page.controls import action, before_after, shown_pair
+from v2l.server.page.controls import action
 from v2l.server.page.desk import Desk
-from v2l.server.page.html import paragraph, result
+from v2l.server.page.html import before_after, paragraph, result
 from v2l.server.page.pictures import read_photograph
 from v2l.server.page.work import Event, run_on
 
@@ -21,20 +19,23 @@ def reconstruct_tab(desk: Desk) -> None:
     gr.HTML(paragraph("The photograph becomes tokens, and the tokens become a photograph again.", "lead"))
     with gr.Row():
         button = action("Reconstruct", "reconstruct", "primary")
-    slider = before_after("Left the photograph, right what its tokens keep", "reconstructed")
-    facts = gr.HTML(elem_id="reconstruction-facts")
+    reconstructed = gr.HTML(elem_id="reconstructed")
 
-    def work(report: Progress, file: str | None) -> tuple[Any, str]:
-        found = reconstruct_image(desk.pipeline.tokenizer, read_photograph(file))
-        return shown_pair(found.original, found.image), facts_html(found)
+    def work(report: Progress, file: str | None) -> str:
+        return reconstruction_html(reconstruct_image(desk.pipeline.tokenizer, read_photograph(file)))
 
-    run_on(desk.stops, [button.click], work, Event([desk.photograph], [slider, facts]))
-    desk.clear(slider, facts)
+    run_on(desk.stops, [button.click], work, Event([desk.photograph], [reconstructed]))
+    desk.clear(reconstructed)
 
 
-def facts_html(found: Reconstructed) -> str:
-    """How many tokens, and how near the two pictures are."""
+def reconstruction_html(found: Reconstructed) -> str:
+    """The two pictures, how many tokens lie between them, and how near they are."""
     decibel = psnr(found.original[None], found.image[None]).item()
     height, width = found.decoded_size
     size = f" The decoder gave {width} × {height} pixels." if found.was_shrunk else ""
-    return result(paragraph(f"{len(found.tokens.places())} tokens, PSNR {decibel:.1f} dB.{size}", "hint"))
+    facts = f"{len(found.tokens.places())} tokens, PSNR {decibel:.1f} dB.{size}"
+    return result(
+        paragraph("Left the photograph, right what its tokens keep.", "hint"),
+        before_after(found.original, found.image, "reconstruction"),
+        paragraph(facts, "hint"),
+    )
