@@ -66,7 +66,7 @@ def before_after(before: Tensor, after: Tensor, name: str) -> str:
 
 
 def data_url(image: Tensor) -> str:
-    """An image (3, H, W) in [0, 1] as an address that holds it, at most `MOST_PIXELS_A_SIDE` wide and high."""
+    """An image (3, H, W) in [0, 1] as an address that holds it, `MOST_PIXELS_A_SIDE` a side at most."""
     scale = MOST_PIXELS_A_SIDE / max(image.shape[-2:])
     if scale < 1:
         image = resize(
