@@ -59,7 +59,9 @@ def main() -> None:
     spelled = [bool(some & entries) for some in wanted]
     named = [bool(some & words) for some, words in zip(wanted, found, strict=True)]
     luck = sum(bool(some & words) for some, words in zip(wanted, others, strict=True))
-    print(f"{len(codebook):,} entries; {sum(bool(some & entries) for some in names.values())} of {len(names)}")
+    print(
+        f"{len(codebook):,} entries; {sum(bool(some & entries) for some in names.values())} of {len(names)}"
+    )
     print("classes have a name among them")
     rows_of_table = [
         ["all images", str(Proportion(sum(named), len(named)))],

@@ -37,9 +37,9 @@ from v2l.cli.restore.inpaint import inpaint
 from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
-from v2l.cli.train.adapter import train_adapter
-from v2l.cli.tokenize import tokenize
 from v2l.cli.serve import serve
+from v2l.cli.tokenize import tokenize
+from v2l.cli.train.adapter import train_adapter
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train

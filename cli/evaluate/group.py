@@ -15,8 +15,8 @@ from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.selection import evaluate_selection
 from v2l.cli.evaluate.semantics import evaluate_semantics
-from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
 from v2l.cli.evaluate.shared_words import evaluate_common
+from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
 from v2l.cli.evaluate.vqa import evaluate_vqa
 
 COMMANDS: dict[str, Callable[..., None]] = {

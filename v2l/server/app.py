@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -15,12 +13,12 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.server import chat, completions, edits, embeddings, state
 from v2l.server.errors import add_error_handlers
 from v2l.server.guard import Guard
+from v2l.server.page import build_page, mount_page
 from v2l.server.service import Service
 from v2l.server.settings import ServerSettings
 from v2l.server.upstream import Upstream
 
 ROUTERS = (chat.router, completions.router, embeddings.router, edits.router, state.router)
-PAGE = "v2l.server.page"
 
 
 def create_app(
@@ -55,7 +53,8 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     add_error_handlers(app)
-    add_page(app, service)
+    endpoint = service.upstream.endpoint if service.upstream else None
+    mount_page(app, build_page(pipeline, endpoint))  # at `/`, for people
     app.add_middleware(Guard, service=service)
     if service.settings.allow_origins:  # outermost: it answers a browser's questions before a request
         app.add_middleware(
@@ -65,12 +64,3 @@ def create_app(
             allow_headers=["Authorization", "Content-Type"],
         )
     return app
-
-
-def add_page(app: FastAPI, service: Service) -> None:
-    """Put the page for people at `/`."""
-    if importlib.util.find_spec(PAGE) is None:
-        return
-    page = importlib.import_module(PAGE)
-    endpoint = service.upstream.endpoint if service.upstream else None
-    page.mount_page(app, page.build_page(service.pipeline, endpoint))

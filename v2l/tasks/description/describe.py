@@ -25,8 +25,8 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, soft, vqa
 from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
-from v2l.prompts.regions import check_named_regions
 from v2l.prompts.embeddings import Embeddings
+from v2l.prompts.regions import check_named_regions
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
