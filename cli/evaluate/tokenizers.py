@@ -85,7 +85,7 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
                 f"left out {name}: its tokens are no codes of a fixed codebook, so they have no byte count"
             )
             continue
-        row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {Path(name).name}"
+        row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {name}"
         loaded[row] = model
     return loaded
 
