@@ -132,7 +132,7 @@ def root(
     config: Annotated[
         str | None,
         typer.Option(
-            help="Preset (small, paper, official) or YAML file; small by default, "
+            help="Preset (small, paper, official, vqgan, vqgan-paper) or YAML file; small by default, "
             "and in a file that names no other with extends.",
             metavar="NAME|FILE",
         ),

@@ -57,26 +57,26 @@ def reconstruct(
             "scale": result.scale,
             "local_tokens": len(result.tokens.places()),
             "global_tokens": len(result.tokens.strings()),
-            "bytes": math.ceil(result.bits / 8),
+            "bytes": None if result.bits is None else math.ceil(result.bits / 8),
             "metrics": {"psnr": {"value": decibel, "interval": None}},
             "stack": pipeline.describe(),
         }
         out.result(
             record,
-            f"{image}: {tokens_line(result)}, {record['bytes']:,} bytes of tokens, PSNR {decibel:.2f} dB; "
-            f"{size_line(result)} to {target}",
+            f"{image}: {tokens_line(result)}, PSNR {decibel:.2f} dB; {size_line(result)} to {target}",
         )
 
 
 def tokens_line(result: Reconstructed) -> str:
-    """How many tokens one image became: "20 × 16 local and 21 global words", or "32 tokens"."""
+    """What one image became: "20 × 16 local and 21 global words, 639 bytes", or "32 tokens"."""
     from v2l.tokens import CellGrid
 
     layout, named = result.tokens.layout, len(result.tokens.strings())
+    line = f"{len(result.tokens.places())} tokens"
     if isinstance(layout, CellGrid):
         cells = f"{layout.columns} × {layout.rows}"
-        return f"{cells} local and {named} global words" if named else f"{cells} tokens"
-    return f"{len(result.tokens.places())} tokens"
+        line = f"{cells} local and {named} global words" if named else f"{cells} tokens"
+    return line if result.bits is None else f"{line}, {math.ceil(result.bits / 8):,} bytes"
 
 
 def size_line(result: Reconstructed) -> str:

@@ -89,7 +89,7 @@ def test_presets_load_and_survive_plain_values(name: str) -> None:
 
 
 def test_the_presets_are_the_three_that_are_described() -> None:
-    assert preset_names() == ["official", "paper", "small"]
+    assert preset_names() == ["official", "paper", "small", "vqgan", "vqgan-paper"]
 
 
 def test_presets_are_read_from_an_installed_package_too(
@@ -273,7 +273,8 @@ def test_files_that_extend_each_other_in_a_circle_are_refused(base: str, write: 
 @pytest.mark.parametrize("base", ["nowhere.yaml", "[small]", "7"])
 def test_a_base_that_is_not_there_is_refused(base: str, write: Any) -> None:
     with pytest.raises(
-        V2LError, match="no preset and no file; allowed: official, paper, small, or a YAML file"
+        V2LError,
+        match="no preset and no file; allowed: official, paper, small, vqgan, vqgan-paper, or a YAML file",
     ):
         load_config(write(f"extends: {base}\n"))
 
@@ -283,7 +284,7 @@ def test_an_unknown_source_is_refused_with_the_presets(source: str) -> None:
     with pytest.raises(
         V2LError,
         match=re.escape(
-            f"got config {source!r}, which is no preset and no file; allowed: official, paper, small"
+            f"got config {source!r}, which is no preset and no file; allowed: official, paper, small, vqgan, vqgan-paper"
         ),
     ):
         load_config(source)

@@ -80,7 +80,12 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
     loaded: dict[str, ImageTokenizer] = {}
     for name in [*(named or shipped), *(place for place in chosen if place not in able)]:
         model = load_tokenizer(name, device)
-        row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {Path(name).name}"
+        if name in shipped and model.codebook_size is None:
+            out.note(
+                f"left out {name}: its tokens are no codes of a fixed codebook, so they have no byte count"
+            )
+            continue
+        row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {name}"
         loaded[row] = model
     return loaded
 

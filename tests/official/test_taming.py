@@ -32,23 +32,34 @@ NETWORK = {
 }
 
 
+def rearrange(tensor: torch.Tensor, pattern: str) -> torch.Tensor:
+    """einops' function for permutations, "b c h w -> b h w c"."""
+    before, after = (side.split() for side in pattern.split("->"))
+    return tensor.permute(*(before.index(axis) for axis in after))
+
+
 def taming_model(network: dict[str, Any], codes: int, width: int) -> Any:
     """taming's own class, with random weights of ordinary size."""
-    # Its script needs an older Lightning. The class needs one function of it, which builds the loss.
-    main = ModuleType("taming.main")
+    # Two imports of its file are not installed here; the class needs one function of each.
+    main, einops = ModuleType("taming.main"), ModuleType("einops")
     main.__dict__["instantiate_from_config"] = lambda config: nn.Identity()
+    einops.__dict__["rearrange"] = rearrange
     sys.modules.setdefault("taming.main", main)
+    sys.modules.setdefault("einops", einops)
     from taming.models.vqgan import VQModel
 
     torch.manual_seed(0)
-    model = VQModel(network, {}, codes, width).eval()
-    torch.nn.init.normal_(model.quantize.embedding.weight)
-    return model
+    return VQModel(network, {}, codes, width).eval()
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return taming_model(NETWORK, codes=20, width=16)
+    made = taming_model(NETWORK, codes=20, width=16)
+    images = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():  # codes at features, so that many of them are used
+        features = made.quant_conv(made.encoder(images)).flatten(2)[0].T  # (80, 16)
+        made.quantize.embedding.weight.copy_(features[::4])
+    return made
 
 
 @pytest.fixture(scope="module")

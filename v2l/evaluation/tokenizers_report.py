@@ -87,7 +87,8 @@ def _series(rows: Mapping[str, Any], figure: str) -> list[Series]:
     for name, row in rows.items():
         value, interval = row[figure]["value"], row[figure]["interval"]
         half = (interval[1] - interval[0]) / 2 if interval else 0.0
-        points.setdefault(name.split(" at ")[0], []).append((row["bytes"]["value"], value, half))
+        method = name if "usage" in row else name.rsplit(" at ", 1)[0]
+        points.setdefault(method, []).append((row["bytes"]["value"], value, half))
     return [Series(name, tuple(sorted(own))) for name, own in points.items()]
 
 

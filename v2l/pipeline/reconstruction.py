@@ -21,14 +21,14 @@ class Reconstructed:
         image: (3, H, W) float32 in [0, 1], what the tokens decode to, at the size of `original`.
         tokens: of this image alone, B = 1.
         scale: the scale at which they were encoded: "own", "model" or "square".
-        bits: what they cost at log2 of the reachable codes each.
+        bits: what they cost at log2 of the reachable codes each; None without a fixed codebook.
     """
 
     original: Tensor
     image: Tensor
     tokens: VisualTokens
     scale: str
-    bits: float
+    bits: float | None
 
 
 def reconstruct_image(
@@ -55,8 +55,14 @@ def reconstruct_image(
         scale = tokenizer.scale_named(scale)
         tokens = tokenizer.encode_whole(image, scale)
         decoded = tokenizer.decode_whole(tokens, (image.shape[-2], image.shape[-1]), scale)
-    bits = sum(stream.bits for stream in tokenizer.code_streams(tokens))
-    return Reconstructed(image, decoded, tokens, scale, bits)
+    return Reconstructed(image, decoded, tokens, scale, code_bits(tokenizer, tokens))
+
+
+def code_bits(tokenizer: ImageTokenizer, tokens: VisualTokens) -> float | None:
+    """What the tokens of one image cost in bits; None without a fixed codebook."""
+    if tokenizer.codebook_size is None:
+        return None
+    return sum(stream.bits for stream in tokenizer.code_streams(tokens))
 
 
 def encode_photograph(tokenizer: ImageTokenizer, image: Tensor, scale: str | None = None) -> TokenFile:

@@ -118,17 +118,14 @@ class ImageTokenizer(nn.Module, ABC):
     Attributes:
         NAME: the name in the registry, which also says what the tokenizer gives and the kind of its
             manifests.
-        SCALES: at which a whole photograph can be encoded, the default first.
+        SCALES: at which `encode_whole` reads a photograph, the default first. "own": every pixel, so that
+            the number of tokens grows with the photograph. "model": resized to `whole_size`, and enlarged
+            again by `decode_whole`.
         facts: how the weights were made, for reports and the model card; saved with them.
     """
 
     NAME: ClassVar[str]
     SCALES: ClassVar[tuple[str, ...]] = ("model",)
-    """The scales at which `encode_whole` reads a photograph, the default first.
-
-    "own": pixel by pixel, so that the number of tokens grows with the photograph. "model": resized to
-    `whole_size`, and enlarged again by `decode_whole`.
-    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,13 +218,12 @@ class ImageTokenizer(nn.Module, ABC):
         return resize(self.decode(tokens)[0].cpu(), size)
 
     @property
-    def codebook_size(self) -> int:
-        """Number of reachable codes, for tokenizers with one stream of codes.
+    def codebook_size(self) -> int | None:
+        """Number of reachable codes; None if an image is not written in codes of a fixed codebook.
 
-        Raises:
-            V2LError: this tokenizer has no codes.
+        Tokenizers with several codebooks give the size of the first, and write both methods below.
         """
-        raise refusal(self.NAME, "decoder", "this")
+        return None
 
     def code_streams(self, tokens: VisualTokens) -> tuple[CodeStream, ...]:
         """The codes of one image, as token files keep them and byte counts need them.
@@ -240,7 +236,7 @@ class ImageTokenizer(nn.Module, ABC):
         """
         grid = tokens.layout
         shape = (grid.rows, grid.columns) if isinstance(grid, CellGrid) else (1, -1)
-        return (CodeStream(_ids(tokens).view(shape), self.codebook_size),)
+        return (CodeStream(_ids(tokens).view(shape), self._required_codebook_size()),)
 
     def tokens_of_streams(self, streams: Sequence[CodeStream]) -> VisualTokens:
         """What `code_streams` gave ──► tokens, B = 1.
@@ -248,9 +244,18 @@ class ImageTokenizer(nn.Module, ABC):
         Raises:
             V2LError: the streams are not those of this tokenizer.
         """
-        check_streams(streams, (self.codebook_size,))
+        check_streams(streams, (self._required_codebook_size(),))
         rows = streams[0].rows
         return VisualTokens("codes", rows.flatten()[None], layout=CellGrid(rows.shape[0], rows.shape[1]))
+
+    def _required_codebook_size(self) -> int:
+        if self.codebook_size is None:
+            raise V2LError(
+                f"the tokenizer {self.NAME!r} does not write an image in codes of a fixed codebook",
+                "a tokenizer with a codebook",
+                "--tokenizer v2l",
+            )
+        return self.codebook_size
 
     @property
     def fingerprint(self) -> str:

@@ -78,6 +78,11 @@ class V2LTokenizer(GridAutoencoder):
         return LLMVocabulary(self.local_codebook.source.llm, self.local_codebook.source.llm_fingerprint)
 
     @property
+    def codebook_size(self) -> int:
+        """Number of local words."""
+        return len(self.local_codebook)
+
+    @property
     def codes_description(self) -> str:
         source, sizes = (
             self.local_codebook.source,
