@@ -25,7 +25,7 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts import caption, vqa
 from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
-from v2l.prompts.regions import check_named_regions
+from v2l.prompts.regions import expand_regions, named_regions
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
@@ -132,6 +132,16 @@ class Describer:
         return tuple(Exchange(image.prompt_words, shot.question, shot.answer) for shot, image in self._shots)
 
     @cached_property
+    def region_examples(self) -> tuple[Exchange, ...]:
+        """The answered examples for a question about regions: those that ship, or the user's own."""
+        if self.settings.examples is not None:
+            return self.examples
+        shots = load_shots("vqa", self.style.choice, SHIPPED / "regions.json")[: self.settings.n_examples]
+        return tuple(
+            Exchange(shot.words, expand_regions(shot.question, shot.words), shot.answer) for shot in shots
+        )
+
+    @cached_property
     def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
         """The examples of the prompt, each with the words of its image."""
         requested = self.settings.n_examples
@@ -184,9 +194,9 @@ class Describer:
                 does not have, or as for `examples`.
         """
         if self.task == "vqa":
-            if words:
-                check_named_regions(question, words)
-            return vqa.vqa_dialogue(self.examples, words, question, self.style)
+            asked = expand_regions(question, words) if words else question
+            examples = self.region_examples if named_regions(question) else self.examples
+            return vqa.vqa_dialogue(examples, words, asked, self.style)
         return caption.caption_dialogue(self.examples, words, self.style)
 
     def describe(
