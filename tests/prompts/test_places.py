@@ -12,7 +12,7 @@ from v2l.places import Area, PlacedWord
 from v2l.prompts import caption, vqa
 from v2l.prompts.interleaved import Part, Picture, Reference, interleaved_prompt, scale_box
 from v2l.prompts.places import in_rows, in_words
-from v2l.prompts.regions import check_named_regions, named_regions
+from v2l.prompts.regions import expand_regions, named_regions
 
 GOLDEN = Path(__file__).parent / "golden"
 WHOLE = Area.of_box((0, 0, 1, 1))
@@ -63,7 +63,8 @@ def test_a_question_about_clusters_equals_its_golden_file() -> None:
 
 
 def test_a_question_about_regions_equals_its_golden_file() -> None:
-    golden("vqa_regions", vqa.vqa_dialogue([], in_words(REGIONS), "What is <r2>?").text)
+    words = in_words(REGIONS)
+    golden("vqa_regions", vqa.vqa_dialogue([], words, expand_regions("What is <r2>?", words)).text)
 
 
 def test_a_caption_of_slices_equals_its_golden_file() -> None:
@@ -86,12 +87,12 @@ def test_rows_of_nothing_are_empty() -> None:
 
 def test_a_region_that_is_not_there_is_one_line() -> None:
     words = in_words(REGIONS)
-    check_named_regions("Is <r0> near <r2>?", words)
-    check_named_regions("What is it?", ())
+    assert expand_regions("Is <r0> near <r2>?", words) == "Is <r0> dog (centre left) near <r2> sky (top)?"
+    assert expand_regions("What is it?", ()) == "What is it?"
     with pytest.raises(V2LError, match=r"names <r7>, and the image has 3 region\(s\); allowed: <r0> to <r2>"):
-        check_named_regions("What is <r7>?", words)
+        expand_regions("What is <r7>?", words)
     with pytest.raises(V2LError, match=r"names <r0>, and the words of the image have no regions.*groma"):
-        check_named_regions("What is <r0>?", in_words(CLUSTERS))
+        expand_regions("What is <r0>?", in_words(CLUSTERS))
     assert named_regions("<r10> <r1> <r10>") == ["<r10>", "<r1>"]
 
 

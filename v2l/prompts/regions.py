@@ -1,4 +1,4 @@
-"""a question that names regions ──► checked against the regions of the image: `<r0>`, `<r1>` …
+"""a question that names regions, `<r0>`, `<r1>` … ──► the question with what these regions show.
 
 Source of the proxy words: Groma, arXiv 2404.13013, section 3.2.
 """
@@ -23,8 +23,11 @@ def named_regions(text: str) -> list[str]:
     return list(dict.fromkeys(NAME.findall(text)))
 
 
-def check_named_regions(question: str, words: Sequence[str]) -> None:
-    """Refuse a question about a region that the image does not have.
+def expand_regions(question: str, words: Sequence[str]) -> str:
+    """Write the words of a region behind its proxy word: "What is <r2> sky (top)?".
+
+    The published LLM is trained to look a proxy word up. A frozen one of 135M parameters finds the right line
+    rarely.
 
     Args:
         question: with proxy words, or without.
@@ -33,18 +36,23 @@ def check_named_regions(question: str, words: Sequence[str]) -> None:
     Raises:
         V2LError: a proxy word of the question is not among the words.
     """
-    present = named_regions(" ".join(words))
-    missing = [name for name in named_regions(question) if name not in present]
-    if not missing:
-        return
+    texts = {name: text for text in words for name in named_regions(text)[:1]}
+    for name in named_regions(question):
+        if name not in texts:
+            raise _missing(name, list(texts))
+    return NAME.sub(lambda match: texts[match.group()], question)
+
+
+def _missing(name: str, present: Sequence[str]) -> V2LError:
+    """The line for a region that the image does not have."""
     if not present:
-        raise V2LError(
-            f"the question names {missing[0]}, and the words of the image have no regions",
+        return V2LError(
+            f"the question names {name}, and the words of the image have no regions",
             "a tokenizer with regions",
             "--tokenizer groma",
         )
-    raise V2LError(
-        f"the question names {missing[0]}, and the image has {len(present)} region(s)",
+    return V2LError(
+        f"the question names {name}, and the image has {len(present)} region(s)",
         f"{present[0]} to {present[-1]}" if len(present) > 1 else present[0],
         "v2l words IMAGE --tokenizer groma",
     )

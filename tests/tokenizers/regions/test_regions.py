@@ -13,8 +13,15 @@ from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcess
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokenizers.regions.boxes import ScoredBoxes, boxes_in_shares, read_box, read_boxes, shares_covered
-from v2l.tokenizers.regions.model import RegionSettings, RegionTokenizer
+from v2l.tokenizers.regions.boxes import (
+    ScoredBoxes,
+    box_around,
+    boxes_in_shares,
+    read_box,
+    read_boxes,
+    share_covered,
+)
+from v2l.tokenizers.regions.model import Regions, RegionSettings, RegionTokenizer
 from v2l.tokenizers.regions.proposals import pool_boxes, windows
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -114,18 +121,21 @@ def test_regions_have_words_boxes_and_names_the_best_first(regions: RegionTokeni
     assert len(explained.words) == len(tokens.outlines()) == len(placed)
 
 
-def test_regions_of_one_word_do_not_lie_on_each_other(regions: RegionTokenizer) -> None:
-    placed = regions.placed_words(regions.encode(IMAGE[None]))
-    boxes = torch.tensor([word.area.box for word in placed])
-    covered = shares_covered(boxes)
-    for number, word in enumerate(placed):
-        same = [other for other in range(number) if placed[other].word == word.word]
-        assert all(covered[number, other] <= 0.3 for other in same)
+def test_regions_of_one_word_that_lie_on_each_other_are_one() -> None:
+    tokenizer = RegionTokenizer(namer=tiny_pipeline().grid.tagger)
+    boxes = torch.tensor([[0, 0, 0.5, 0.5], [0, 0, 1, 1], [0.25, 0, 0.75, 0.5], [0.8, 0.8, 1, 1]])
+    rows = torch.tensor([[1], [2], [1], [1]])
+    united = tokenizer._united(Regions(boxes, torch.tensor([[0.9], [0.8], [0.7], [0.6]]), rows))
+    assert united.boxes.tolist() == [[0, 0, 0.75, 0.5], [0, 0, 1, 1], boxes[3].tolist()]
+    assert united.scores.tolist() == torch.tensor([[0.9], [0.8], [0.6]]).tolist()
 
 
 def test_the_covered_share_is_that_of_the_smaller_box() -> None:
-    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.25, 0.25]])
-    assert shares_covered(boxes).tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 1]]
+    whole, quarter, corner = torch.tensor([[0, 0, 1, 1], [0.5, 0.5, 1, 1], [0, 0, 0.25, 0.25]])
+    assert share_covered(whole, quarter) == 1
+    assert share_covered(quarter, corner) == 0
+    assert share_covered(quarter, quarter[:0].new_tensor([0.5, 0.5, 0.5, 0.5])) == 0
+    assert box_around(quarter, corner).tolist() == [0, 0, 1, 1]
 
 
 def test_several_words_of_a_region_share_its_name() -> None:

@@ -26,7 +26,7 @@ from v2l.prompts import caption, soft, vqa
 from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
 from v2l.prompts.embeddings import Embeddings
-from v2l.prompts.regions import check_named_regions
+from v2l.prompts.regions import expand_regions, named_regions
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
@@ -136,6 +136,16 @@ class Describer:
         return tuple(Exchange(image.evidence, shot.question, shot.answer) for shot, image in self._shots)
 
     @cached_property
+    def region_examples(self) -> tuple[Exchange, ...]:
+        """The answered examples for a question about regions: those that ship, or the user's own."""
+        if self.settings.examples is not None:
+            return self.examples
+        shots = load_shots("vqa", self.style.choice, SHIPPED / "regions.json")[: self.settings.n_examples]
+        return tuple(
+            Exchange(shot.words, expand_regions(shot.question, shot.words), shot.answer) for shot in shots
+        )
+
+    @cached_property
     def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
         """The examples of the prompt, each with the words of its image."""
         requested = self.settings.n_examples
@@ -188,9 +198,9 @@ class Describer:
                 does not have, or as for `examples`.
         """
         if self.task == "vqa":
-            if words:
-                check_named_regions(question, words)
-            return vqa.vqa_dialogue(self.examples, words, question, self.style)
+            asked = expand_regions(question, words) if words else question
+            examples = self.region_examples if named_regions(question) else self.examples
+            return vqa.vqa_dialogue(examples, words, asked, self.style)
         return caption.caption_dialogue(self.examples, words, self.style)
 
     def describe(

@@ -28,7 +28,7 @@ from v2l.prompts.interleaved import (
     interleaved_prompt,
 )
 from v2l.prompts.prompt import Prompt
-from v2l.prompts.regions import check_named_regions
+from v2l.prompts.regions import expand_regions
 from v2l.tokenizers.part_views import name_boxes
 from v2l.tokenizers.regions.boxes import boxes_in_shares
 
@@ -113,7 +113,8 @@ def build_prompt(
     for number, values in enumerate(request, start=1):
         kind = check_part(values, number)
         if kind == "text":
-            parts.append(str(values["text"]))
+            pictures = [part.words for part in parts if isinstance(part, Picture)]
+            parts.append(expand_regions(str(values["text"]), pictures[-1] if pictures else ()))
         elif kind == "image":
             given = values["image"]
             image = given if isinstance(given, Tensor) else load_image(folder / str(given))
@@ -124,10 +125,9 @@ def build_prompt(
             raise V2LError(f"part {number} has a box before any image", "an image first", EXAMPLE)
         else:
             parts.append(_reference(pipeline, image, values, settings.n_part_words))
-    pictures = tuple(part.words for part in parts if isinstance(part, Picture))
-    question = " ".join(part for part in parts if isinstance(part, str))
-    check_named_regions(question, [word for words in pictures for word in words])
-    return interleaved_prompt(parts, settings.prompt), pictures
+    return interleaved_prompt(parts, settings.prompt), tuple(
+        part.words for part in parts if isinstance(part, Picture)
+    )
 
 
 def check_part(values: Mapping[str, Any], number: int) -> str:

@@ -52,13 +52,16 @@ class ScoredBoxes:
         return good if len(good) else order[:1]
 
 
-def shares_covered(boxes: Tensor) -> Tensor:
-    """(N, 4) ──► (N, N): the common area of two boxes, as a share of the smaller one."""
-    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(dim=-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
-    return common / torch.minimum(areas[:, None], areas[None]).clamp(min=torch.finfo(torch.float32).tiny)
+def share_covered(one: Tensor, other: Tensor) -> float:
+    """The common area of two boxes (4,), as a share of the smaller one."""
+    sides = torch.minimum(one[2:], other[2:]) - torch.maximum(one[:2], other[:2])
+    smaller = min(float((box[2:] - box[:2]).prod()) for box in (one, other))
+    return float(sides.clamp(min=0).prod()) / smaller if smaller > 0 else 0.0
+
+
+def box_around(one: Tensor, other: Tensor) -> Tensor:
+    """The smallest box (4,) around two boxes."""
+    return torch.cat([torch.minimum(one[:2], other[:2]), torch.maximum(one[2:], other[2:])])
 
 
 def boxes_in_shares(boxes: Sequence[Sequence[float]], size: tuple[int, int], most: int = MOST) -> Tensor:

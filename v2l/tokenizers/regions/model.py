@@ -4,8 +4,7 @@ Proposals come from windows that the frozen joint encoder scores, from an object
 user. Non-maximum suppression keeps some of them, and each gets the words nearest to its own pixels. The
 published region encoder is trained: RoIAlign on three feature maps, then convolutions. Here RoIAlign pools
 the frozen feature map in each window, and the frozen encoder reads the crop of a user's or a detector's box.
-Of two regions with one word that lie on each other, the better is kept. Source: Groma, arXiv 2404.13013,
-section 3.
+Regions with one word that lie on each other become one. Source: Groma, arXiv 2404.13013, section 3.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from v2l.tokenizers.regions.boxes import (
     MOST,
     OVERLAP,
     ScoredBoxes,
+    box_around,
     boxes_in_shares,
-    shares_covered,
+    share_covered,
 )
 from v2l.tokenizers.regions.proposals import encode_windows
 from v2l.tokenizers.word_tagger import WordTagger
@@ -188,12 +188,12 @@ class RegionTokenizer(PlacedWordsTokenizer):
         if choice.detector:
             proposed = self.detector.propose(image)
             kept = proposed.best(choice.overlap, choice.least_score, choice.most)
-            return self._distinct(self._read(image, proposed.boxes[kept]))
+            return self._united(self._read(image, proposed.boxes[kept]))
         boxes, vectors = encode_windows(self.joint_encoder, image)
         scores, rows = self.namer.nearest(vectors, choice.words)
         scores, rows = scores.cpu(), rows.cpu()
         kept = ScoredBoxes(boxes, scores[:, 0].clamp(0, 1)).best(choice.overlap, choice.least_score)
-        return self._distinct(Regions(boxes[kept], scores[kept], rows[kept]))
+        return self._united(Regions(boxes[kept], scores[kept], rows[kept]))
 
     def _read(self, image: Tensor, boxes: Tensor) -> Regions:
         """Boxes (N, 4) of an image, each with the words of its own pixels."""
@@ -201,16 +201,27 @@ class RegionTokenizer(PlacedWordsTokenizer):
         scores, rows = self.namer.nearest(vectors, self.choice.words)
         return Regions(boxes, scores.cpu(), rows.cpu())
 
-    def _distinct(self, regions: Regions) -> Regions:
-        """The best regions, without those that lie on a better one of the same word."""
+    def _united(self, regions: Regions) -> Regions:
+        """The regions with those of one word that lie on each other as one, in the box around them.
+
+        A region takes the boxes after it, which are worse, one by one; its word and its place in the order
+        are those of its best box.
+        """
         families = [self.namer.codebook.families[row] for row in regions.rows[:, 0].tolist()]
-        covered = shares_covered(regions.boxes)  # (N, N)
         kept: list[int] = []
+        boxes = regions.boxes.clone()
         for number, name in enumerate(families):
-            if not any(families[other] == name and covered[number, other] > COVERED for other in kept):
+            same = [
+                other
+                for other in kept
+                if families[other] == name and share_covered(boxes[other], boxes[number]) > COVERED
+            ]
+            if same:
+                boxes[same[0]] = box_around(boxes[same[0]], boxes[number])
+            else:
                 kept.append(number)
         first = kept[: self.choice.most]
-        return Regions(regions.boxes[first], regions.scores[first], regions.rows[first])
+        return Regions(boxes[first], regions.scores[first], regions.rows[first])
 
 
 def _box(corners: Sequence[float]) -> Box:
