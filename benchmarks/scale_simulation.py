@@ -1,6 +1,6 @@
 """one billion images ──► hours, by a simulation of the scheduler with stragglers and lost workers.
 
-    python benchmarks/scale_simulation.py [--images 1e9] [--speed 500] [--workers 256] [--loss 0.01] [--seeds 5]
+    python benchmarks/scale_simulation.py [--images 1e9] [--speed 500] [--workers 256] [--loss 0.01] [--seeds 3]
 
 Discrete events: a free worker takes the next shard; a worker is lost at random (`--loss` of them an hour), its
 shard goes back to the queue, and another worker takes its place after `--replacement` seconds, which loads the
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=256)
     parser.add_argument("--loss", type=float, default=0.01, help="share of the workers lost in an hour")
     parser.add_argument("--stragglers", type=float, default=0.05)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     print(
         f"{given.images:,.0f} images, {given.workers} workers of {given.speed:g} images/s, {given.seeds} seeds; assumed:"

@@ -30,7 +30,9 @@ Workers = Annotated[
     typer.Option(help="Processes or actors; by default one for each core, or for each GPU.", min=0),
 ]
 Batch = Annotated[int, typer.Option(help="Decoded images that each worker keeps in memory.", min=1)]
-ShardSize = Annotated[int, typer.Option("--shard", help="Images of one output file.", min=1)]
+ShardSize = Annotated[
+    int | None, typer.Option("--shard", help="Images of one output file; 64 to 10,000 by default.", min=1)
+]
 Format = Annotated[str, typer.Option("--format", metavar="parquet|webdataset|jsonl", help="Of the output.")]
 Vectors = Annotated[bool, typer.Option("--vectors", help="The vector of each image in the joint space, too.")]
 Precision = Annotated[str, typer.Option(metavar="float32|bfloat16", help="Of the forward passes.")]
@@ -48,7 +50,7 @@ def tokenize(
     engine: Engine = "local",
     workers: Workers = None,
     batch: Batch = 32,
-    shard: ShardSize = 10_000,
+    shard: ShardSize = None,
     output_format: Format = "parquet",
     vectors: Vectors = False,
     precision: Precision = "float32",
@@ -68,9 +70,7 @@ def tokenize(
         with progress() as bars:
             summary = run(request, bars)
             checked = check(request, bars) if verify else {}
-        out.result(
-            {**vars(summary), **checked, "output": target, "settings": vars(settings)}, line(summary, target)
-        )
+        out.result({**vars(summary), **checked, "output": target}, line(summary, target))
 
 
 def check(request: Request, bars: Any) -> dict[str, Any]:

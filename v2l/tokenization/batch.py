@@ -8,6 +8,7 @@ numbers in another order, which changes the last bit of a float, and sometimes a
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from v2l.tokenization.reader import Refused, Sample
 from v2l.tokenization.schema import to_row
 from v2l.tokenizers.contract import ImageTokenizer
 
-READERS = 2  # threads that read and decode
+READERS = 2  # threads that read and decode; a worker on a GPU has its share of the machine's cores
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def tokenize_samples(
         in_memory: decoded images that wait for the tokenizer at most; the result does not depend on it.
     """
     group: list[Prepared] = []
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(readers(tokenizer.device)) as pool:
         for prepared in _prepared(tokenizer, found, max(in_memory, 1), pool):
             if isinstance(prepared, Refused):
                 yield prepared
@@ -68,6 +69,13 @@ def tokenize_samples(
                 group = []
     if group:
         yield from _encode(tokenizer, group, settings)
+
+
+def readers(device: torch.device) -> int:
+    """Threads that read and decode for one worker."""
+    if device.type != "cuda":
+        return READERS
+    return max(READERS, (os.cpu_count() or 1) // torch.cuda.device_count())
 
 
 def _prepared(

@@ -21,6 +21,7 @@ from v2l.tokenization.storage import Storage
 KIND, SCHEMA = "v2l-tokens", 1
 FORMATS = ("parquet", "webdataset", "jsonl")
 PRECISIONS = ("float32", "bfloat16")
+SHARDS, SMALLEST_SHARD, LARGEST_SHARD = 32, 64, 10_000  # when no size is given
 FOOTERS = 16  # Parquet footers that are read at the same time
 
 
@@ -29,7 +30,8 @@ class Settings:
     """What determines the bytes of the output, apart from input and checkpoint.
 
     Attributes:
-        shard: at most so many images in a shard; an archive is one shard, whatever its size.
+        shard: at most so many images in a shard; an archive is one shard, whatever its size. None: chosen
+            by the size of the input.
         format: a name of `FORMATS`.
         vectors: whether each image's vector in the joint space is written too.
         precision: of the forward passes, a name of `PRECISIONS`.
@@ -37,7 +39,7 @@ class Settings:
         forward_batch: images in one forward pass. It is fixed, because another batch may change the last bit.
     """
 
-    shard: int = 10_000
+    shard: int | None = None
     format: str = "parquet"
     vectors: bool = False
     precision: str = "float32"
@@ -70,32 +72,64 @@ class Plan:
 
     Attributes:
         shards: in order.
+        shard_size: images in a shard.
         files: number of input files.
-        fingerprint: hash of the files' names, sizes and times of writing.
+        fingerprint: hash of the files' names, sizes, times of writing and rows.
     """
 
     shards: tuple[Shard, ...] = field(repr=False)
+    shard_size: int
     files: int
     fingerprint: str
 
 
-def make_plan(places: Sequence[str], shard: int) -> Plan:
+@dataclass(frozen=True)
+class Measured:
+    """A file and the rows in it.
+
+    Attributes:
+        file: of the input.
+        groups: rows of each row group of a Parquet file; [1] for an image; [] for an archive, whose members
+            are not counted.
+        rows: of all groups, or of a data set.
+        problem: why the file cannot be read at all.
+    """
+
+    file: InputFile
+    groups: Sequence[int] = ()
+    rows: int = 0
+    problem: str = ""
+
+    @property
+    def line(self) -> str:
+        """What changes when the file is replaced."""
+        file = self.file
+        return (
+            f"{file.kind} {file.name} {file.version} {file.split} {file.part} {self.rows} {len(self.groups)}"
+        )
+
+
+def make_plan(places: Sequence[str], shard_size: int | None = None) -> Plan:
     """List the input and split it.
 
     Args:
         places: see `v2l.tokenization.places.ALLOWED`.
-        shard: images in a shard.
+        shard_size: images in a shard; None: a 32nd of the input, from 64 to 10,000, so that a small input
+            keeps several workers busy.
 
     Raises:
         V2LError: a place cannot be read, or no file of it can.
     """
     files = _distinct(find_files(places))
-    shards = [replace(found, number=number) for number, found in enumerate(_split(files, shard))]
-    problems = [found.problem for found in shards]
+    with ThreadPoolExecutor(FOOTERS) as pool:
+        measured = list(pool.map(_measure, files))
+    problems = [found.problem for found in measured]
     if all(problems):
         raise V2LError(f"none of {len(files)} file(s) can be read; the first: {problems[0]}")
-    lines = (f"{file.kind} {file.name} {file.version} {file.split} {file.part}" for file in files)
-    return Plan(tuple(shards), len(files), fingerprint([*lines, *map(_rows_line, shards)]))
+    rows = sum(found.rows for found in measured)
+    size = shard_size or min(LARGEST_SHARD, max(SMALLEST_SHARD, rows // SHARDS))
+    shards = [replace(shard, number=number) for number, shard in enumerate(_split(measured, size))]
+    return Plan(tuple(shards), size, len(files), fingerprint(found.line for found in measured))
 
 
 def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
@@ -109,39 +143,46 @@ def _distinct(files: Iterable[InputFile]) -> list[InputFile]:
     return distinct
 
 
-def _rows_line(shard: Shard) -> str:
-    return f"{len(shard.files)} {shard.start} {shard.stop}"
+def _measure(file: InputFile) -> Measured:
+    """Count the rows of a file, where that is quick."""
+    if file.kind == "image":
+        return Measured(file, (1,), 1)
+    if file.kind == "dataset":
+        return Measured(file, rows=dataset_rows(file))
+    if file.kind != "parquet":
+        return Measured(file)
+    try:
+        groups = parquet_row_groups(file)
+        return Measured(file, groups, sum(groups))
+    except V2LError as error:  # one bad file of many is not the end of the run
+        return Measured(file, problem=str(error))
 
 
-def _split(files: Sequence[InputFile], size: int) -> Iterator[Shard]:
+def _split(measured: Sequence[Measured], size: int) -> Iterator[Shard]:
     """Runs of images by `size`; archives whole; Parquet files and data sets by rows."""
     images: list[InputFile] = []
-    with ThreadPoolExecutor(FOOTERS) as pool:
-        parts = [None if file.kind == "image" else pool.submit(_split_file, file, size) for file in files]
-        for file, part in zip(files, parts, strict=True):
-            if part is None:
-                images.append(file)
-            if images and (part is not None or len(images) == size):
-                yield Shard(0, tuple(images))
-                images = []
-            if part is not None:
-                yield from part.result()
+    for found in measured:
+        is_image = found.file.kind == "image"
+        if images and (not is_image or len(images) == size):
+            yield Shard(0, tuple(images))
+            images = []
+        if is_image:
+            images.append(found.file)
+        else:
+            yield from _split_file(found, size)
     if images:
         yield Shard(0, tuple(images))
 
 
-def _split_file(file: InputFile, size: int) -> list[Shard]:
+def _split_file(found: Measured, size: int) -> Iterator[Shard]:
     """The shards of a file that holds many images."""
-    if file.kind == "dataset":
-        rows = dataset_rows(file)
-        return [Shard(0, (file,), start, min(rows, start + size)) for start in range(0, rows, size)]
-    if file.kind != "parquet":
-        return [Shard(0, (file,))]
-    try:
-        groups = parquet_row_groups(file)
-    except V2LError as error:  # one bad file of many is not the end of the run
-        return [Shard(0, (file,), problem=str(error))]
-    return [Shard(0, (file,), start, stop) for start, stop in _runs(groups, size)]
+    files, rows = (found.file,), found.rows
+    if found.problem or found.file.kind in ("tar", "zip"):
+        yield Shard(0, files, problem=found.problem)
+    elif found.file.kind == "dataset":
+        yield from (Shard(0, files, start, min(rows, start + size)) for start in range(0, rows, size))
+    else:
+        yield from (Shard(0, files, start, stop) for start, stop in _runs(found.groups, size))
 
 
 def _runs(groups: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
@@ -171,9 +212,10 @@ def describe(
         "kind": KIND,
         "schema": SCHEMA,
         "places": list(places),
-        "input": {"files": plan.files, "shards": len(plan.shards), "fingerprint": plan.fingerprint},
+        "shards": len(plan.shards),
+        "input": {"files": plan.files, "fingerprint": plan.fingerprint},
         "tokenizer": dict(tokenizer),
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "shard": plan.shard_size},
     }
 
 
@@ -194,7 +236,7 @@ def agree(output: Storage, manifest: Mapping[str, Any]) -> None:
         output.write_bytes(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
         return
     earlier = read_run(output)
-    for section in ("settings", "tokenizer", "input"):
+    for section in ("input", "tokenizer", "settings"):
         for key, value in manifest[section].items():
             before = earlier[section].get(key)
             if before != value and key != "checkpoint":

@@ -17,7 +17,7 @@ from v2l.errors import V2LError
 from v2l.progress import Progress, silent
 from v2l.tokenization.local import Event, run_local
 from v2l.tokenization.places import fingerprint
-from v2l.tokenization.plan import FORMATS, PRECISIONS, Settings, Shard, agree, describe, make_plan
+from v2l.tokenization.plan import FORMATS, PRECISIONS, Plan, Settings, Shard, agree, describe, make_plan
 from v2l.tokenization.ray import import_ray, run_ray
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import Counts, Job, read_receipt
@@ -25,6 +25,7 @@ from v2l.tokenizers.loading import locate_tokenizer
 
 ENGINES = ("local", "ray")
 SUMMARY = "summary.json"
+IMAGES = "images"  # the step of the progress; members of archives are not counted before they are read
 GPU_BATCH = 64  # images in one forward pass on a GPU
 CPU_BATCH = 8
 
@@ -96,7 +97,7 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
         job = Job(
             request.output, request.settings, metadata, member, checkpoint, request.device, request.in_memory
         )
-        run = Run(job, plan.shards)
+        run = Run(job, plan)
         run.collect(_events(request, job, run.missing()), progress)
         return run.finish()
 
@@ -143,14 +144,14 @@ class Run:
 
     Args:
         job: where the output is.
-        shards: of the plan.
+        plan: the shards.
     """
 
-    def __init__(self, job: Job, shards: Sequence[Shard]) -> None:
-        self.job, self.shards = job, shards
+    def __init__(self, job: Job, plan: Plan) -> None:
+        self.job, self.shards = job, plan.shards
         self.counts = Counts(0, Counter())
         self.hashes: dict[int, str] = {}
-        self.resumed = 0
+        self.resumed = self.expected = 0
         self.lost: list[int] = []
 
     def missing(self) -> list[Shard]:
@@ -163,6 +164,7 @@ class Run:
             else:
                 self._count(receipt)
         self.resumed = len(self.hashes)
+        self.expected = sum(len(shard.files) for shard in missing if shard.stop == 0)
         return missing
 
     def collect(self, events: Iterator[Event], progress: Progress) -> None:
@@ -171,6 +173,7 @@ class Run:
         for kind, value in events:
             if kind == "images":
                 done += value
+                progress(IMAGES, done, max(done, self.expected))
             elif kind == "receipt":
                 self._count(value)
                 progress("shards", len(self.hashes), len(self.shards))

@@ -128,8 +128,8 @@ class Storage:
         try:
             remove_temporary(folder)
             yield
-            remove_temporary(folder)  # of workers that died
         finally:
+            remove_temporary(folder)  # of workers that were stopped or died
             os.close(lock)
 
 

@@ -10,8 +10,8 @@ from v2l.errors import V2LError
 from v2l.progress import Progress, silent
 from v2l.tokenization.plan import read_run
 from v2l.tokenization.storage import Storage
-from v2l.tokenization.worker import read_receipt
-from v2l.tokenization.writer import WRITERS
+from v2l.tokenization.worker import data_name, read_receipt
+from v2l.tokenization.writer import WRITERS, RowWriter
 
 CHUNK = 1 << 20
 
@@ -46,11 +46,11 @@ def verify(url: str, progress: Progress = silent) -> Report:
     output = Storage(url)
     manifest = read_run(output)
     writer = WRITERS[manifest["settings"]["format"]]
-    shards = manifest["input"]["shards"]
+    shards = manifest["shards"]
     seen: set[bytes] = set()
     report = Report()
     for number in range(shards):
-        problem = _check_shard(output, number, f"part-{number:06d}{writer.suffix}", report, seen)
+        problem = _check_shard(output, number, writer, report, seen)
         if problem:
             report.problems.append(f"shard {number}: {problem}")
         else:
@@ -73,16 +73,17 @@ def require_whole(report: Report, url: str) -> None:
         )
 
 
-def _check_shard(output: Storage, number: int, data: str, report: Report, seen: set[bytes]) -> str:
+def _check_shard(
+    output: Storage, number: int, writer: type[RowWriter], report: Report, seen: set[bytes]
+) -> str:
     """What is wrong with a shard; "" when nothing is."""
+    data = data_name(number, writer)
     receipt = read_receipt(output, number)
     if receipt is None:
         return "no receipt, or a file has another size"
     for name, entry in receipt["files"].items():
         if _hash(output, name) != entry["sha256"]:
             return f"{name} was changed after it was written"
-    manifest_format = data.rpartition(".")[2]
-    writer = next(writer for writer in WRITERS.values() if writer.suffix == f".{manifest_format}")
     rows = 0
     with output.open(data) as file:
         for row in writer.read(file):

@@ -23,7 +23,7 @@ from v2l.tokenization.plan import Settings, Shard
 from v2l.tokenization.reader import Refused, Sample, read_files
 from v2l.tokenization.schema import ERRORS, table_schema
 from v2l.tokenization.storage import Storage
-from v2l.tokenization.writer import WRITERS
+from v2l.tokenization.writer import WRITERS, RowWriter
 from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.registry import Member, register_tokenizer
 
@@ -59,9 +59,10 @@ class Job:
         """The folder of the output."""
         return Storage(self.output)
 
-    def data_name(self, number: int) -> str:
-        """The file of a shard's tokens."""
-        return f"part-{number:06d}{WRITERS[self.settings.format].suffix}"
+    @property
+    def writer(self) -> type[RowWriter]:
+        """What writes the shards."""
+        return WRITERS[self.settings.format]
 
     def load(self) -> ImageTokenizer:
         """The tokenizer, with one thread for each forward pass on a CPU.
@@ -76,6 +77,11 @@ class Job:
             for part in tokenizer.children():
                 part.compile()
         return tokenizer
+
+
+def data_name(number: int, writer: type[RowWriter]) -> str:
+    """The file of a shard's tokens."""
+    return f"part-{number:06d}{writer.suffix}"
 
 
 def receipt_name(number: int) -> str:
@@ -124,7 +130,7 @@ def tokenize_shard(job: Job, tokenizer: ImageTokenizer, shard: Shard, report: Re
         return done
     refused: list[Refused] = []
     files: dict[str, dict[str, Any]] = {}
-    name = job.data_name(shard.number)
+    name = data_name(shard.number, job.writer)
     with job.storage.write(name) as path:
         rows = tokenize_samples(tokenizer, distinct(read(shard), refused), job.settings, job.in_memory)
         images = _write_rows(job, path, rows, refused, report)
@@ -168,7 +174,7 @@ def _write_rows(
 ) -> int:
     images = unreported = 0
     schema = table_schema(job.settings.vectors, job.metadata)
-    with WRITERS[job.settings.format](path, schema) as writer:
+    with job.writer(path, schema) as writer:
         for row in rows:
             unreported += 1
             if isinstance(row, Refused):

@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 CHUNK_BYTES = 2**20
 GPU_CHUNK_BYTES = 2**28  # large enough to occupy a GPU
 FEATURES = 256  # features that are compared at once
-BLOCK = 64  # entries of one block: first the best block of each feature is found, then the best entry in it
+BLOCK = 64  # entries in one block of the two-step maximum
+GATHERED = 8  # copied blocks of entries may take so many times the budget
 
 
 class Quantized(NamedTuple):
@@ -111,29 +112,34 @@ def nearest(features: Tensor, entries: Tensor) -> Tensor:
     Returns:
         (N,) int64 in [0, V); the lowest index among entries at equal distance.
     """
-    # |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every entry. The bias is one more column.
-    rows = torch.cat([features, features.new_ones(len(features), 1)], dim=1)  # (N, d + 1)
-    blocks = _blocks_with_bias(entries)  # (V / BLOCK, BLOCK, d + 1)
-    found = [_nearest_of(part, blocks) for part in rows.split(FEATURES)]
+    # |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every entry.
+    budget = CHUNK_BYTES if features.device.type == "cpu" else GPU_CHUNK_BYTES
+    squares = [part.square().sum(dim=-1) for part in entries.split(max(1, budget // (4 * entries.shape[1])))]
+    bias = -0.5 * torch.cat(squares)  # (V,)
+    found = [_nearest_of(part, entries, bias, budget) for part in features.split(FEATURES)]
     return torch.cat(found) if found else features.new_empty(0, dtype=torch.int64)
 
 
-def _blocks_with_bias(entries: Tensor) -> Tensor:
-    """(V, d) ──► (V / BLOCK, BLOCK, d + 1): the bias behind each entry; -inf behind those that fill up."""
-    bias = -0.5 * entries.square().sum(dim=-1, keepdim=True)
-    missing = -len(entries) % BLOCK
-    columns = [pad(entries, (0, 0, 0, missing)), pad(bias, (0, 0, 0, missing), value=-torch.inf)]
-    return torch.cat(columns, dim=1).view(-1, BLOCK, entries.shape[1] + 1)
-
-
-def _nearest_of(rows: Tensor, blocks: Tensor) -> Tensor:
-    """Features (n, d + 1) and blocks of entries ──► (n,) int64, the first entry with the best score."""
-    budget = CHUNK_BYTES if rows.device.type == "cpu" else GPU_CHUNK_BYTES
-    count = max(1, budget // (4 * BLOCK * len(rows)))  # blocks at once
-    # Entries × features: a maximum over the first dimension is computed for many features at the same time.
+def _nearest_of(features: Tensor, entries: Tensor, bias: Tensor, budget: int) -> Tensor:
+    """As `nearest`, for few features (n, d): first the best block of entries, then the best entry in it."""
+    count = BLOCK * max(1, budget // (4 * BLOCK * len(features)))  # entries at once
+    parts = zip(entries.split(count), bias.split(count), strict=True)
+    # Entries × features: a maximum over entries is then computed for many features at the same time.
+    maxima = [_block_maxima(torch.addmm(below[:, None], part, features.T)) for part, below in parts]
+    best = torch.cat(maxima).max(dim=0).indices  # (n,) blocks
+    places = best[:, None] * BLOCK + torch.arange(BLOCK, device=best.device)  # (n, BLOCK)
+    places = places.clamp(max=len(entries) - 1)  # the last block may be shorter: its last entry is repeated
+    few = max(
+        1, GATHERED * budget // (4 * BLOCK * entries.shape[1])
+    )  # features whose blocks are copied at once
     scores = [
-        (part.flatten(0, 1) @ rows.T).view(-1, BLOCK, len(rows)).amax(dim=1) for part in blocks.split(count)
+        bias[rows] + (entries[rows] @ part[:, :, None])[:, :, 0]
+        for rows, part in zip(places.split(few), features.split(few), strict=True)
     ]
-    best = torch.cat(scores).max(dim=0).indices  # (n,) blocks
-    within = (blocks[best] @ rows.unsqueeze(-1)).squeeze(-1)  # (n, BLOCK)
-    return best * BLOCK + within.max(dim=-1).indices
+    return places.gather(1, torch.cat(scores).max(dim=1, keepdim=True).indices)[:, 0]
+
+
+def _block_maxima(scores: Tensor) -> Tensor:
+    """Scores (W, n) ──► (W / BLOCK, n), the highest of each block; the last block may be shorter."""
+    missing = -len(scores) % BLOCK
+    return pad(scores, (0, 0, 0, missing), value=-torch.inf).view(-1, BLOCK, scores.shape[1]).amax(dim=1)
