@@ -32,7 +32,7 @@ def test_sigterm_finishes_what_runs_and_ends_with_zero() -> None:
         # The training of the tiny tokenizer prints empty lines before it.
         port = next(line for line in map(str.strip, process.stdout) if line)
         address = f"http://127.0.0.1:{port}"
-        body = chat(text_part("go on"), max_tokens=200, temperature=1, stream=True)
+        body = chat(text_part("go on"), max_tokens=60, temperature=1, stream=True)
         with httpx.stream("POST", f"{address}/v1/chat/completions", json=body, timeout=60) as answer:
             lines = [line for line in stopped_after_one(answer, process) if line]
         assert lines[-1] == "data: [DONE]"

@@ -94,13 +94,9 @@ class Guard:
         """Read the body, then run the route."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                await self._read(scope, receive, body)
+            await self._read_in_time(scope, receive, body)
             self._check_structure(scope, body)
             await self._answer(scope, Connection(bytes(body), receive), sent)
-        except TimeoutError:
-            got = f"the body took longer than {self._limits.body_seconds:g} seconds"
-            raise ApiError(408, got) from None
         finally:
             self._body_bytes -= len(body)
 
@@ -123,6 +119,14 @@ class Guard:
             for task in (route, gone):
                 task.cancel()
             await asyncio.gather(route, gone, return_exceptions=True)
+
+    async def _read_in_time(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await self._read(scope, receive, body)
+        except TimeoutError:
+            got = f"the body took longer than {self._limits.body_seconds:g} seconds"
+            raise ApiError(408, got) from None
 
     async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         """Read the whole body, and count its bytes as they come.

@@ -86,9 +86,30 @@ class Written:
     completion_tokens: int
 
 
-Emit = Callable[[str], None]
-Write = Callable[[Emit, threading.Event], Written]
-"""Runs on the LLM's thread: calls `Emit` with each piece of text, and stops soon after the event is set."""
+@dataclass(frozen=True)
+class Listener:
+    """The client of one answer, as the LLM's thread sees it.
+
+    Attributes:
+        emit: called with each piece of text.
+        gone: set when the client goes away.
+    """
+
+    emit: Callable[[str], None]
+    gone: threading.Event
+
+    def check(self) -> None:
+        """Go on only while somebody listens.
+
+        Raises:
+            GoneError: nobody does.
+        """
+        if self.gone.is_set():
+            raise GoneError
+
+
+Write = Callable[[Listener], Written]
+"""Writes an answer, on the LLM's thread."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +165,7 @@ class LocalLLM:
 
     async def write(self, answer: Write) -> Written:
         """A complete answer."""
-        written = await self.call(lambda gone: answer(lambda _: None, gone))
+        written = await self.call(lambda gone: answer(Listener(lambda _: None, gone)))
         self._count(written)
         return written
 
@@ -156,7 +177,7 @@ class LocalLLM:
         def emit(text: str) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, text)
 
-        task = asyncio.create_task(self.call(partial(answer, emit)))
+        task = asyncio.create_task(self.call(lambda gone: answer(Listener(emit, gone))))
         task.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
             while (piece := await pieces.get()) is not None:
@@ -202,11 +223,9 @@ class LocalLLM:
         config = self._config(request, request.max_tokens or 16)  # 16 is OpenAI's default
         return Plan("completion", partial(self._write, Prompt((request.text,)), config, strip=False))
 
-    def _chat(
-        self, request: ChatRequest, turns: list[dict[str, str]], emit: Emit, gone: threading.Event
-    ) -> Written:
+    def _chat(self, request: ChatRequest, turns: list[dict[str, str]], listener: Listener) -> Written:
         config = self._config(request, request.limit or NEW_TOKENS)
-        return self._write(turns_prompt(self.llm, turns), config, emit, gone)
+        return self._write(turns_prompt(self.llm, turns), config, listener)
 
     def _described(
         self,
@@ -214,47 +233,38 @@ class LocalLLM:
         describer: Describer,
         image: ImageWords,
         question: str,
-        emit: Emit,
-        gone: threading.Event,
+        listener: Listener,
     ) -> Written:
         """A caption or a short answer; length and stop texts are the task's own, and the client's besides."""
         task = describer.config
         config = self._config(request, min(request.limit or task.max_new_tokens, task.max_new_tokens))
         config = replace(config, stop=tuple(dict.fromkeys((*task.stop, *config.stop))))
         prompt = dialogue_prompt(self.llm, describer.dialogue(image.words, question))
-        return self._write(prompt, config, emit, gone)
+        return self._write(prompt, config, listener)
 
     def _yes_or_no(
-        self, describer: Describer, image: ImageWords, question: str, emit: Emit, gone: threading.Event
+        self, describer: Describer, image: ImageWords, question: str, listener: Listener
     ) -> Written:
         """An answer by log-probabilities, as `v2l vqa` gives it."""
-        if gone.is_set():
-            raise GoneError
+        listener.check()
         text = describer.describe([image], [question])[0].text
-        emit(text)
+        listener.emit(text)
         kind = kind_continuation(kind_asked_for(question) or "")
         prompts = [ANY_KIND, *(kind_prompt(word) for word in image.words)]
         read = sum(len(self.llm.encode(prompt + kind)) for prompt in prompts)
         return Written(text, "stop", read, len(self.llm.encode_pieces(f" {text}")))
 
     def _write(
-        self,
-        prompt: Prompt,
-        config: GenerationConfig,
-        emit: Emit,
-        gone: threading.Event,
-        strip: bool = True,
+        self, prompt: Prompt, config: GenerationConfig, listener: Listener, strip: bool = True
     ) -> Written:
         """Generate after a prompt, and stop when the client goes away."""
-        stream = TextStream(self.llm.decode, config.stop, emit, strip)
+        stream = TextStream(self.llm.decode, config.stop, listener.emit, strip)
 
         def on_token(ids: Sequence[int]) -> None:
-            if gone.is_set():
-                raise GoneError
+            listener.check()
             stream.push(ids)
 
-        if gone.is_set():
-            raise GoneError
+        listener.check()
         try:
             [found] = self.llm.generate([prompt], replace(config, on_token=on_token))
         except V2LError as error:
