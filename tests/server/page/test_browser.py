@@ -222,11 +222,7 @@ def test_a_telephone_shows_every_tab_without_scrolling_sideways(open_page, sampl
     page = open_page(390, 844)
     choose(page, samples / "shoes" / "boots.jpg")
     for tab in TABS:
-        if not page.get_by_role("tab", name=tab, exact=True).is_visible():
-            page.locator(".overflow-menu > button").click()
-        page.get_by_role("tab", name=tab, exact=True).or_(
-            page.locator(".overflow-dropdown button", has_text=tab)
-        ).last.click()
+        show(page, tab)
         assert overflow(page) <= 0, tab
 
 

@@ -75,7 +75,7 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
         with gr.Row(elem_id="main"):
             with gr.Column(scale=2, min_width=300, elem_id="left"):
                 photograph, stops = photograph_input(), Stops()
-            with gr.Column(scale=3, min_width=300, elem_id="right"), gr.Tabs():
+            with gr.Column(scale=3, min_width=300), gr.Tabs(overflow_behavior="wrap"):
                 for tab in TABS:
                     with gr.Tab(tab.title) as place:
                         fill(tab, Desk(pipeline, photograph, stops, place, endpoint))
