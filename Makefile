@@ -11,7 +11,7 @@ OLDEST := .venv-oldest
 export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-oldest lint types bench train-small help
+.PHONY: demo test test-oldest lint types docs docs-serve bench train-small help
 
 demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photograph (IMAGES=folder for your own)
 	@$(RUN) v2l demo "$(IMAGES)" -o demo
@@ -36,6 +36,14 @@ types: $(INSTALLED_DEV)  ## mypy, strict
 	@rm -rf .types && mkdir -p .types/v2l
 	@ln -s $(CURDIR)/v2l/* .types/v2l/ && ln -s $(CURDIR)/cli .types/v2l/cli && ln -s $(CURDIR)/configs .types/v2l/configs
 	@cd .types && $(CURDIR)/$(RUN) mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p v2l
+
+# Strict: a link that leads nowhere, or a page that is missing from the navigation of mkdocs.yml, is an error.
+docs: $(INSTALLED_DEV)  ## the documentation site, into site/; open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+docs-serve: $(INSTALLED_DEV)  ## the documentation site at http://127.0.0.1:8001, built again when a page changes
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs serve --dev-addr 127.0.0.1:8001
 
 bench: $(INSTALLED)  ## each claim against a plain reading of the official method
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done

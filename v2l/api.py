@@ -162,7 +162,7 @@ def vqa(
 
     Raises:
         V2LError: the question is empty, the file is no readable image, or the examples of the settings cannot
-        be read.
+            be read.
 
     Example:
         >>> import v2l

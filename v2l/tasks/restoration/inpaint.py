@@ -90,7 +90,7 @@ def inpaint(
 
     Raises:
         V2LError: the mask has another size, is empty or full, or touches every token; the image is smaller
-        than one window;
+            than one window;
             or a prompt is longer than the LLM's context.
     """
     settings = settings_or_default(settings, pipeline)

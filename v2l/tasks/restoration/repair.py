@@ -96,7 +96,7 @@ def repair(
 
     Raises:
         V2LError: there are no examples, more than one sample is requested, or a prompt is longer than the
-        LLM's context.
+            LLM's context.
     """
     settings = settings_or_default(settings, pipeline)
     check_request(examples, settings)

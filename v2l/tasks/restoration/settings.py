@@ -121,7 +121,7 @@ class RestorationSettings:
 
     Raises:
         V2LError: a value is out of its range (`MINIMA`, `ORDERS`, `SCOPES`), or several samples would all be
-        equal.
+            equal.
     """
 
     # What one prompt covers

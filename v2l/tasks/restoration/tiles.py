@@ -117,8 +117,7 @@ def inpaint_tiles(
 
     Raises:
         V2LError: the mask has another size, is empty or full, the image is smaller than a tile, or a prompt
-        is longer than the
-            LLM's context.
+            is longer than the LLM's context.
     """
     check_mask(mask, (image.shape[-2], image.shape[-1]))
     side = tile_side(pipeline, image)
@@ -167,7 +166,7 @@ def repair_tiles(
 
     Raises:
         V2LError: the image is smaller than a tile, there are no examples, or a prompt is longer than the
-        LLM's context.
+            LLM's context.
     """
     side = tile_side(pipeline, image)
     settings = settings_or_default(settings, pipeline)
