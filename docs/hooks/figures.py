@@ -18,4 +18,4 @@ def on_page_content(html: str, **_: Any) -> str:
 def read_figure(name: str) -> str:
     """The SVG element of a figure."""
     text = (FIGURES / f"{name}.svg").read_text(encoding="utf-8")
-    return f'<span class="figure" tabindex="0">{text[text.index("<svg") :]}</span>'
+    return f'<span class="figure" tabindex="0" data-search-exclude>{text[text.index("<svg") :]}</span>'
