@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_shell_lines_run(block: Block, place: Path) -> None:
         answer = CliRunner().invoke(app, arguments)
         assert answer.exit_code == 0, answer.output
         printed += answer.output
-        written = [after for option, after in zip(arguments, arguments[1:], strict=False) if option == "-o"]
+        written = [after for option, after in pairwise(arguments) if option == "-o"]
         assert all((place / name).exists() for name in written)
     assert not unseen(block.output, printed), printed
 

@@ -45,18 +45,22 @@ def settings() -> str:
     parts = []
     for section in dataclasses.fields(Config):
         rows = list(setting_rows(section.name, plain[section.name], small[section.name]))
-        head = ["| setting | paper | small | what it is |", "|:--|:--|:--|:--|"]
+        head = ["| setting | default | small | what it is |", "|:--|:--|:--|:--|"]
         parts.append("\n".join([f"## {section.name}", "", *head, *rows]))
     return "\n\n".join(parts)
 
 
 def setting_rows(section: str, plain: dict[str, Any], small: dict[str, Any]) -> Iterator[str]:
-    """The rows of one section."""
+    """The rows of one section; the cell of the preset is empty where it has the default."""
     for field in dataclasses.fields(getattr(Config(), section)):
-        values = [f"`{plain[field.name]}`", f"`{small[field.name]}`" if small != plain else ""]
-        if small[field.name] == plain[field.name]:
-            values[1] = ""
-        yield f"| `{field.name}` | {values[0]} | {values[1]} | {field.metadata['text']}{limits(field)} |"
+        default, preset = plain[field.name], small[field.name]
+        cells = [code(field.name), code(default), "" if preset == default else code(preset)]
+        yield "| " + " | ".join([*cells, field.metadata["text"] + limits(field)]) + " |"
+
+
+def code(value: Any) -> str:
+    """A value in the type of code; nothing for an empty text."""
+    return "" if value == "" else f"`{value}`"
 
 
 def limits(field: dataclasses.Field[Any]) -> str:
