@@ -63,10 +63,19 @@ def blocks_of(page: str) -> list[Block]:
         if fence["language"] == "text" and follows and found[-1].language in ("sh", "python"):
             found[-1].output += fence["text"].splitlines()
         else:
-            block = Block(page, len(found) + 1, fence["language"], fence["text"], fence["reason"] or "")
-            found.append(block)
+            found.append(read_block(page, len(found) + 1, fence))
     plain = FENCE.sub("", text)
     return [*found, *(Block(page, 0, "indented", block) for block in INDENTED.findall(plain))]
+
+
+def read_block(page: str, number: int, fence: re.Match[str]) -> Block:
+    """A fenced block; in a `console` block, lines that begin with `$ ` are commands and the others are output."""
+    language, text, output = fence["language"], fence["text"], []
+    if language == "console":
+        output = [line for line in text.splitlines() if not line.startswith("$ ")]
+        text = "".join(line for line in text.splitlines(keepends=True) if line.startswith("$ "))
+    language = "sh" if language in ("bash", "console", "shell") else language
+    return Block(page, number, language, text, fence["reason"] or "", output)
 
 
 def all_blocks() -> Iterator[Block]:

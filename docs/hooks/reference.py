@@ -34,8 +34,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def commands() -> str:
     """Every command with its arguments and options, as typer writes them: a section each."""
     root = get_command(app)
-    text = get_docs_for_click(obj=root, ctx=typer.Context(root), name="v2l", title="All commands", indent=1)
-    text = text.replace(HELP, "")
+    text = get_docs_for_click(obj=root, ctx=typer.Context(root), name="v2l", title="All commands")
+    text = "#" + text.replace(HELP, "")  # the first heading is one of the page, as those of the commands are
     return re.sub(r"\*\*(Usage|Arguments|Options|Commands)\*\*:", r"**\1**", text)
 
 
