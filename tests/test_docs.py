@@ -11,6 +11,8 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,10 +45,11 @@ def shell_blocks() -> list[Block]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """A folder with what the pages name: photo.jpg, photos/ with classes, mine/ with support and query."""
+    """A folder with what the pages name: photo.jpg, photograph.jpg, photos/ with classes, mine/ with support and query."""
     samples, place = root / "data" / "samples", tmp_path_factory.mktemp("docs")
     (place / "data").symlink_to(root / "data")
-    shutil.copy(samples / "shoes" / "boots.jpg", place / "photo.jpg")
+    for name in ("photo.jpg", "photograph.jpg"):
+        shutil.copy(samples / "shoes" / "boots.jpg", place / name)
     for name in ("dress/blue", "dress/pink", "shoes/boots", "shoes/sandals"):
         for folder in ("photos", "mine/support"):
             (place / folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +59,23 @@ def photographs(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def encoder_once() -> Callable[..., Any]:
+    """The embedded encoder, read once for all pages."""
+    from v2l.encoders.conse import load_conse
+
+    return cache(load_conse)
+
+
 @pytest.fixture
-def place(photographs: Path, pipeline_loaded_once: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    photographs: Path,
+    encoder_once: Callable[..., Any],
+    pipeline_loaded_once: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """The working directory of a reader."""
+    monkeypatch.setattr("v2l.encoders.conse.load_conse", encoder_once)
     monkeypatch.chdir(photographs)
     return photographs
 
