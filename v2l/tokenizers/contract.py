@@ -347,8 +347,10 @@ class ImageTokenizer(nn.Module, ABC):
         if self.tagger is None:
             require(self, "words", "image_words")
             tokens = self.encode(images)
-            placed = [self.placed_words(tokens, image)[:count] for image in range(len(tokens))]
-            written = tuple(self.write_words(words) for words in placed) if any(placed) else ()
+            placed = [self.placed_words(tokens, image) for image in range(len(tokens))]
+            # A question may name any region, so words with a name are all written.
+            chosen = [words if words and words[0].name else words[:count] for words in placed]
+            written = tuple(map(self.write_words, chosen)) if any(chosen) else ()
             return TaggedImages(tuple(_best(words, count) for words in tokens.words), written=written)
         vectors = self.tagger.joint_encoder(self.device).encode_images(images)
         return TaggedImages(self.tagger.words(vectors, count, selection), vectors)

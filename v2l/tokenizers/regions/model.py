@@ -19,7 +19,6 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.places import Box, PlacedWord
-from v2l.prompts.places import in_words
 from v2l.prompts.regions import region_name
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import encode_boxes
@@ -162,10 +161,6 @@ class RegionTokenizer(PlacedWordsTokenizer):
         """The words of each region with its name, the best region first."""
         placed = sorted(super().placed_words(tokens, image), key=lambda word: word.token)
         return tuple(replace(word, name=region_name(word.token // self.choice.words)) for word in placed)
-
-    def write_words(self, words: Sequence[PlacedWord]) -> tuple[str, ...]:
-        """Each region by its name, word and position: "<r0> dog (left)"."""
-        return in_words(words)
 
     def token_words(self, tokens: VisualTokens, image: int = 0) -> tuple[str, ...]:
         """The words, each behind the name of its region."""
