@@ -135,6 +135,5 @@ register_tokenizer(
 register_tokenizer(
     "lavit",
     "v2l.tokenizers.selection.model:SelectionTokenizer",
-    gives=("words",),
-    weights=WEIGHTS / "lavit",
+    gives=("words",),  # none ships yet: v2l train-lavit
 )
