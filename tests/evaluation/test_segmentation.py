@@ -10,7 +10,13 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.evaluation.divisions import k_means, regular_grid, superpixels
-from v2l.evaluation.segmentation import agreement, annotations, enlarge, other_annotators, segment_count
+from v2l.evaluation.segmentation import (
+    agreement,
+    annotators_segments,
+    enlarge,
+    other_annotators,
+    segment_count,
+)
 from v2l.images import save_image
 
 
@@ -53,11 +59,11 @@ def test_label_maps_are_read_by_the_photographs_name(tmp_path: Path) -> None:
     for number, labels in enumerate(([[0, 3], [3, 7]], [[1, 1], [1, 1]])):
         picture = torch.tensor(labels).float()[None].expand(3, 2, 2) / 255
         save_image(picture, tmp_path / f"12_{number}.png")
-    first, second = annotations(tmp_path, Path("elsewhere/12.jpg"))
+    first, second = annotators_segments(tmp_path, Path("elsewhere/12.jpg"))
     assert first.tolist() == [[0, 1], [1, 2]]
     assert second.tolist() == [[0, 0], [0, 0]]
     with pytest.raises(V2LError, match=r"no segments of 13\.jpg"):
-        annotations(tmp_path, Path("13.jpg"))
+        annotators_segments(tmp_path, Path("13.jpg"))
 
 
 def test_baselines_have_about_as_many_parts_as_wanted() -> None:

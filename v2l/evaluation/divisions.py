@@ -17,7 +17,8 @@ def regular_grid(parts: int, size: tuple[int, int]) -> Tensor:
     height, width = size
     rows = max(1, round((parts * height / width) ** 0.5))
     columns = max(1, round(parts / rows))
-    row, column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
+    row: Tensor = torch.arange(height) * rows // height
+    column: Tensor = torch.arange(width) * columns // width
     return row[:, None] * columns + column[None]
 
 
@@ -29,8 +30,9 @@ def k_means(points: Tensor, parts: int, seed: int = 0) -> Tensor:
     cv2.setRNGSeed(seed)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, ITERATIONS, 1e-4)
     rows = np.ascontiguousarray(points.float().cpu().numpy())
-    found = cv2.kmeans(rows, parts, None, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)
-    return torch.from_numpy(found[2])
+    labels = np.zeros((len(rows), 1), dtype=np.int32)  # for OpenCV to fill
+    _, _, centres = cv2.kmeans(rows, parts, labels, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)
+    return torch.from_numpy(np.asarray(centres, dtype=np.float32))
 
 
 def superpixels(image: Tensor, parts: int) -> Tensor:

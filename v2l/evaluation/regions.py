@@ -19,7 +19,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.evaluation.divisions import k_means, regular_grid, superpixels
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.segmentation import Agreement, agreement, annotations, enlarge, other_annotators
+from v2l.evaluation.segmentation import Agreement, agreement, annotators_segments, enlarge, other_annotators
 from v2l.evaluation.segmentation import segment_count as mean_segments
 from v2l.evaluation.table import markdown_table
 from v2l.images import encode_image, load_image
@@ -79,7 +79,7 @@ def evaluate_regions(
     if len(files) < 2:
         raise V2LError(f"got {len(files)} photograph(s)", "2 and more", "a folder of photographs")
     for place in range(len(journal.records), len(files)):
-        case = RegionCase(load_image(files[place]), annotations(segments, files[place]), seed)
+        case = RegionCase(load_image(files[place]), annotators_segments(segments, files[place]), seed)
         journal.append({"image": str(files[place].name), **measure(tokenizer, case)})
         progress("dividing photographs", place + 1, len(files))
     return journal.records

@@ -77,7 +77,7 @@ def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(cells[None, None].float(), size=size, mode="nearest")[0, 0].long()
 
 
-def annotations(folder: Path, file: ImageFile) -> list[Tensor]:
+def annotators_segments(folder: Path, file: ImageFile) -> list[Tensor]:
     """The segments of an image by each of its annotators, as BSDS500 has them in 8-bit label maps.
 
     Args:

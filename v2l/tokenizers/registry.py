@@ -146,8 +146,7 @@ register_tokenizer(
 register_tokenizer(
     "lavit",
     "v2l.tokenizers.selection.model:SelectionTokenizer",
-    gives=("words",),
-    weights=WEIGHTS / "lavit",
+    gives=("words",),  # none ships yet: v2l train-lavit
 )
 SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
 register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)

@@ -77,7 +77,9 @@ def find_clusters(features: Tensor, settings: PeakSettings) -> Clusters:
 def scaled_distances(features: Tensor) -> Tensor:
     """(n, C) ──► d (n, n) float32, symmetric, 0 on its diagonal."""
     rows = features.float()
-    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist") / rows.shape[1] ** 0.5
+    # Without the shortcut by a matrix product, equal features have the distance 0 exactly.
+    distances: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances / rows.shape[1] ** 0.5
 
 
 def densities(distances: Tensor, neighbours: int) -> Tensor:

@@ -60,9 +60,10 @@ class ClusterTokenizer(ImageTokenizer):
 
     def divide(self, images: Tensor, features: Tensor) -> list[Division]:
         """Images (B, 3, H, W) with their patch features (B, h, w, C) ──► the clusters of each image."""
+        settings = self.cluster_settings
         spread = (images.amax(dim=(2, 3)) - images.amin(dim=(2, 3))).amax(dim=1)  # (B,)
         return [
-            undivided(image) if flat else divide(image, self.cluster_settings)
+            undivided(image, settings.refine) if flat else divide(image, settings)
             for image, flat in zip(features, (spread < UNIFORM).tolist(), strict=True)
         ]
 
@@ -104,9 +105,10 @@ def divide(features: Tensor, settings: ClusterSettings) -> Division:
     return Division(nearest_centres(points, centres, settings.refine), means)
 
 
-def undivided(features: Tensor) -> Division:
-    """Patch features (h, w, C) ──► one cluster of all."""
-    cells = torch.zeros(features.shape[:2], dtype=torch.int64, device=features.device)
+def undivided(features: Tensor, factor: int) -> Division:
+    """Patch features (h, w, C) ──► one cluster of all h · factor × w · factor cells."""
+    rows, columns = (factor * count for count in features.shape[:2])
+    cells = torch.zeros(rows, columns, dtype=torch.int64, device=features.device)
     return Division(cells, features.mean(dim=(0, 1))[None])
 
 

@@ -40,7 +40,8 @@ class WeightedAttention(nn.Module):
 
     def _split(self, rows: Tensor) -> Tensor:
         """(B, n, C) ──► (B, heads, n, C / heads)."""
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return split
 
 
 class MergerBlock(nn.Module):
@@ -69,7 +70,8 @@ class MergerBlock(nn.Module):
         normed = first(tokens)
         tokens = tokens + self.among_kept(normed, normed, earlier * kept[:, None])
         tokens = tokens + self.to_dropped(second(tokens), of_patches(patches), 1 - kept[:, None])
-        return tokens + self.mlp(third(tokens))
+        merged: Tensor = tokens + self.mlp(third(tokens))
+        return merged
 
 
 class DecoderBlock(nn.Module):
@@ -84,7 +86,8 @@ class DecoderBlock(nn.Module):
         first, second = self.norms
         normed = first(tokens)
         tokens = tokens + self.attention(normed, normed, tokens.new_ones(1, 1, tokens.shape[1]))
-        return tokens + self.mlp(second(tokens))
+        read: Tensor = tokens + self.mlp(second(tokens))
+        return read
 
 
 def mlp(width: int, ratio: float) -> nn.Sequential:

@@ -62,8 +62,9 @@ class SelectionNetwork(nn.Module):
 
     def patches(self, features: Tensor) -> Tensor:
         """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""
-        positions = sine_positions(*features.shape[1:3], self.settings.width).to(features)
-        return (self.enter(features) + positions).flatten(1, 2)
+        _, h, w, _ = features.shape
+        entered: Tensor = self.enter(features)
+        return (entered + sine_positions(h, w, self.settings.width).to(entered)).flatten(1, 2)
 
     def merge(self, patches: Tensor, kept: Tensor) -> Tensor:
         """Patches (B, n, width) and kept (B, n) ──► tokens (B, n, width), used at kept places only."""
