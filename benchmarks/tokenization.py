@@ -26,7 +26,7 @@ from v2l.images import load_image
 from v2l.sources import find_images, image_bytes
 from v2l.tokenization.batch import tokenize_samples
 from v2l.tokenization.plan import Settings
-from v2l.tokenization.reader import Sample
+from v2l.tokenization.samples import Sample
 from v2l.tokenization.schema import table_schema
 from v2l.tokenization.writer import ParquetWriter
 from v2l.tokenizers.grid.encoder import to_network_range

@@ -22,7 +22,7 @@ from v2l.config import load_config
 from v2l.encoders.openclip import OpenCLIP
 from v2l.tokenization import batch
 from v2l.tokenization.plan import Settings
-from v2l.tokenization.reader import Sample
+from v2l.tokenization.samples import Sample
 from v2l.tokenizers.grid.model import V2LTokenizer
 
 

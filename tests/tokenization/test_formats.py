@@ -16,8 +16,8 @@ from v2l.images import load_image
 from v2l.tokenization.batch import tokenize_samples
 from v2l.tokenization.detokenize import detokenize, file_name, read_rows
 from v2l.tokenization.plan import Settings
-from v2l.tokenization.reader import Sample
 from v2l.tokenization.run import Summary
+from v2l.tokenization.samples import Sample
 from v2l.tokenization.schema import from_row, table_schema, to_row
 from v2l.tokenization.writer import WRITERS
 from v2l.tokenizers.contract import PreparedTokens

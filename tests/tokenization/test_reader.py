@@ -16,8 +16,8 @@ from tiny_pictures import add_to_tar, picture
 
 from v2l.errors import V2LError
 from v2l.tokenization.plan import make_plan
-from v2l.tokenization.reader import Refused, Sample
 from v2l.tokenization.run import Summary
+from v2l.tokenization.samples import Refused, Sample
 from v2l.tokenization.worker import distinct, read
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import EncodedImage, read_image
 from v2l.tokenization.plan import Settings
-from v2l.tokenization.reader import Refused, Sample
+from v2l.tokenization.samples import Refused, Sample
 from v2l.tokenization.schema import to_row
 from v2l.tokenizers.contract import ImageTokenizer
 

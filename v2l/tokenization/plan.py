@@ -15,8 +15,8 @@ from typing import Any
 from v2l.checkpoint import MANIFEST
 from v2l.errors import V2LError
 from v2l.tokenization.places import InputFile, find_files, fingerprint
-from v2l.tokenization.reader import dataset_rows, parquet_row_groups
 from v2l.tokenization.storage import Storage
+from v2l.tokenization.tables import dataset_rows, parquet_row_groups
 
 KIND, SCHEMA = "v2l-tokens", 1
 FORMATS = ("parquet", "webdataset", "jsonl")

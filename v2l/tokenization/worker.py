@@ -20,7 +20,8 @@ import torch
 from v2l.checkpoint import file_hash
 from v2l.tokenization.batch import Row, tokenize_samples
 from v2l.tokenization.plan import Settings, Shard
-from v2l.tokenization.reader import Refused, Sample, read_files
+from v2l.tokenization.reader import read_files
+from v2l.tokenization.samples import Refused, Sample
 from v2l.tokenization.schema import ERRORS, table_schema
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.writer import WRITERS, RowWriter

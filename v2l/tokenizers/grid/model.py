@@ -189,7 +189,9 @@ class V2LTokenizer(GridAutoencoder):
         embedded = self.joint_encoder.encode_images(seen)
         scores, rows = self.nearest_words(embedded)
         tokens = GridTokens(rows, self.encode_local(squares), self._tagger.readable(scores, rows))
-        return [PreparedTokens(tokens[place], embedded[place]) for place in range(len(views))]
+        return [
+            PreparedTokens(tokens[place], embedded[place] if vectors else None) for place in range(len(views))
+        ]
 
     @torch.inference_mode()
     def encode_local(self, images: Tensor) -> Tensor:
