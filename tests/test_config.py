@@ -172,7 +172,8 @@ def test_an_unknown_key_is_refused_with_the_nearest(values: dict[str, Any], key:
 @pytest.mark.parametrize("key", ["zzz", 7])
 def test_an_unknown_key_like_no_other_is_refused_with_all(key: Any) -> None:
     with pytest.raises(
-        V2LError, match=f"unknown key model.{key}; allowed: variant, image_size, .*; try: v2l train --help"
+        V2LError,
+        match=f"unknown key model.{key}; allowed: tokenizer, variant, image_size, .*; try: v2l train --help",
     ):
         config_from_dict({"model": {key: 1}})
 
