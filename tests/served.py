@@ -34,12 +34,12 @@ def served(
     server = make_server(app, ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(120)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
 
 
 def local_settings(api_key: str | None = None, **limits: Any) -> ServerSettings:

@@ -151,7 +151,7 @@ def small(long_pipeline: Pipeline) -> Iterator[str]:
     """A server with room for one request, and little patience."""
     with served(
         long_pipeline,
-        local_settings(requests=1, header_seconds=0.5, body_seconds=0.5, request_seconds=20, connections=8),
+        local_settings(requests=1, header_seconds=1, body_seconds=1, request_seconds=20, connections=8),
     ) as address:
         yield address
 
