@@ -74,8 +74,6 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
 
     able = tokenizer_names("decoder")
     shipped = [name for name in able if member_named(name).weights is not None]
-    for name in set(able) - set(shipped) - set(chosen):
-        out.note(f"left out {name}: no checkpoint of it ships; add one with --tokenizer DIR")
     named = [name for name in chosen if name in able]
     loaded: dict[str, ImageTokenizer] = {}
     for name in [*(named or shipped), *(place for place in chosen if place not in able)]:
@@ -87,6 +85,8 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
             continue
         row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {name}"
         loaded[row] = model
+    for name in sorted(set(able) - set(shipped) - {model.NAME for model in loaded.values()}):
+        out.note(f"left out {name}: no checkpoint of it ships; add one with --tokenizer DIR")
     return loaded
 
 
