@@ -104,10 +104,13 @@ class ImageTokenizer(nn.Module, ABC):
     Attributes:
         NAME: the name in the registry, which also says what the tokenizer gives and the kind of its
             manifests.
+        WRITES_ALL: whether a prompt has the words of all tokens, because their order is the layout or because
+            a question may name any of them; otherwise as many as the task asks for.
         facts: how the weights were made, for reports and the model card; saved with them.
     """
 
     NAME: ClassVar[str]
+    WRITES_ALL: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,8 +210,7 @@ class ImageTokenizer(nn.Module, ABC):
             require(self, "words", "image_words")
             tokens = self.encode(images)
             placed = [self.placed_words(tokens, image) for image in range(len(tokens))]
-            # A question may name any region, so words with a name are all written.
-            chosen = [words if words and words[0].name else words[:count] for words in placed]
+            chosen = placed if self.WRITES_ALL else [words[:count] for words in placed]
             written = tuple(map(self.write_words, chosen)) if any(chosen) else ()
             return TaggedImages(tuple(_best(words, count) for words in tokens.words), written=written)
         vectors = self.tagger.joint_encoder(self.device).encode_images(images)
