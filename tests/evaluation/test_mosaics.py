@@ -71,10 +71,10 @@ def test_the_share_inside_a_box_is_that_of_what_the_token_covers(
 
 
 def test_a_word_is_at_a_place_by_its_centre_and_its_share() -> None:
-    corners = torch.tensor([[[0.0, 0.0, 0.6, 1.0], [0.2, 0.0, 0.8, 1.0], [0.0, 0.0, 1.0, 1.0]]])
+    corners = torch.tensor([[[0.0, 0.0, 0.6, 1.0], [0.7, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]])
     tokens = VisualTokens("words", torch.zeros(1, 3, dtype=torch.int64), layout=Boxes(corners))
     words = [PlacedWord("dog", 1.0, area, token) for token, area in enumerate(tokens.areas())]
-    assert [photographs_at(tokens, word, (LEFT, RIGHT)) for word in words] == [[0], [], []]
+    assert [photographs_at(tokens, word, (LEFT, RIGHT)) for word in words] == [[0], [1], []]
 
 
 def test_a_photograph_counts_once_and_only_at_its_place(photographs: list[Photograph]) -> None:

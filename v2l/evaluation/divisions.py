@@ -19,7 +19,8 @@ def regular_grid(parts: int, size: tuple[int, int]) -> Tensor:
     columns = max(1, round(parts / rows))
     row: Tensor = torch.arange(height) * rows // height
     column: Tensor = torch.arange(width) * columns // width
-    return row[:, None] * columns + column[None]
+    parts_of_pixels: Tensor = row[:, None] * columns + column[None]
+    return parts_of_pixels
 
 
 def k_means(points: Tensor, parts: int, seed: int = 0) -> Tensor:

@@ -121,11 +121,14 @@ class ImageTokenizer(nn.Module, ABC):
         SCALES: at which `encode_whole` reads a photograph, the default first. "own": every pixel, so that
             the number of tokens grows with the photograph. "model": resized to `whole_size`, and enlarged
             again by `decode_whole`.
+        WRITES_ALL: whether a prompt has the words of all tokens, because their order is the layout or because
+            a question may name any of them; otherwise as many as the task asks for.
         facts: how the weights were made, for reports and the model card; saved with them.
     """
 
     NAME: ClassVar[str]
     SCALES: ClassVar[tuple[str, ...]] = ("model",)
+    WRITES_ALL: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -348,8 +351,7 @@ class ImageTokenizer(nn.Module, ABC):
             require(self, "words", "image_words")
             tokens = self.encode(images)
             placed = [self.placed_words(tokens, image) for image in range(len(tokens))]
-            # A question may name any region, so words with a name are all written.
-            chosen = [words if words and words[0].name else words[:count] for words in placed]
+            chosen = placed if self.WRITES_ALL else [words[:count] for words in placed]
             written = tuple(map(self.write_words, chosen)) if any(chosen) else ()
             return TaggedImages(tuple(_best(words, count) for words in tokens.words), written=written)
         vectors = self.tagger.joint_encoder(self.device).encode_images(images)

@@ -48,10 +48,10 @@ def test_a_request_is_answered(pipeline: Pipeline, samples: Path) -> None:
 
 
 def test_a_box_has_the_words_of_its_own_pixels(pipeline: Pipeline) -> None:
-    image = torch.rand(3, 40, 60)
-    parts = [{"image": image}, {"box": [0, 0, 30, 40]}, {"text": "?"}]
+    image = torch.rand(3, 40, 80)
+    parts = [{"image": image}, {"box": [0, 0, 40, 40]}, {"text": "?"}]
     prompt, _ = build_prompt(pipeline, parts, AskSettings(n_part_words=3), Path())
-    named = pipeline.tokenizer.image_words(image[None, :, :, :30], 3).words[0]
+    named = pipeline.tokenizer.image_words(image[None, :, :, :40], 3).words[0]
     assert f"this ({', '.join(word.word for word in named)}, centre left)" in prompt.text(str)
 
 

@@ -79,7 +79,7 @@ def scaled_distances(features: Tensor) -> Tensor:
     rows = features.float()
     # Without the shortcut by a matrix product, equal features have the distance 0 exactly.
     distances: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    return distances / rows.shape[1] ** 0.5
+    return distances.div(rows.shape[1] ** 0.5)
 
 
 def densities(distances: Tensor, neighbours: int) -> Tensor:

@@ -47,8 +47,8 @@ class ScoredBoxes:
             least: score.
             most: boxes.
         """
-        order = nms(self.boxes, self.scores, overlap)  # best first
-        good = order[self.scores[order] > least][:most]
+        order: Tensor = nms(self.boxes, self.scores, overlap)  # best first
+        good: Tensor = order[self.scores[order] > least][:most]
         return good if len(good) else order[:1]
 
 

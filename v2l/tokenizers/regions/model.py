@@ -96,6 +96,7 @@ class RegionTokenizer(PlacedWordsTokenizer):
     """
 
     NAME = "groma"
+    WRITES_ALL = True
 
     def __init__(self, settings: RegionSettings | None = None, namer: WordTagger | None = None) -> None:
         super().__init__(namer)

@@ -69,6 +69,7 @@ class SliceTokenizer(PlacedWordsTokenizer):
     """
 
     NAME = "slices"
+    WRITES_ALL = True
 
     def __init__(self, settings: SliceSettings | None = None, namer: WordTagger | None = None) -> None:
         super().__init__(namer)
