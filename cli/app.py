@@ -14,6 +14,9 @@ from typer.core import TyperGroup
 from v2l.cli.classify.fewshot import fewshot_classify
 from v2l.cli.codebook.build import build_codebook
 from v2l.cli.codebook.group import codebook
+from v2l.cli.compare.difference import difference
+from v2l.cli.compare.shared_words import common
+from v2l.cli.compare.story import story
 from v2l.cli.convert_official import convert_official
 from v2l.cli.demo import demo
 from v2l.cli.describe.caption import caption
@@ -30,6 +33,7 @@ from v2l.cli.restore.inpaint import inpaint
 from v2l.cli.restore.outpaint import outpaint
 from v2l.cli.restore.unrotate import unrotate
 from v2l.cli.restore.unshift import unshift
+from v2l.cli.train.adapter import train_adapter
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
@@ -46,9 +50,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "caption": caption,
     "vqa": vqa,
     "prompt": prompt,
+    "common": common,
+    "difference": difference,
+    "story": story,
     "build-codebook": build_codebook,
     "train": train,
     "train-lora": train_lora,
+    "train-adapter": train_adapter,
     "convert-official": convert_official,
     "doctor": doctor,
     "demo": demo,

@@ -113,7 +113,7 @@ def find_images(*places: str | Path) -> list[ImageFile]:
 
 
 def _images_of(place: str | Path, left_out: LeftOut) -> list[ImageFile]:
-    source, part = _part_of(place)
+    source, part = part_of(place)
     if not source.exists():
         raise V2LError(f"there is no folder or file {place}", PLACES, f"ls {source.parent}")
     found = split_by_hash(_read_place(source, left_out), part)
@@ -124,7 +124,7 @@ def _images_of(place: str | Path, left_out: LeftOut) -> list[ImageFile]:
     return found
 
 
-def _part_of(place: str | Path) -> tuple[Path, Part]:
+def part_of(place: str | Path) -> tuple[Path, Part]:
     """`FOLDER@train` ──► the folder and its part; a file or folder that really has such a name is itself."""
     head, _, tail = str(place).rpartition("@")
     if head and not Path(place).exists():

@@ -126,3 +126,7 @@ register_tokenizer(
     kind="tokenizer",  # checkpoints written before there was a family have this kind
     weights=WEIGHTS / "small",
 )
+SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
+register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)
+register_tokenizer("projector", "v2l.tokenizers.adapters.model:ProjectorTokenizer", gives=SOFT)
+register_tokenizer("sea", "v2l.tokenizers.adapters.model:SeaTokenizer", gives=SOFT)

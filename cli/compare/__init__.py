@@ -1,0 +1,1 @@
+"""v2l common, difference and story: one command, one file."""

@@ -1,0 +1,196 @@
+"""image ──► patch features of a frozen joint encoder ──► soft tokens that a frozen LLM reads.
+
+Trained is the network between the two. The LLM is not loaded here: an adapter carries the name and the
+fingerprint of the LLM that it writes for. Sources: Qwen-VL, arXiv 2308.12966; SEA, arXiv 2408.11813.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from v2l.encoders import JointEncoder, load_encoder
+from v2l.errors import V2LError
+from v2l.tokenizers.adapters.projector import Projector
+from v2l.tokenizers.adapters.resampler import Resampler
+from v2l.tokenizers.adapters.word_table import WordTable, no_words
+from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
+from v2l.tokens import CellGrid, VisualTokens
+
+HEAD_WIDTH = 64  # channels of one attention head, about
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """Sizes of an adapter, and the frozen models on its two sides.
+
+    Attributes:
+        dim: D, width of the encoder's patch features.
+        width: of the LLM's input embeddings.
+        tokens: N, soft tokens an image; a square number.
+        scale: the network's output is multiplied by this: the size of the LLM's own input embeddings.
+        encoder: name of the joint encoder.
+        encoder_fingerprint: hash of its weights.
+        llm: name of the LLM.
+        llm_fingerprint: hash of its vocabulary.
+    """
+
+    dim: int
+    width: int
+    tokens: int
+    scale: float
+    encoder: str
+    encoder_fingerprint: str
+    llm: str
+    llm_fingerprint: str
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1 or isqrt(self.tokens) ** 2 != self.tokens:
+            raise V2LError(
+                f"got {self.tokens} soft tokens", "a square number: 1, 4, 9, 16, 64, 256", "--tokens 16"
+            )
+        if self.width % 4:
+            raise V2LError(f"got the width {self.width}", "a multiple of 4", "another --llm")
+
+    @property
+    def heads(self) -> int:
+        """As many heads of at least `HEAD_WIDTH` channels as divide the width."""
+        return max(
+            heads for heads in range(1, 1 + max(1, self.width // HEAD_WIDTH)) if self.width % heads == 0
+        )
+
+
+class SoftTokenizer(ImageTokenizer):
+    """Images ──► N soft tokens each, with the word of a table that is nearest to each.
+
+    Args:
+        settings: sizes and frozen models.
+        table: words in the LLM's input-embedding space; None: soft tokens have no words.
+    """
+
+    def __init__(self, settings: AdapterSettings, table: WordTable | None = None) -> None:
+        super().__init__()
+        self.adapter = settings
+        self.table = table or no_words(settings.width)
+        self.network = self.network_of(settings)
+        self._encoder: tuple[JointEncoder, ...] = ()  # in a tuple, so that its weights are not the adapter's
+
+    @staticmethod
+    @abstractmethod
+    def network_of(settings: AdapterSettings) -> nn.Module:
+        """The network (B, h, w, D) ──► (B, N, width), with random weights."""
+
+    def layout(self) -> CellGrid | None:
+        """What each soft token covers; None if each covers the whole image."""
+        return None
+
+    @property
+    def vocabulary(self) -> LLMVocabulary:
+        """The LLM that reads the soft tokens."""
+        return LLMVocabulary(self.adapter.llm, self.adapter.llm_fingerprint)
+
+    @property
+    def joint_encoder(self) -> JointEncoder:
+        """The frozen encoder of the patch features, loaded at the first use.
+
+        Raises:
+            V2LError: it is not on this machine, or is not the one that the adapter was trained with.
+        """
+        if not self._encoder:
+            self.use_joint_encoder(load_encoder(self.adapter.encoder, str(self.device)))
+        return self._encoder[0]
+
+    def use_joint_encoder(self, encoder: JointEncoder) -> None:
+        """Take an encoder that is loaded already.
+
+        Raises:
+            V2LError: it is not the one that the adapter was trained with.
+        """
+        if encoder.fingerprint != self.adapter.encoder_fingerprint:
+            raise V2LError(
+                f"the encoder {encoder.name} has fingerprint {encoder.fingerprint}",
+                f"{self.adapter.encoder} with fingerprint {self.adapter.encoder_fingerprint}, "
+                "which the adapter was trained with",
+                "v2l train-adapter with this encoder",
+            )
+        self._encoder = (encoder,)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Patch features (B, h, w, D) ──► soft tokens (B, N, width), with gradients to the network."""
+        soft: Tensor = self.network(features.to(self.device).float()) * self.adapter.scale
+        return soft
+
+    def encode(self, images: Tensor) -> VisualTokens:
+        """(B, 3, H, W) in [0, 1], any size ──► embeddings (B, N, width), with gradients to the network."""
+        check_images(images)
+        features = self.joint_encoder.encode_patches(images).clone()  # a clone can carry gradients
+        soft = self(features)
+        words = tuple(tuple(self.table.nearest(one)) for one in soft.detach()) if self.table.words else ()
+        return VisualTokens("embeddings", embeddings=soft, layout=self.layout(), words=words)
+
+    def visible_part(self, image: Tensor, tokens: VisualTokens) -> Tensor:
+        """The square of an image (3, H, W) that the encoder sees."""
+        return self.joint_encoder.prepare(image)
+
+    def image_view(self, image: Tensor) -> Tensor:
+        """The same: soft tokens come from this square alone."""
+        return self.joint_encoder.prepare(image)
+
+    def describe(self) -> dict[str, str]:
+        """Names and fingerprints of the adapter and of the encoder in front of it."""
+        return {
+            **super().describe(),
+            "encoder": self.adapter.encoder,
+            "encoder_fingerprint": self.adapter.encoder_fingerprint,
+            "soft_tokens": str(self.adapter.tokens),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Sizes and frozen models, for the manifest."""
+        return {"adapter": asdict(self.adapter)}
+
+    def save_parts(self, folder: Path) -> None:
+        """Write the word table."""
+        self.table.save(folder)
+
+    @classmethod
+    def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
+        """The adapter of a manifest, before its weights are loaded."""
+        return cls(AdapterSettings(**manifest["adapter"]), WordTable.load(folder))
+
+
+class ResamplerTokenizer(SoftTokenizer):
+    """Qwen-VL's resampler; each soft token can read the whole image."""
+
+    NAME = "resampler"
+
+    @staticmethod
+    def network_of(settings: AdapterSettings) -> nn.Module:
+        return Resampler(settings.dim, settings.width, settings.tokens, settings.heads)
+
+
+class ProjectorTokenizer(SoftTokenizer):
+    """A two-layer network over patches; each soft token is one field of the image."""
+
+    NAME = "projector"
+
+    @staticmethod
+    def network_of(settings: AdapterSettings) -> nn.Module:
+        return Projector(settings.dim, settings.width, settings.tokens)
+
+    def layout(self) -> CellGrid:
+        """√N × √N cells."""
+        side = isqrt(self.adapter.tokens)
+        return CellGrid(side, side)
+
+
+class SeaTokenizer(ProjectorTokenizer):
+    """The projector, trained with SEA's alignment loss beside the captions."""
+
+    NAME = "sea"

@@ -1,0 +1,45 @@
+"""patch features of any grid ──► a fixed number of soft tokens, by one cross-attention layer.
+
+Source: Qwen-VL, arXiv 2308.12966, section 2.1: learned queries; keys and values are the features; 2-D sine
+positions on queries and keys.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+
+from v2l.tokenizers.adapters.positions import sine_positions
+
+
+class Resampler(nn.Module):
+    """Qwen-VL's resampler.
+
+    Args:
+        dim: D, width of the features.
+        width: of the LLM's input embeddings, a multiple of 4 and of `heads`.
+        tokens: N, number of queries, a square number: 16, 64, 256.
+        heads: of the attention.
+    """
+
+    def __init__(self, dim: int, width: int, tokens: int, heads: int) -> None:
+        super().__init__()
+        self.side = isqrt(tokens)
+        self.queries = nn.Parameter(nn.init.trunc_normal_(torch.empty(tokens, width), std=0.02))
+        self.input = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width, bias=False))
+        self.key_norm, self.query_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, h, w, D) ──► (B, N, width), for any h and w."""
+        grid, own = (features.shape[1], features.shape[2]), (self.side, self.side)
+        values = self.key_norm(self.input(features.flatten(1, 2)))  # (B, h·w, width)
+        width = values.shape[-1]
+        keys = values + sine_positions(grid, width, own).to(values)
+        queries = self.query_norm(self.queries) + sine_positions(own, width).to(values)  # (N, width)
+        read, _ = self.attention(queries.expand(len(values), -1, -1), keys, values, need_weights=False)
+        soft: Tensor = self.output(read)
+        return soft
