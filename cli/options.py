@@ -28,8 +28,9 @@ Tokenizer = Annotated[
     typer.Option(
         "--tokenizer",
         "--checkpoint",
+        "--adapter-in",
         help="Tokenizer: a name (v2l), or the folder or hub name of a checkpoint; v2l by default. "
-        "--checkpoint is its old name.",
+        "--checkpoint is its old name; --adapter-in is the same for what v2l train-adapter wrote.",
         metavar="NAME_OR_DIR",
     ),
 ]

@@ -140,7 +140,7 @@ def describe(
     if remark := describer.remark():
         out.note(remark)
     (image,) = describer.words_of([load_image(wanted.image)])
-    dialogue = describer.dialogue(image.words, wanted.question)
+    dialogue = describer.dialogue(image.evidence, wanted.question)
     record = {
         "prompt": dialogue.text,
         "turns": dialogue.turns,

@@ -8,14 +8,18 @@ import typer
 
 from v2l.cli.evaluate.describe import evaluate_describe
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
+from v2l.cli.evaluate.naming import evaluate_naming
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.semantics import evaluate_semantics
+from v2l.cli.evaluate.shared_words import evaluate_common
 from v2l.cli.evaluate.vqa import evaluate_vqa
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "common": evaluate_common,
     "describe": evaluate_describe,
     "fewshot": evaluate_fewshot,
+    "naming": evaluate_naming,
     "reconstruction": evaluate_reconstruction,
     "restoration": evaluate_restoration,
     "semantics": evaluate_semantics,

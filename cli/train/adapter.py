@@ -1,4 +1,4 @@
-"""v2l train-adapter: captioned images, or folders of classes ──► an adapter whose soft tokens an LLM reads."""
+"""v2l train-adapter: images with captions or classes ──► an adapter whose soft tokens an LLM reads."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from v2l.errors import V2LError
 from v2l.images import Skipped, load_image, load_images
 from v2l.pipeline.vector_cache import VectorStore, digest_of, encode_files
 from v2l.progress import Progress
+from v2l.prompts.embeddings import Embeddings
 from v2l.sources import ImageFile
-from v2l.tokenizers.contract import ImageTokenizer, refusal, require_words
+from v2l.tokenizers.contract import ImageTokenizer, gives, refusal, require_words
 from v2l.tokenizers.word_tagger import WordTagger, check_selection
 from v2l.visibility import TOLERANCE, Visibility, measure_visibility
 
@@ -35,11 +36,18 @@ class ImageWords:
             space.
         note: why there is too little to see in the image for its words to mean something; None when there is
             enough.
+        soft: its soft tokens, from a tokenizer of embeddings; None from a tokenizer of words.
     """
 
     words: tuple[str, ...]
     joint_vector: Tensor | None = None
     note: str | None = None
+    soft: Embeddings | None = None
+
+    @property
+    def evidence(self) -> tuple[str, ...] | Embeddings:
+        """What a prompt shows of the image: its soft tokens, or else its words."""
+        return self.words if self.soft is None else self.soft
 
     @property
     def vector(self) -> Tensor:
@@ -221,7 +229,24 @@ def _joined(
 
 def _words_of(tokenizer: ImageTokenizer, image: Tensor, choice: WordSelection) -> ImageWords:
     """The words of one image (3, H, W) by a tokenizer whose words do not come from a joint vector alone."""
+    if gives(tokenizer, "embeddings"):
+        return soft_tokens_of(tokenizer, image)
     tagged = tokenizer.image_words(image[None], choice.count, choice.how)
     words = tuple(word.word for word in tagged.words[0])
     vector = None if tagged.vectors is None else tagged.vectors[0].cpu()
     return ImageWords(words, vector, tokenizer.visibility_note(image))
+
+
+@torch.no_grad()
+def soft_tokens_of(tokenizer: ImageTokenizer, image: Tensor) -> ImageWords:
+    """The soft tokens of one image (3, H, W), with the nearest word of each.
+
+    Raises:
+        V2LError: the tokenizer gives no embeddings.
+    """
+    tokens = tokenizer.encode(image[None])
+    if tokens.embeddings is None:
+        raise refusal(tokenizer.NAME, "embeddings", "soft tokens")
+    soft = tokens.embeddings[0, tokens.places(0)]
+    words = tuple(word for word in tokenizer.token_words(tokens) if word)
+    return ImageWords(words, note=tokenizer.visibility_note(image), soft=Embeddings(soft))

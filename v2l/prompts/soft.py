@@ -6,10 +6,15 @@ was trained with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from v2l.prompts.choices import with_article
 from v2l.prompts.dialogue import Dialogue, Exchange, Style
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 
+NAMING = "A photo of {a}."
+NO_PLURAL = ("ss", "us", "is")  # endings of nouns that are one thing: grass, octopus, iris
 CAPTION = Style(
     instruction="",
     ask="Image: {words}\nCaption:",
@@ -33,3 +38,20 @@ ANSWER = Style(
 def soft_prompt(soft: Embeddings, question: str = "") -> Prompt:
     """The prompt that a caption completes, or the answer to a question."""
     return Dialogue(ANSWER if question else CAPTION, (), Exchange(soft, question)).prompt
+
+
+def naming_sentence(label: str) -> str:
+    """The sentence by which a class is scored."""
+    return NAMING.format(a=phrase_of(label))
+
+
+def naming_prompt(supports: Sequence[tuple[Embeddings, str]], query: Embeddings) -> Prompt:
+    """The prompt that the sentence of the query's class completes, after labelled images."""
+    examples = tuple(Exchange(image, answer=naming_sentence(label)) for image, label in supports)
+    return Dialogue(CAPTION, examples, Exchange(query)).prompt
+
+
+def phrase_of(label: str) -> str:
+    """A name behind its article; a plural has none: "a beaver", "airplanes"."""
+    is_plural = label.endswith("s") and not label.endswith(NO_PLURAL)
+    return label if is_plural else with_article(label)

@@ -307,6 +307,11 @@ class ImageTokenizer(nn.Module, ABC):
             return upload_folder(Path(folder) / "model", name, private)
 
 
+def gives(tokenizer: ImageTokenizer, need: str) -> bool:
+    """Whether a tokenizer gives what is needed, a key of `registry.NEEDS`."""
+    return need in member_named(tokenizer.NAME).gives
+
+
 def require(tokenizer: ImageTokenizer, need: str, command: str) -> None:
     """Refuse a tokenizer that cannot do what a command needs.
 
@@ -318,7 +323,7 @@ def require(tokenizer: ImageTokenizer, need: str, command: str) -> None:
     Raises:
         V2LError: it does not give this; the line names the members that do.
     """
-    if need not in member_named(tokenizer.NAME).gives:
+    if not gives(tokenizer, need):
         raise refusal(tokenizer.NAME, need, command)
 
 

@@ -15,8 +15,8 @@ from random import Random
 from v2l.codebook.lexicon import LexiconEntry, synset_entries
 from v2l.codebook.variety import family
 from v2l.prompts.choices import with_article
+from v2l.prompts.soft import NAMING, phrase_of
 
-NAMING = "A photo of {a}."
 CAPTIONS = (NAMING, NAMING, "A picture of {a}.", "This is {a}.", "There is {a} in the photo.", "{A}.")
 WITH_KIND = ("A photo of {a}, which is {kind}.", "{A}, a kind of {bare}.")
 WITH_DEFINITION = ("{A}: {definition}.",)
@@ -27,7 +27,6 @@ CLAUSE = re.compile(
     r"[,;:(]| (?:that|which|with|having|used|for|in|on|from|by|made|worn|hanging|related|similar|common) "
 )
 MANY = re.compile(r"^(?:any|one) of (?:several|various|numerous|many)? ?")
-NO_PLURAL = ("ss", "us", "is")  # endings of nouns that are one thing: grass, octopus, iris
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ def sentence_about(label: str, others: Sequence[str], random: Random) -> Sentenc
     )
 
 
-def naming_sentence(label: str) -> str:
-    """The sentence by which a class is scored."""
-    return NAMING.format(a=phrase_of(label))
-
-
 def caption_sentence(caption: str) -> Sentence:
     """A caption of people as a sentence: one line, with a full stop at its end."""
     text = " ".join(caption.split())
@@ -102,12 +96,6 @@ def kind_of(definition: str) -> str:
         if named and named[0].islower() and named[0].isalpha():
             return named[0]
     return ""
-
-
-def phrase_of(label: str) -> str:
-    """A name behind its article; a plural has none: "a beaver", "airplanes"."""
-    is_plural = label.endswith("s") and not label.endswith(NO_PLURAL)
-    return label if is_plural else with_article(label)
 
 
 def _question_about(label: str, others: Sequence[str], random: Random) -> Sentence:

@@ -24,15 +24,19 @@ from v2l.errors import V2LError
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
-from v2l.pipeline.image_words import WordSelection, read_image_words
+from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
+from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.fewshot import FewShotFormat
 from v2l.sources import Part
 from v2l.tasks.classification.baselines import Images, Names, predict_baselines
 from v2l.tasks.classification.label_generation import GENERATION_RULES
 from v2l.tasks.classification.label_scoring import SCORING_RULES, LabelQuery, Scores
+from v2l.tasks.classification.soft_labels import score_names
+from v2l.tokenizers.contract import gives
 
+SOFT_RULE = "loglikelihood"  # what decides when images are soft tokens
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -327,6 +331,8 @@ def evaluate_fewshot(
             context.
     """
     settings = (settings or FewShotSettings()).matching(episodes)
+    if gives(pipeline.tokenizer, "embeddings"):
+        settings = replace(settings, method=soft_method(settings.method))
     images = read_image_words(pipeline.tokenizer, image_paths(episodes), settings.method.words, progress)
     predictions = []
     for episode in episodes:
@@ -357,6 +363,8 @@ def classify_episode(
     Raises:
         V2LError: labels have the same name or no tokens, or the prompt is longer than the LLM's context.
     """
+    if images[episode.query.path].soft is not None:
+        return classify_soft_episode(llm, episode, images, method, names)
     query = LabelQuery(
         [(images[shot.path].words, shot.label or "") for shot in episode.support],
         images[episode.query.path].words,
@@ -379,6 +387,56 @@ def classify_episode(
         words=tuple(query.words),
         baselines=predict_baselines(episode, images, names),
     )
+
+
+def classify_soft_episode(
+    llm: FrozenLLM, episode: Episode, images: Images, method: Method, names: Names | None = None
+) -> Prediction:
+    """Classify the query of one episode by soft tokens; the arguments are those of `classify_episode`.
+
+    Raises:
+        V2LError: an image has no soft tokens, or the prompt is longer than the LLM's context.
+    """
+    supports = [(soft_of(images[shot.path]), shot.label or "") for shot in episode.support]
+    query = images[episode.query.path]
+    (scores,) = score_names(llm, [soft_of(query)], sorted(episode.labels), supports, method.batch_size)
+    label, truth = max(scores, key=scores.__getitem__), episode.query.label
+    return Prediction(
+        query=str(episode.query.path),
+        label=label,
+        truth=truth,
+        right=None if truth is None else label == truth,
+        text=method.format.name(label),
+        scores=scores,
+        words=query.words,
+        baselines=predict_baselines(episode, images, names),
+    )
+
+
+def soft_of(image: ImageWords) -> Embeddings:
+    """The soft tokens of an image.
+
+    Raises:
+        V2LError: it has none.
+    """
+    if image.soft is None:
+        raise V2LError("got an image without soft tokens", "images of one tokenizer", "--tokenizer DIR")
+    return image.soft
+
+
+def soft_method(method: Method) -> Method:
+    """The method for soft tokens: only log p(label | images) can be read from them.
+
+    Raises:
+        V2LError: another rule was chosen.
+    """
+    if method.rule not in (Method().rule, SOFT_RULE):
+        raise V2LError(
+            f"got the rule {method.rule!r} with soft tokens, which have no words to score",
+            SOFT_RULE,
+            f"--rule {SOFT_RULE}",
+        )
+    return replace(method, rule=SOFT_RULE)
 
 
 def classify_query(llm: FrozenLLM, query: LabelQuery, method: Method) -> tuple[str, Scores]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from v2l.codebook.variety import family
 from v2l.tasks.comparison.evidence import best_varied, cosines_of, evidence_of
 from v2l.tasks.comparison.group import Group
-from v2l.tokenizers.word_tagger import WordTagger
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def common_words(group: Group, count: int) -> tuple[SharedWord, ...]:
     if group.tagger is None or vectors is None:
         return counted_words([image.words for image in group.images], count)
     cosines = cosines_of(group.tagger.codebook, vectors)
-    rows = best_varied(group.tagger.codebook, evidence_of(cosines).sum(dim=0), count)
+    rows = best_varied(group.tagger.codebook, most_evidence(cosines), count)
     return readable(group, rows, cosines.mean(dim=0))
 
 
@@ -84,19 +83,18 @@ def readable(group: Group, rows: Sequence[int], scores: Tensor) -> tuple[SharedW
     )
 
 
-def nearest_to_mean(tagger: WordTagger, vectors: Tensor, count: int) -> list[int]:
-    """The baseline: rows of the words nearest to the mean of the images' vectors (n, D)."""
-    return best_varied(tagger.codebook, cosines_of(tagger.codebook, vectors).mean(dim=0), count)
+def most_evidence(cosines: Tensor) -> Tensor:
+    """Cosines (n, V) of the images and the words ──► (V,): the evidence of all images together."""
+    return evidence_of(cosines).sum(dim=0)
 
 
-def most_evidence(tagger: WordTagger, vectors: Tensor, count: int) -> list[int]:
-    """What `common_words` does: rows of the words with the most evidence in all images (n, D)."""
-    evidence = evidence_of(cosines_of(tagger.codebook, vectors))
-    return best_varied(tagger.codebook, evidence.sum(dim=0), count)
+def nearest_to_mean(cosines: Tensor) -> Tensor:
+    """The baseline: (V,) scores in the order of the cosines with the mean of the images' vectors."""
+    return cosines.mean(dim=0)
 
 
-RANKINGS: Mapping[str, Callable[[WordTagger, Tensor, int], list[int]]] = {
+RANKINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "evidence": most_evidence,
     "mean embedding": nearest_to_mean,
 }
-"""Ways to rank the words of a codebook for a group; the first is the one in use."""
+"""Scores of all words for a group; the first is the one in use."""

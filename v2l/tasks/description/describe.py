@@ -22,15 +22,18 @@ from v2l.llm.base import LanguageModel
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.image_words import BATCH, ImageWords, WordSelection, words_of_images
 from v2l.pipeline.pipeline import Pipeline
-from v2l.prompts import caption, vqa
+from v2l.prompts import caption, soft, vqa
 from v2l.prompts.choices import kind_asked_for
 from v2l.prompts.dialogue import Dialogue, Exchange, Style, find_style
+from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
 from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
+from v2l.tokenizers.contract import gives
 
 TASKS = {"caption": caption, "vqa": vqa}
+SOFT = {"caption": soft.CAPTION, "vqa": soft.ANSWER}  # the prompts that adapters are trained with
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class Describer:
         self, pipeline: Pipeline, task: str, settings: DescribeSettings, endpoint: Endpoint | None = None
     ) -> None:
         self.pipeline, self.task, self.settings, self.endpoint = pipeline, task, settings, endpoint
-        self.style: Style = find_style(TASKS[task].STYLES, settings.prompt)
+        self.is_soft = gives(pipeline.tokenizer, "embeddings")
+        self.style: Style = SOFT[task] if self.is_soft else find_style(TASKS[task].STYLES, settings.prompt)
         self.n_words = settings.n_words or self.style.n_words
         self.words = WordSelection(self.n_words, self.style.choice)
 
@@ -128,7 +132,7 @@ class Describer:
             V2LError: their file is malformed, holds fewer than the settings ask for, or names an image that
                 cannot be read.
         """
-        return tuple(Exchange(image.words, shot.question, shot.answer) for shot, image in self._shots)
+        return tuple(Exchange(image.evidence, shot.question, shot.answer) for shot, image in self._shots)
 
     @cached_property
     def _shots(self) -> tuple[tuple[Shot, ImageWords], ...]:
@@ -175,8 +179,8 @@ class Describer:
         """
         return words_of_images(self.pipeline.tokenizer, images, self.words)
 
-    def dialogue(self, words: Sequence[str], question: str = "") -> Dialogue:
-        """The dialogue about one image.
+    def dialogue(self, words: Sequence[str] | Embeddings, question: str = "") -> Dialogue:
+        """The dialogue about one image, by its words or its soft tokens.
 
         Raises:
             V2LError: the task needs a question and it is empty, or as for `examples`.
@@ -208,7 +212,7 @@ class Describer:
             self._of_kind([(image, kind) for image, kind in zip(images, kinds, strict=True) if kind])
         )
         rest = [
-            (image, self.dialogue(image.words, question))
+            (image, self.dialogue(image.evidence, question))
             for image, question, kind in zip(images, asked, kinds, strict=True)
             if kind is None
         ]
@@ -229,7 +233,7 @@ class Describer:
 
     def _kind(self, question: str) -> str | None:
         """The kind that a question asks for, if log-probabilities answer it; otherwise None."""
-        if self.task != "vqa" or self.endpoint is not None or self.settings.prompt != "tuned":
+        if self.task != "vqa" or self.is_soft or self.endpoint or self.settings.prompt != "tuned":
             return None
         return kind_asked_for(question)
 

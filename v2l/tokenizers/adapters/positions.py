@@ -1,7 +1,7 @@
 """a grid ──► 2-D sine positions: a fixed vector for each cell.
 
-Source: Attention is all you need, arXiv 1706.03762, section 3.5, for one axis; MAE, arXiv 2111.06377, for two:
-one half of the channels codes the row, the other half the column.
+One half of the channels codes the row, the other half the column. Sources: Attention is all you need, arXiv
+1706.03762, section 3.5, for one axis; MAE, arXiv 2111.06377, for two.
 """
 
 from __future__ import annotations

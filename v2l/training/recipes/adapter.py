@@ -207,7 +207,7 @@ def stacked(part: Sequence[Example]) -> Tensor:
 
 
 def caption_loss(llm: FrozenLLM, soft: Tensor, part: Sequence[Example]) -> Tensor:
-    """L_gen: the mean of -log p over the tokens of all sentences, each behind its soft tokens (B, N, width)."""
+    """L_gen: the mean of -log p over all tokens of the sentences behind soft tokens (B, N, width)."""
     prompts = [
         soft_prompt(Embeddings(one), example.sentence.question)
         for one, example in zip(soft, part, strict=True)
