@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from v2l.errors import V2LError
 
@@ -154,7 +154,7 @@ def _of_table(text: str) -> Iterator[tuple[str, str]]:
     """A table with a head; columns are divided by commas, tabs, or "|" as in Flickr30k's results.csv."""
     head = text.partition("\n")[0]
     divider = max(",|\t", key=head.count)
-    quoting = csv.QUOTE_NONE if divider == "|" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if divider == "|" else csv.QUOTE_MINIMAL
     rows = csv.DictReader(io.StringIO(text), delimiter=divider, quoting=quoting, skipinitialspace=True)
     rows.fieldnames = [str(name).strip() for name in rows.fieldnames or ()]
     for row in rows:

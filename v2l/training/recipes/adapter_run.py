@@ -18,6 +18,7 @@ from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
 from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
+from v2l.tokenizers.adapters.projector import Projector
 from v2l.tokenizers.adapters.word_table import WordTable
 from v2l.tokenizers.registry import member_named
 from v2l.training.loop import OnStep, TrainingLoop
@@ -127,6 +128,7 @@ class AdapterTraining:
         rows = table_rows(models.codebook, data)
         torch.manual_seed(self.seed)
         tokenizer = new_adapter(self.kind, self.tokens, models, word_table(models, rows))
+        fit_to_words(tokenizer, models)
         tokenizer.use_joint_encoder(models.encoder)
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
@@ -162,6 +164,24 @@ def new_adapter(kind: str, tokens: int, models: AdapterModels, table: WordTable)
     return adapter
 
 
+def fit_to_words(adapter: SoftTokenizer, models: AdapterModels) -> None:
+    """Fit the linear map of a projector to all words of the codebook; a resampler has none."""
+    if not isinstance(adapter.network, Projector):
+        return
+    book = models.codebook
+    _, targets = word_embeddings(models.llm, book.words)
+    adapter.network.fit(book.embeddings.float(), targets / adapter.adapter.scale)
+
+
+def word_embeddings(llm: FrozenLLM, words: Sequence[str]) -> tuple[list[tuple[int, ...]], Tensor]:
+    """The token ids of W words, and the mean of the LLM's input embeddings of each, (W, width) float32."""
+    ids = [tuple(llm.encode_pieces(f" {word}")) for word in words]
+    vectors = llm.input_embeddings([token for some in ids for token in some]).float().cpu()
+    owners = torch.repeat_interleave(torch.tensor([len(some) for some in ids]))
+    sums = torch.zeros(len(ids), vectors.shape[1]).index_add(0, owners, vectors)
+    return ids, sums / owners.bincount(minlength=len(ids))[:, None]
+
+
 def embedding_scale(llm: FrozenLLM) -> float:
     """The root mean square of the LLM's input embeddings, by the first thousand ids."""
     ids = range(min(1000, llm.vocabulary_size))
@@ -182,7 +202,6 @@ def table_rows(codebook: Codebook, data: CaptionedFeatures) -> list[int]:
 
 def word_table(models: AdapterModels, rows: Sequence[int]) -> WordTable:
     """Rows of the codebook with the LLM's input embedding of each: the mean over the word's tokens."""
-    words = [models.codebook.entries[row].word for row in rows]
-    ids = [tuple(models.llm.encode_pieces(f" {word}")) for word in words]
-    vectors: list[Tensor] = [models.llm.input_embeddings(some).float().mean(dim=0).cpu() for some in ids]
-    return WordTable(tuple(words), tuple(ids), torch.stack(vectors))
+    words = tuple(models.codebook.entries[row].word for row in rows)
+    ids, vectors = word_embeddings(models.llm, words)
+    return WordTable(words, tuple(ids), vectors)

@@ -1,0 +1,90 @@
+"""Resampler, projector, positions and SEA's loss are what their papers say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
+from v2l.tokenizers.adapters.positions import sine_positions
+from v2l.tokenizers.adapters.projector import Projector
+from v2l.tokenizers.adapters.resampler import Resampler
+
+DIM, WIDTH = 6, 16
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_positions_are_sines_of_row_and_column() -> None:
+    found = sine_positions((2, 3), 8)
+    row, column = 1, 2
+    expected = [
+        function(place / 10000 ** (k / 2))
+        for place in (row, column)
+        for function in (math.sin, math.cos)
+        for k in range(2)
+    ]
+    assert found[row * 3 + column].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_places_of_two_grids_have_equal_positions() -> None:
+    coarse, fine = sine_positions((2, 2), 8), sine_positions((6, 6), 8, (2, 2))
+    assert torch.allclose(fine.view(6, 6, 8)[1, 4], coarse.view(2, 2, 8)[0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [16, 64, 256])
+def test_a_resampler_gives_a_fixed_number_of_tokens_for_any_grid(tokens: int) -> None:
+    network = Resampler(DIM, WIDTH, tokens, heads=2)
+    for grid in ((3, 5), (9, 9)):
+        assert network(torch.rand(2, *grid, DIM)).shape == (2, tokens, WIDTH)
+
+
+def test_a_resampler_is_one_cross_attention_with_positions_on_queries_and_keys() -> None:
+    network = Resampler(DIM, WIDTH, 4, heads=1).eval()
+    features = torch.rand(1, 3, 3, DIM)
+    values = network.key_norm(network.input(features.flatten(1, 2)))
+    keys = values + sine_positions((3, 3), WIDTH, (2, 2))
+    queries = network.query_norm(network.queries)[None] + sine_positions((2, 2), WIDTH)
+    attention = network.attention
+    (q, k, v), (bq, bk, bv) = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    read = scaled_dot_product_attention(queries @ q.T + bq, keys @ k.T + bk, values @ v.T + bv)
+    assert torch.allclose(network(features), network.output(attention.out_proj(read)), atol=1e-5)
+
+
+def test_a_projector_treats_each_field_alone() -> None:
+    network = Projector(DIM, WIDTH, 9)
+    torch.nn.init.normal_(network.layers[-1].weight)
+    features = torch.rand(1, 6, 6, DIM)
+    field = features[0, 2:4, 2:4].mean(dim=(0, 1))
+    assert torch.allclose(network(features)[0, 4], network.linear(field) + network.layers(field), atol=1e-5)
+
+
+def test_a_fitted_projector_gives_words_their_embeddings() -> None:
+    network, vectors = Projector(DIM, WIDTH, 1), torch.randn(200, DIM)
+    targets = vectors @ torch.randn(DIM, WIDTH) + torch.randn(WIDTH)
+    network.fit(vectors, targets)
+    assert torch.allclose(network(vectors[:, None, None])[:, 0], targets, atol=0.05)
+
+
+def test_words_are_drawn_by_their_similarity() -> None:
+    words = torch.tensor([[3, 8]]).expand(4000, -1)
+    drawn = draw_words(words, torch.tensor([[0.6, 0.2]]).expand(4000, -1))
+    assert (drawn == 3).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert set(draw_words(words, torch.tensor([[0.5, -1.0]]).expand(4000, -1)).tolist()) == {3}
+
+
+def test_the_alignment_loss_is_contrastive_and_equal_words_are_no_negatives() -> None:
+    soft, vectors = torch.randn(3, WIDTH), torch.randn(5, WIDTH)
+    drawn = torch.tensor([4, 1, 4])
+    expected = 0.0
+    for one, word in zip(soft, drawn.tolist(), strict=True):
+        scores = {row: torch.cosine_similarity(one, vectors[row], dim=0).item() / 0.07 for row in (1, 4)}
+        expected += -scores[word] + math.log(sum(math.exp(score) for score in scores.values()))
+    assert alignment_loss(soft, drawn, vectors).item() == pytest.approx(expected / 3, rel=1e-4)
+    assert alignment_loss(soft, torch.tensor([2, 2, 2]), vectors).item() == pytest.approx(0, abs=1e-6)

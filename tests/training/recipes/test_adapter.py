@@ -1,0 +1,158 @@
+"""An adapter learns through the frozen LLM, resumes exactly, and is a tokenizer of embeddings afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_pipeline import tiny_pipeline
+
+from v2l.captions import CaptionedImage
+from v2l.datasets import ClassFolder, Episode, LabelledImage
+from v2l.errors import V2LError
+from v2l.images import Skipped, load_image
+from v2l.pipeline.pipeline import Pipeline
+from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
+from v2l.tasks.description.describe import Describer, DescribeSettings
+from v2l.tokenizers.loading import load_tokenizer
+from v2l.training.recipes.adapter import AdapterRun
+from v2l.training.recipes.adapter_run import AdapterModels, AdapterTraining
+
+
+@pytest.fixture(scope="module")
+def models() -> AdapterModels:
+    pipeline = tiny_pipeline()
+    return AdapterModels(pipeline.tokenizer.joint_encoder, pipeline.llm, pipeline.tokenizer.global_codebook)
+
+
+@pytest.fixture(scope="module")
+def images(samples: Path) -> list[CaptionedImage]:
+    classes = ClassFolder.load(samples).classes
+    return [CaptionedImage(files[0], label=name) for name, files in classes.items()]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(own_cache: None) -> None:
+    """Patch features stay out of the user's cache."""
+
+
+def run(folder: Path, steps: int = 4, **changes: object) -> AdapterRun:
+    settings = AdapterRun(folder, 1e-2, steps, 1, batch_size=2, save_every=2, log_every=1, watch_every=100)
+    return replace(settings, **changes)
+
+
+def train(
+    models: AdapterModels, images: list[CaptionedImage], settings: AdapterRun, kind: str
+) -> list[float]:
+    losses: list[float] = []
+    training = AdapterTraining(kind, 4, images, settings)
+    training.train(models, lambda step, terms: losses.append(terms["loss"]))
+    return losses
+
+
+def load(models: AdapterModels, folder: Path) -> Pipeline:
+    tokenizer = load_tokenizer(folder / "model", device="cpu")
+    tokenizer.use_joint_encoder(models.encoder)
+    return Pipeline(tokenizer, models.llm, str(folder))
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["resampler", "projector", "sea"])
+def test_it_learns_and_the_llm_keeps_its_weights(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, kind: str
+) -> None:
+    before = {name: weight.clone() for name, weight in models.llm.model.state_dict().items()}
+    align = 0.5 if kind == "sea" else 0.0
+    losses = train(models, images[:1], run(tmp_path, 30, align=align, rate=3e-2), kind)
+    assert sum(losses[-5:]) < sum(losses[:5])
+    after = models.llm.model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert (tmp_path / "pictures").is_dir()
+
+
+def test_a_stopped_run_goes_on_exactly(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    class StoppedError(Exception):
+        """The machine goes down."""
+
+    def stop(step: int, terms: dict[str, float]) -> None:
+        if step == 3:
+            raise StoppedError
+
+    whole, parts = run(tmp_path / "whole"), run(tmp_path / "parts")
+    train(models, images, whole, "resampler")
+    with pytest.raises(StoppedError):
+        AdapterTraining("resampler", 4, images, parts).train(models, stop)
+    assert len(train(models, images, parts, "resampler")) == 2  # from step 2, the last saved state
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    with pytest.raises(V2LError, match="ANOTHER_FOLDER"):
+        train(models, images, run(tmp_path / "whole", rate=1e-3), "resampler")
+
+
+def test_the_adapter_is_read_by_captions_answers_and_labels(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    train(models, images, run(tmp_path, 2), "projector")
+    pipeline = load(models, tmp_path)
+    tokens = pipeline.tokenizer.encode(load_image(images[0].file)[None])
+    assert tokens.embeddings is not None
+    assert tokens.embeddings.shape == (1, 4, models.llm.embedding_width)
+    assert len(tokens.words[0]) == 4
+    for task, question in (("caption", ""), ("vqa", "What is it?")):
+        describer = Describer(pipeline, task, DescribeSettings())
+        assert (
+            "4 image embeddings"
+            in describer.dialogue(describer.words_of([load_image(images[0].file)])[0].evidence, question).text
+        )
+        assert len(dict(describer.over([image.file for image in images[:2]], Skipped(), question))) == 2
+    support = tuple(LabelledImage(image.file, image.label) for image in images[:2])
+    episode = Episode(support, LabelledImage(images[2].file, images[1].label))
+    (prediction,) = evaluate_fewshot(pipeline, [episode]).predictions
+    assert prediction.label in {image.label for image in images[:2]}
+    assert prediction.scores.keys() == {image.label for image in images[:2]}
+    with pytest.raises(V2LError, match="--rule loglikelihood"):
+        evaluate_fewshot(pipeline, [episode], FewShotSettings(method=Method(rule="channel")))
+
+
+def test_another_encoder_and_another_llm_are_refused(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    train(models, images, run(tmp_path, 2), "resampler")
+    tokenizer = load_tokenizer(tmp_path / "model", device="cpu")
+    other = tiny_pipeline()
+    encoder = other.tokenizer.joint_encoder
+    encoder.fingerprint = "another"
+    with pytest.raises(V2LError, match="trained with"):
+        tokenizer.use_joint_encoder(encoder)
+    other.llm.fingerprint = "another"
+    with pytest.raises(V2LError, match="as the tokenizer needs"):
+        _ = Pipeline(tokenizer, other.llm).llm
+
+
+def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, images: list[CaptionedImage]) -> None:
+    with pytest.raises(V2LError, match="--adapter sea"):
+        AdapterTraining("resampler", 4, images, run(tmp_path, align=0.5))
+    with pytest.raises(V2LError, match="--adapter resampler"):
+        AdapterTraining("perceiver", 4, images, run(tmp_path))
+
+
+def test_captions_of_a_file_are_learned_as_they_are(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    captioned = [CaptionedImage(image.file, ("a straw hat",)) for image in images]
+    recipe = AdapterTraining("resampler", 4, captioned, run(tmp_path)).recipe(models, lambda *_: None, None)
+    ((part, *_),) = recipe.batches(0, 1)
+    assert {example.sentence.text for example in part} == {"a straw hat."}
+
+
+def test_a_step_count_of_soft_tokens_that_is_no_square_is_refused(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    with pytest.raises(V2LError, match="a square number"):
+        AdapterTraining("resampler", 5, images, run(tmp_path)).recipe(models, lambda *_: None, None)
