@@ -51,7 +51,9 @@ def difference(
 
 def page(found: Difference) -> str:
     """For people: one line for each list."""
-    lists = {"came": found.came, "went": found.went, "stayed": found.stayed}
-    return "\n".join(
-        f"{name + ':':<8}{', '.join(word.word for word in words) or '-'}" for name, words in lists.items()
-    )
+    lists = {
+        "came": [word.word for word in found.came],
+        "went": [word.word for word in found.went],
+        "stayed": [word.word for word in found.stayed],
+    }
+    return "\n".join(f"{name + ':':<8}{', '.join(words) or '-'}" for name, words in lists.items())

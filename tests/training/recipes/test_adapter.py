@@ -12,6 +12,15 @@ from tiny_pipeline import tiny_pipeline
 from v2l.captions import CaptionedImage
 from v2l.datasets import ClassFolder, Episode, LabelledImage
 from v2l.errors import V2LError
+from v2l.evaluation.class_choice import (
+    CLASS_TEXT,
+    PROTOTYPE,
+    SOFT,
+    WORDS_CHOICE,
+    WORDS_SENTENCE,
+    ChoiceTask,
+    evaluate_choice,
+)
 from v2l.images import Skipped, load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
@@ -138,6 +147,8 @@ def test_another_encoder_and_another_llm_are_refused(
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, images: list[CaptionedImage]) -> None:
     with pytest.raises(V2LError, match="--adapter sea"):
         AdapterTraining("resampler", 4, images, run(tmp_path, align=0.5))
+    with pytest.raises(V2LError, match="a square number"):
+        AdapterTraining("resampler", 5, images, run(tmp_path))
     with pytest.raises(V2LError, match="--adapter resampler"):
         AdapterTraining("perceiver", 4, images, run(tmp_path))
 
@@ -151,8 +162,15 @@ def test_captions_of_a_file_are_learned_as_they_are(
     assert {example.sentence.text for example in part} == {"a straw hat."}
 
 
-def test_a_step_count_of_soft_tokens_that_is_no_square_is_refused(
+def test_naming_is_measured_beside_words_and_baselines(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
 ) -> None:
-    with pytest.raises(V2LError, match="a square number"):
-        AdapterTraining("resampler", 5, images, run(tmp_path)).recipe(models, lambda *_: None, None)
+    train(models, images, run(tmp_path, 2), "projector")
+    words = tiny_pipeline()
+    shown = tuple((image.file, image.label) for image in images[:2])
+    task = ChoiceTask("classes", shown, {image.label: (image.file,) for image in images[:2]})
+    result = evaluate_choice(load(models, tmp_path), Pipeline(words.tokenizer, models.llm), task)
+    assert list(result.shares()) == [SOFT, WORDS_SENTENCE, WORDS_CHOICE, CLASS_TEXT, PROTOTYPE]
+    assert result.shares()[PROTOTYPE].value == 1.0  # each image is its class's own prototype
+    assert "2 classes, 2 images" in result.page()
+    assert result.to_dict()["chance"] == 0.5

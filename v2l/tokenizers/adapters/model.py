@@ -51,10 +51,7 @@ class AdapterSettings:
     llm_fingerprint: str
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or isqrt(self.tokens) ** 2 != self.tokens:
-            raise V2LError(
-                f"got {self.tokens} soft tokens", "a square number: 1, 4, 9, 16, 64, 256", "--tokens 16"
-            )
+        check_tokens(self.tokens)
         if self.width % 4:
             raise V2LError(f"got the width {self.width}", "a multiple of 4", "another --llm")
 
@@ -64,6 +61,17 @@ class AdapterSettings:
         return max(
             heads for heads in range(1, 1 + max(1, self.width // HEAD_WIDTH)) if self.width % heads == 0
         )
+
+
+def check_tokens(tokens: int) -> int:
+    """The number of soft tokens itself.
+
+    Raises:
+        V2LError: it is no square number.
+    """
+    if tokens < 1 or isqrt(tokens) ** 2 != tokens:
+        raise V2LError(f"got {tokens} soft tokens", "a square number: 1, 4, 9, 16, 64, 256", "--tokens 16")
+    return tokens
 
 
 class SoftTokenizer(ImageTokenizer):

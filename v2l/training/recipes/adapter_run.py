@@ -17,7 +17,7 @@ from v2l.llm import FrozenLLM, load_llm
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
+from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer, check_tokens
 from v2l.tokenizers.adapters.projector import Projector
 from v2l.tokenizers.adapters.word_table import WordTable
 from v2l.tokenizers.registry import member_named
@@ -92,6 +92,7 @@ class AdapterTraining:
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
+        check_tokens(self.tokens)
         if self.settings.align and self.kind != "sea":
             raise V2LError(
                 f"got an alignment weight for the adapter {self.kind!r}",
