@@ -50,10 +50,11 @@ def read_files(files: Sequence[InputFile], start: int, stop: int) -> Read:
 
 def _read_tar(file: InputFile) -> Read:
     """The members of a tar in order; the caption of a picture is the .txt beside it, as in WebDataset."""
+    open_tar: Any = partial(tarfile.open, None)  # its type hints know fixed modes only
     mode = "r:" if file.url.lower().endswith(".tar") else "r|*"
     last = file.name
     try:
-        with fsspec.open(file.url, "rb") as packed, tarfile.open(fileobj=packed, mode=mode) as tar:  # type: ignore[call-overload]
+        with fsspec.open(file.url, "rb") as packed, open_tar(mode, fileobj=packed) as tar:
             group: dict[str, bytes] = {}
             for member in tar:
                 if not member.isreg() or member.size > LARGEST_MEMBER:
