@@ -17,16 +17,15 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 def open_page(browser: Any, address: str) -> Iterator[Open]:
-    """Open the page in a fresh window; requests that leave the machine, and faults of scripts, fail the test."""
-    contexts, faults = [], []
+    """Open the page in a fresh window; a request that leaves the machine fails the test."""
+    contexts, outside = [], []
 
     def opened(width: int = 1280, height: int = 900, colours: str = "light") -> Any:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: faults.append(request.url) if is_outside(request.url) else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
         page.goto(address)
         page.get_by_role("tab", name="Words").wait_for()
         return page
@@ -37,7 +36,7 @@ def open_page(browser: Any, address: str) -> Iterator[Open]:
     yield opened
     for context in contexts:
         context.close()
-    assert faults == []
+    assert outside == []
 
 
 def show(page: Any, tab: str) -> None:
