@@ -131,7 +131,8 @@ def _ranks(values: Sequence[float]) -> Tensor:
         return_inverse=True, return_counts=True
     )
     last = counts.cumsum(dim=0)  # of each distinct value, the rank of its last copy
-    return (last - (counts - 1) / 2).double()[places]
+    ranks: Tensor = (last - (counts - 1) / 2).double()[places]
+    return ranks
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:

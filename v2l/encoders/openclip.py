@@ -105,7 +105,8 @@ class OpenCLIP(JointEncoder):
         seen = (
             self.prepare_batch(images) if side is None else resize_whole(images, side, visual.patch_size[0])
         )
-        with positions_for(visual, seen.shape[-2:]):
+        height, width = seen.shape[-2:]
+        with positions_for(visual, (height, width)):
             features: Tensor = visual.forward_intermediates(
                 self._normalize(seen.to(self.device)),
                 indices=1,

@@ -97,7 +97,7 @@ class PatchWords:
             layout: what each token covers.
             rows: (N_b,) int64 for each image, as in `name`.
         """
-        chosen = rows or [None] * len(vectors)
+        chosen: Sequence[Tensor | None] = rows or [None] * len(vectors)
         named = [self.name(each, row) for each, row in zip(vectors, chosen, strict=True)]
         ids, mask = padded([found.cpu() for found, _ in named])
         embeddings, _ = padded([each.cpu() for each in vectors])

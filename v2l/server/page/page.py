@@ -80,7 +80,8 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
                     with gr.Tab(tab.title) as place:
                         fill(tab, Desk(pipeline, photograph, stops, place, endpoint))
         page.unload(stops.ask)  # nobody reads the result of a closed page
-    return page.queue(max_size=MOST_WAITING)
+    queued: gr.Blocks = page.queue(max_size=MOST_WAITING)
+    return queued
 
 
 def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
@@ -91,7 +92,7 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         page: what `build_page` gave.
         path: where.
     """
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
         path=path,
@@ -103,6 +104,7 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         max_file_size=LARGEST_FILE,
         ssr_mode=False,
     )
+    return mounted
 
 
 def theme() -> gr.themes.Base:

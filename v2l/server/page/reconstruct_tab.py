@@ -31,9 +31,8 @@ def reconstruct_tab(desk: Desk) -> None:
 def reconstruction_html(found: Reconstructed) -> str:
     """The two pictures, how many tokens lie between them, and how near they are."""
     decibel = psnr(found.original[None], found.image[None]).item()
-    height, width = found.decoded_size
-    size = f" The decoder gave {width} × {height} pixels." if found.was_shrunk else ""
-    facts = f"{len(found.tokens.places())} tokens, PSNR {decibel:.1f} dB.{size}"
+    shrunk = " The tokenizer read it smaller." if found.scale == "model" else ""
+    facts = f"{len(found.tokens.places())} tokens, PSNR {decibel:.1f} dB.{shrunk}"
     return result(
         paragraph("Left the photograph, right what its tokens keep.", "hint"),
         before_after(found.original, found.image, "reconstruction"),

@@ -198,7 +198,7 @@ class Describer:
                 does not have, or as for `examples`.
         """
         if self.task == "vqa":
-            asked = expand_regions(question, words) if words else question
+            asked = expand_regions(question, () if isinstance(words, Embeddings) else words)
             examples = self.region_examples if named_regions(question) else self.examples
             return vqa.vqa_dialogue(examples, words, asked, self.style)
         return caption.caption_dialogue(self.examples, words, self.style)

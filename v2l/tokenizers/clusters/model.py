@@ -117,7 +117,8 @@ def cluster_points(features: Tensor, settings: ClusterSettings) -> Tensor:
     points = layer_norm(features, features.shape[-1:])
     if not settings.position_weight:
         return points
-    positions = sine_positions(*features.shape[:2], features.shape[-1]).to(points)
+    rows, columns, width = features.shape
+    positions = sine_positions(rows, columns, width).to(points)
     return points + settings.position_weight * positions
 
 

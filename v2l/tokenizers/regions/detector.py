@@ -32,7 +32,8 @@ class Detector:
     def __init__(self, name: str, device: torch.device) -> None:
         local = is_offline() or Path(name).is_dir()
         try:
-            self.processor: Any = AutoImageProcessor.from_pretrained(name, local_files_only=local)
+            processors: Any = AutoImageProcessor
+            self.processor: Any = processors.from_pretrained(name, local_files_only=local)
             self.model: Any = AutoModelForObjectDetection.from_pretrained(name, local_files_only=local)
         except (
             Exception

@@ -85,7 +85,9 @@ class SelectionTokenizer(ImageTokenizer):
     def rebuild(self, selected: Selected) -> Tensor:
         """The features (B, h, w, C) that the tokens alone say."""
         _, h, w, _ = selected.features.shape
-        return self.network.rebuild(selected.codes.entries, selected.kept, (h, w)).unflatten(1, (h, w))
+        rebuilt: Tensor = self.network.rebuild(selected.codes.entries, selected.kept, (h, w))
+        cells: Tensor = rebuilt.unflatten(1, (h, w))
+        return cells
 
     def tokens(self, selected: Selected) -> VisualTokens:
         """The kept patches of B images as tokens, words and a map of kept cells.

@@ -88,7 +88,8 @@ class SelectionRecipe(Recipe[Tensor]):
         kept = self._with_random(chosen)
         codes = model.code(model.merge(patches, kept), near)
         quantizes = step >= training.quantizer_start * training.steps
-        rebuilt = model.rebuild(codes.entries if quantizes else codes.vectors, kept, part.shape[1:3])
+        _, h, w, _ = part.shape
+        rebuilt = model.rebuild(codes.entries if quantizes else codes.vectors, kept, (h, w))
         terms = {
             "rebuilt": 1 - cosine_similarity(rebuilt, part.flatten(1, 2), dim=-1).mean(),
             "ratio": ratio_loss(chosen, self.config.network.keep_ratio),
@@ -111,7 +112,8 @@ class SelectionRecipe(Recipe[Tensor]):
         patches = model.patches(features)
         kept = decide(model.selector(patches))
         codes = model.code(model.merge(patches, kept), self.joint(features))
-        rebuilt = model.rebuild(codes.entries, kept, features.shape[1:3])
+        _, h, w, _ = features.shape
+        rebuilt = model.rebuild(codes.entries, kept, (h, w))
         model.train()
         cosine = cosine_similarity(rebuilt, features.flatten(1, 2), dim=-1).mean()
         used = codes.indices[kept.bool()].unique().numel()
