@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 IMAGES ?= data/samples
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
@@ -17,7 +18,7 @@ demo: $(INSTALLED)  ## words, a few-shot classification and an inpainted photogr
 	@$(RUN) v2l demo "$(IMAGES)" -o demo
 
 test: lint  ## lint, then every test, those with the real embedded models included, with coverage
-	@$(RUN) pytest --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --cov --cov-report=term
 
 # uv can resolve to the oldest versions, which pip cannot. `make test` runs the versions of requirements.lock, the newest.
 test-oldest:  ## the fast tests with the oldest versions that pyproject.toml allows, in .venv-oldest

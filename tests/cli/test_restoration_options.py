@@ -34,7 +34,7 @@ def flags(command: str) -> set[str]:
 
 @pytest.mark.parametrize("command", OWN)
 def test_a_command_has_the_shared_options_and_its_own(command: str) -> None:
-    checkpoint = {"--checkpoint", "--tokenizer"}
+    checkpoint = {"--checkpoint", "--tokenizer", "--adapter-in"}
     assert flags(command) - checkpoint == SHARED | OWN[command]
     assert flags(command) & checkpoint
 

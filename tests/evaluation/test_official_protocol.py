@@ -39,7 +39,7 @@ def test_it_measures_as_the_released_evaluation_did(samples: Path, monkeypatch: 
     evaluation = Reconstruction(
         pipeline,
         ReconstructionMethods(pipeline.tokenizer, size=settings.size),
-        ReconstructionMetrics.load(pipeline.tokenizer, "official"),
+        ReconstructionMetrics.load(pipeline.tokenizer, protocol="official"),
         settings,
     )
     found = report(evaluation.run(find_images(samples)))

@@ -8,16 +8,19 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from v2l.pipeline.pipeline import Pipeline
 from v2l.server import chat, completions, edits, embeddings, state
-from v2l.server.errors import add_error_handlers
+from v2l.server.errors import ApiError, add_error_handlers
 from v2l.server.guard import Guard
 from v2l.server.page import build_page, mount_page
 from v2l.server.service import Service
 from v2l.server.settings import ServerSettings
 from v2l.server.upstream import Upstream
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ROUTERS = (chat.router, completions.router, embeddings.router, edits.router, state.router)
 
 
@@ -52,6 +55,7 @@ def create_app(
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
+    app.add_route("/v1/{path:path}", unknown, METHODS, include_in_schema=False)  # else the page would answer
     add_error_handlers(app)
     endpoint = service.upstream.endpoint if service.upstream else None
     mount_page(app, build_page(pipeline, endpoint))  # at `/`, for people
@@ -64,3 +68,8 @@ def create_app(
             allow_headers=["Authorization", "Content-Type"],
         )
     return app
+
+
+async def unknown(request: Request) -> Response:
+    """The answer to a path of the protocol that is not there, or to a method that it does not have."""
+    raise ApiError(404, f"there is no {request.method} {request.url.path}; see /openapi.json")

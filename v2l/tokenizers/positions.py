@@ -1,6 +1,7 @@
-"""a grid ──► sine positions of its cells.
+"""a grid ──► 2-D sine positions: a fixed vector for each cell.
 
-Source: arXiv 1706.03762, section 3.5; in two dimensions: MAE, arXiv 2111.06377, appendix A.1.
+One half of the channels codes the row, the other half the column. Sources: Attention is all you need, arXiv
+1706.03762, section 3.5, for one axis; MAE, arXiv 2111.06377, appendix A.1, for two.
 """
 
 from __future__ import annotations
@@ -8,19 +9,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BASE = 10_000.0  # of the wavelengths, as in arXiv 1706.03762, section 3.5
+BASE = 10_000.0
 
 
-def sine_positions(rows: int, columns: int, width: int) -> Tensor:
-    """(rows, columns, width) float32 in [-1, 1].
+def sine_positions(grid: tuple[int, int], width: int, reference: tuple[int, int] | None = None) -> Tensor:
+    """The positions of a grid's cells.
 
-    The first half of the channels codes the column, the second half the row. Each half has sines, then
-    cosines, of width / 4 wavelengths. Channels that are left over are 0.
+    A grid of another size than the reference has its cells at fractions of the reference's cells, so that
+    equal places of an image have equal positions. Qwen-VL interpolates its table for this; the sine needs no
+    interpolation.
+
+    Args:
+        grid: rows and columns.
+        width: of a vector. When it is no multiple of 4, the channels that are left over are 0.
+        reference: the grid whose cells are at 0, 1, 2, …; `grid` by default.
+
+    Returns:
+        (rows, columns, width) float32 in [-1, 1].
     """
-    quarter = width // 4
-    frequencies = BASE ** (-torch.arange(quarter) / max(1, quarter))
-    y, x = (torch.arange(count)[:, None] * frequencies for count in (rows, columns))  # (count, quarter)
-    positions = torch.zeros(rows, columns, width)
-    positions[..., : 2 * quarter] = torch.cat([x.sin(), x.cos()], dim=-1)[None]
-    positions[..., 2 * quarter : 4 * quarter] = torch.cat([y.sin(), y.cos()], dim=-1)[:, None]
+    rows, columns = (
+        (torch.arange(cells) + 0.5) * whole / cells - 0.5
+        for cells, whole in zip(grid, reference or grid, strict=True)
+    )
+    half = width // 4 * 2
+    positions = torch.zeros(*grid, width)
+    positions[..., :half] = _sines(rows, half)[:, None]
+    positions[..., half : 2 * half] = _sines(columns, half)[None]
     return positions
+
+
+def _sines(places: Tensor, width: int) -> Tensor:
+    """Coordinates (n,) ──► (n, width): sines of falling frequencies, then their cosines."""
+    frequencies = BASE ** -(torch.arange(width // 2) / (width // 2))
+    angles = places[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

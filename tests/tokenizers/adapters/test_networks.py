@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
-from v2l.tokenizers.adapters.positions import sine_positions
 from v2l.tokenizers.adapters.projector import Projector
 from v2l.tokenizers.adapters.resampler import Resampler
+from v2l.tokenizers.positions import sine_positions
 
 DIM, WIDTH = 6, 16
 
@@ -30,12 +30,12 @@ def test_positions_are_sines_of_row_and_column() -> None:
         for function in (math.sin, math.cos)
         for k in range(2)
     ]
-    assert found[row * 3 + column].tolist() == pytest.approx(expected, abs=1e-6)
+    assert found[row, column].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_equal_places_of_two_grids_have_equal_positions() -> None:
     coarse, fine = sine_positions((2, 2), 8), sine_positions((6, 6), 8, (2, 2))
-    assert torch.allclose(fine.view(6, 6, 8)[1, 4], coarse.view(2, 2, 8)[0, 1], atol=1e-6)
+    assert torch.allclose(fine[1, 4], coarse[0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("tokens", [16, 64, 256])
@@ -49,8 +49,8 @@ def test_a_resampler_is_one_cross_attention_with_positions_on_queries_and_keys()
     network = Resampler(DIM, WIDTH, 4, heads=1).eval()
     features = torch.rand(1, 3, 3, DIM)
     values = network.key_norm(network.input(features.flatten(1, 2)))
-    keys = values + sine_positions((3, 3), WIDTH, (2, 2))
-    queries = network.query_norm(network.queries)[None] + sine_positions((2, 2), WIDTH)
+    keys = values + sine_positions((3, 3), WIDTH, (2, 2)).flatten(0, 1)
+    queries = network.query_norm(network.queries)[None] + sine_positions((2, 2), WIDTH).flatten(0, 1)
     attention = network.attention
     (q, k, v), (bq, bk, bv) = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
     read = scaled_dot_product_attention(queries @ q.T + bq, keys @ k.T + bk, values @ v.T + bv)

@@ -110,10 +110,10 @@ def test_means_of_parts_leave_out_what_belongs_to_none() -> None:
     assert mean_features(features, members, 2).tolist() == [[2.0], [0.0]]
 
 
-def test_positions_are_sines_of_column_and_row() -> None:
-    positions = sine_positions(3, 5, 9)
+def test_positions_are_sines_of_row_and_column() -> None:
+    positions = sine_positions((3, 5), 9)
     assert positions.shape == (3, 5, 9)
-    assert torch.equal(positions[0, 4, :4], positions[2, 4, :4])
-    torch.testing.assert_close(positions[2, 4, 0], torch.tensor(4.0).sin())
-    torch.testing.assert_close(positions[2, 4, 6], torch.tensor(2.0).cos())
+    assert torch.equal(positions[2, 0, :4], positions[2, 4, :4])
+    torch.testing.assert_close(positions[2, 4, 0], torch.tensor(2.0).sin())
+    torch.testing.assert_close(positions[2, 4, 6], torch.tensor(4.0).cos())
     assert positions[..., 8].abs().max() == 0

@@ -103,10 +103,16 @@ def test_publishing_is_refused_offline_and_where_the_hub_refuses(monkeypatch: py
 GUARDED = """
 import os, socket, sys
 opened = []
-class Guarded(socket.socket):
-    def __init__(self, family=-1, *args, **kwargs):
-        opened.append(family)
-        super().__init__(family, *args, **kwargs)
+class Guarded(socket.socket):  # urllib3 binds one at its import, to learn whether there is IPv6; that sends nothing
+    def connect(self, address):
+        opened.append(address)
+        super().connect(address)
+    def connect_ex(self, address):
+        opened.append(address)
+        return super().connect_ex(address)
+    def sendto(self, data, *where):
+        opened.append(where)
+        return super().sendto(data, *where)
 socket.socket = Guarded
 look_up = socket.getaddrinfo
 socket.getaddrinfo = lambda *args, **kwargs: opened.append(args) or look_up(*args, **kwargs)
@@ -118,11 +124,11 @@ for checkpoint in (first, second):
         main()
     except SystemExit:
         pass
-print("sockets", opened)
+print("connections", opened)
 """
 
 
-def test_offline_no_socket_is_opened_and_hf_home_is_looked_into(
+def test_offline_no_connection_is_opened_and_hf_home_is_looked_into(
     saved: Path, samples: Path, tmp_path: Path
 ) -> None:
     as_cached(saved, tmp_path / "hf" / "hub")
@@ -144,7 +150,7 @@ def test_offline_no_socket_is_opened_and_hf_home_is_looked_into(
     done = subprocess.run(
         [sys.executable, "-c", GUARDED, *args], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "sockets []\n"
+    assert done.stdout == "connections []\n"
     missing, found = done.stderr.splitlines()
     assert missing.startswith(
         "v2l: there is no checkpoint 'nobody/nothing': it is no folder on this machine, "

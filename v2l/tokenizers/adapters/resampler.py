@@ -11,7 +11,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from v2l.tokenizers.adapters.positions import sine_positions
+from v2l.tokenizers.positions import sine_positions
 
 
 class Resampler(nn.Module):
@@ -38,8 +38,9 @@ class Resampler(nn.Module):
         grid, own = (features.shape[1], features.shape[2]), (self.side, self.side)
         values = self.key_norm(self.input(features.flatten(1, 2)))  # (B, h·w, width)
         width = values.shape[-1]
-        keys = values + sine_positions(grid, width, own).to(values)
-        queries = self.query_norm(self.queries) + sine_positions(own, width).to(values)  # (N, width)
+        keys = values + sine_positions(grid, width, own).flatten(0, 1).to(values)
+        places = sine_positions(own, width).flatten(0, 1).to(values)  # (N, width)
+        queries = self.query_norm(self.queries) + places
         read, _ = self.attention(queries.expand(len(values), -1, -1), keys, values, need_weights=False)
         soft: Tensor = self.output(read)
         return soft

@@ -118,7 +118,7 @@ def cluster_points(features: Tensor, settings: ClusterSettings) -> Tensor:
     if not settings.position_weight:
         return points
     rows, columns, width = features.shape
-    positions = sine_positions(rows, columns, width).to(points)
+    positions = sine_positions((rows, columns), width).to(points)
     return points + settings.position_weight * positions
 
 

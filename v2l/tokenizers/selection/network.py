@@ -64,7 +64,7 @@ class SelectionNetwork(nn.Module):
         """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""
         _, h, w, _ = features.shape
         entered: Tensor = self.enter(features)
-        return (entered + sine_positions(h, w, self.settings.width).to(entered)).flatten(1, 2)
+        return (entered + sine_positions((h, w), self.settings.width).to(entered)).flatten(1, 2)
 
     def merge(self, patches: Tensor, kept: Tensor) -> Tensor:
         """Patches (B, n, width) and kept (B, n) ──► tokens (B, n, width), used at kept places only."""
@@ -90,7 +90,7 @@ class SelectionNetwork(nn.Module):
 
     def rebuild(self, codes: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
         """Codes (B, n, d) of kept (B, n) places ──► features (B, n, C)."""
-        positions = sine_positions(*grid, self.settings.width).to(codes).flatten(0, 1)
+        positions = sine_positions(grid, self.settings.width).to(codes).flatten(0, 1)
         present = kept[..., None]
         tokens = present * self.from_code(codes) + (1 - present) * self.missing + positions
         for block in self.decoder:
