@@ -116,7 +116,7 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
     hole = torch.where(mask, torch.full_like(photograph, 0.5), photograph)
     return Shown(
         path,
-        tokens.words[0][:8],
+        pipeline.tokenizer.image_words(photograph[None], 8).words[0],
         (photograph, reconstructed, hole, inpainted.image),
         int(inpainted.hidden.sum()),
     )
