@@ -41,7 +41,8 @@ from v2l.encoders.base import (
     resize_whole,
 )
 from v2l.errors import V2LError
-from v2l.zoo import embedded_path
+from v2l.shards import Shards
+from v2l.zoo import cache_home, embedded_path
 
 STRIDE = 32  # pixels a side of one position of the last feature map
 RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
@@ -142,14 +143,25 @@ class ConSE(JointEncoder):
         return [tuple(ids) for ids in encoded["input_ids"]]
 
     def _embed_classes(self, definitions: str) -> Tensor:
-        """(1000, D) vectors of the classes in the classifier's order, unit length."""
+        """(1000, D) vectors of the classes in the classifier's order, unit length.
+
+        They are kept in the user's cache, because embedding 2,000 texts takes most of the time of loading.
+        """
         named = [PHOTO_TEMPLATE[0].format(name) for name in IMAGENET_CLASSNAMES]
         defined = [f"{text}, {meaning}" for text, meaning in zip(named, class_definitions(), strict=True)]
-        if definitions == "none":
-            return self.encode_texts(named)
-        if definitions == "with":
-            return self.encode_texts(defined)
-        return functional.normalize(self.encode_texts(named) + self.encode_texts(defined), dim=-1)
+        texts = {"none": [named], "with": [defined], "mean": [named, defined]}[definitions]
+        kept = Shards(cache_home() / "classes", "class vectors")
+        [vectors] = kept.run(
+            list(zip(*texts, strict=True)),
+            [self.fingerprint, str(self.sentences.device)],
+            lambda each: self._embed_texts_of_classes(list(zip(*each, strict=True))),
+        )
+        return vectors.to(self.sentences.device, copy=True)
+
+    def _embed_texts_of_classes(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """One or two lists of 1,000 texts ──► (1000, D), the vectors or their means."""
+        vectors = [self.encode_texts(some) for some in texts]
+        return vectors[0] if len(vectors) == 1 else functional.normalize(vectors[0] + vectors[1], dim=-1)
 
     def _normalize(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] ──► what the classifier reads."""

@@ -70,6 +70,6 @@ def create_app(
     return app
 
 
-async def unknown(request: Request) -> Response:
+async def unknown(_: Request) -> Response:
     """The answer to a path of the protocol that is not there, or to a method that it does not have."""
-    raise ApiError(404, f"there is no {request.method} {request.url.path}; see /openapi.json")
+    raise ApiError(404, "there is no such path, or it does not have this method; see /openapi.json")
