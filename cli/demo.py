@@ -183,3 +183,4 @@ def write_pictures(out: Output, pipeline: Pipeline, shown: list[Shown], target: 
         {"output": str(page), "predicted_tokens": predicted, "told": predicted, "stack": pipeline.describe()},
         text,
     )
+    out.note("the same in a browser: v2l serve --open (http://127.0.0.1:8000)")

@@ -11,6 +11,8 @@ STOPPED = 130  # a shell's exit code for Ctrl-C: 128 + SIGINT
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EMFILE})
 
+SERVE = frozenset({"fastapi", "gradio", "httpx", "prometheus_client", "starlette", "uvicorn"})
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -32,6 +34,8 @@ def explain(error: BaseException) -> Failure | None:
         return Failure(
             f"the system refused: {error.strerror}{named(error)}; try: another place, or its permissions"
         )
+    if isinstance(error, ModuleNotFoundError) and error.name in SERVE:
+        return Failure(f"the package {error.name} is missing; try: pip install 'v2l[serve]'")
     # torch's OutOfMemoryError is recognized by its name, because importing torch takes a second.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure("out of memory; try: a smaller batch, fewer images at once, or --device cpu")

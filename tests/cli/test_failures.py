@@ -43,3 +43,10 @@ def test_too_little_memory_is_one_line() -> None:
 )
 def test_a_bug_is_not_explained_away(error: Exception) -> None:
     assert explain(error) is None
+
+
+def test_a_package_of_an_extra_is_named_with_the_line_that_installs_it() -> None:
+    failure = explain(ModuleNotFoundError("No module named 'fastapi'", name="fastapi"))
+    assert failure is not None
+    assert failure.line == "the package fastapi is missing; try: pip install 'v2l[serve]'"
+    assert explain(ModuleNotFoundError("No module named 'v2l.cli.gone'", name="v2l.cli.gone")) is None
