@@ -30,8 +30,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     "name", [name for name in v2l.__all__ if ">>>" in (inspect.getdoc(getattr(v2l, name)) or "")]
 )
-def test_examples_run(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(root)
+def test_examples_run(name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(root / "data")
+    monkeypatch.chdir(tmp_path)  # where the examples may write
     tests = [
         test for test in doctest.DocTestFinder(recurse=False).find(getattr(v2l, name), name) if test.examples
     ]

@@ -50,7 +50,7 @@ def test_commands_run(command: str, place: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert answer.stdout.strip()
     for written in re.findall(r"-o (\S+)", command):
-        assert (place / written).is_file()
+        assert (place / written).exists()
     if "--json" in args:
         assert all(json.loads(line) for line in answer.stdout.splitlines())
 

@@ -124,7 +124,7 @@ def encode(
     Example:
         >>> import v2l
         >>> v2l.encode("data/samples/shoes/boots.jpg", "boots.v2l").size
-        (267, 224)
+        (298, 224)
     """
     file = encode_photograph((pipeline or load()).tokenizer, opened(image), scale)
     file.write(target)
@@ -145,7 +145,7 @@ def decode(file: str | Path, pipeline: Pipeline | None = None) -> Tensor:
         >>> import v2l
         >>> _ = v2l.encode("data/samples/shoes/boots.jpg", "boots.v2l")
         >>> v2l.decode("boots.v2l").shape
-        torch.Size([3, 267, 224])
+        torch.Size([3, 298, 224])
     """
     tokens = TokenFile.read(file)
     return decode_photograph((pipeline or load(tokens.tokenizer)).tokenizer, tokens)

@@ -15,7 +15,7 @@ import pytest
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, this process has a running event loop
 def browser() -> Iterator[Any]:
     """Debian's Chromium without a window; tests are skipped where it is missing."""
     if CHROMIUM is None:

@@ -198,7 +198,10 @@ class Describer:
                 does not have, or as for `examples`.
         """
         if self.task == "vqa":
-            asked = expand_regions(question, () if isinstance(words, Embeddings) else words)
+            if isinstance(words, Embeddings):
+                asked = expand_regions(question, ())
+            else:
+                asked = expand_regions(question, words) if words else question
             examples = self.region_examples if named_regions(question) else self.examples
             return vqa.vqa_dialogue(examples, words, asked, self.style)
         return caption.caption_dialogue(self.examples, words, self.style)

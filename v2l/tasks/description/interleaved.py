@@ -15,6 +15,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm import GenerationConfig
+from v2l.llm.chat import turns_prompt
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.image_words import WordSelection, words_of_images
 from v2l.pipeline.pipeline import Pipeline
@@ -93,10 +94,11 @@ def ask(
     settings = settings or AskSettings()
     prompt, words = build_prompt(pipeline, request, settings, folder)
     config = GenerationConfig(MAX_NEW_TOKENS, seed=settings.seed, stop=STOP)
-    if endpoint is None:
-        text = pipeline.llm.generate([prompt], config)[0].text
+    turns = [turn("user", prompt.text(str))]
+    if endpoint is None:  # in the chat's format, because a small LLM answers a plain text with an empty line
+        text = pipeline.llm.generate([turns_prompt(pipeline.llm, turns)], config)[0].text
     else:
-        text = endpoint.reply([turn("user", prompt.text(str))], config)
+        text = endpoint.reply(turns, config)
     return Reply(text.strip(), prompt.text(str), words)
 
 
