@@ -15,6 +15,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # no spinning: other progra
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("v2l", deadline=None)  # a busy machine is no failure
+settings.load_profile("v2l")
 
 ROOT = Path(__file__).resolve().parents[1]
 
