@@ -27,17 +27,19 @@ name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU, t
 print(f"## {name}, torch {torch.__version__}")
 PY
 
+ERRORS=$(mktemp)
+trap 'rm -f "$ERRORS"' EXIT
+
 part() { # seconds, what, command…
     local seconds=$1 what=$2
     [ "$TOY" = "--toy" ] && seconds=$((seconds * 10)) # a slow machine, and nothing is measured
     shift 2
     echo "== $what"
-    timeout "$seconds" "$@" 2>/tmp/v2l-gpu-error.$$
+    timeout "$seconds" "$@" 2>"$ERRORS"
     local code=$?
     if [ $code -ne 0 ]; then
-        echo "   skipped ($([ $code -eq 124 ] && echo "longer than $seconds s" || tail -n 1 /tmp/v2l-gpu-error.$$))"
+        echo "   skipped ($([ $code -eq 124 ] && echo "longer than $seconds s" || tail -n 1 "$ERRORS"))"
     fi
-    rm -f /tmp/v2l-gpu-error.$$
 }
 
 # 450 seconds together, at most

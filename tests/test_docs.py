@@ -144,13 +144,13 @@ def test_python_runs(page: str, place: Path, capsys: pytest.CaptureFixture[str])
     "block", [block for block in BLOCKS if block.language == "python"], ids=lambda b: b.page
 )
 def test_python_compiles(block: Block) -> None:
-    compile(block.text, block.page, "exec")
+    assert compile(block.text, block.page, "exec").co_filename == block.page
 
 
 def test_settings_and_data_are_read(tmp_path: Path) -> None:
     for block in BLOCKS:
         if block.language == "json" and not block.reason:
-            json.loads(block.text)
+            assert json.loads(block.text)
         if block.language == "yaml" and "extends:" in block.text:
             (tmp_path / "my.yaml").write_text(block.text, encoding="utf-8")
             load_config(tmp_path / "my.yaml")

@@ -50,30 +50,34 @@ REQUEST: tuple[Part, ...] = (
 )
 
 
-def golden(name: str, text: str) -> None:
-    """Compare with the golden file, or write it."""
+def golden(name: str, text: str) -> str:
+    """The golden file; with V2L_GOLDEN=write it is written first."""
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("V2L_GOLDEN") == "write":
         path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def test_a_question_about_clusters_equals_its_golden_file() -> None:
-    golden("vqa_clusters", vqa.vqa_dialogue([], in_words(CLUSTERS), "What is at the top?").text)
+    text = vqa.vqa_dialogue([], in_words(CLUSTERS), "What is at the top?").text
+    assert text == golden("vqa_clusters", text)
 
 
 def test_a_question_about_regions_equals_its_golden_file() -> None:
     words = in_words(REGIONS)
-    golden("vqa_regions", vqa.vqa_dialogue([], words, expand_regions("What is <r2>?", words)).text)
+    text = vqa.vqa_dialogue([], words, expand_regions("What is <r2>?", words)).text
+    assert text == golden("vqa_regions", text)
 
 
 def test_a_caption_of_slices_equals_its_golden_file() -> None:
-    golden("caption_slices", caption.caption_dialogue([], in_rows(SLICES)).text)
+    text = caption.caption_dialogue([], in_rows(SLICES)).text
+    assert text == golden("caption_slices", text)
 
 
 @pytest.mark.parametrize("wording", ["tuned", "qwen"])
 def test_a_request_equals_its_golden_file(wording: str) -> None:
-    golden(f"ask_{wording}", interleaved_prompt(REQUEST, wording).text(str))
+    text = interleaved_prompt(REQUEST, wording).text(str)
+    assert text == golden(f"ask_{wording}", text)
 
 
 def test_coordinates_are_scaled_to_a_thousand() -> None:

@@ -128,7 +128,12 @@ def test_what_is_not_supported_is_refused_by_name(client: TestClient, fields: An
 
 
 def test_fields_about_the_client_are_ignored(client: TestClient) -> None:
-    ask(client, text_part("hi"), max_tokens=1, user="me", metadata={"a": "b"}, logit_bias={}, tools=[])
+    ignored = {"user": "me", "metadata": {"a": "b"}, "logit_bias": {}, "tools": []}
+    plain, other = (
+        client.post(CHAT, json=chat(text_part("hi"), max_tokens=1, **more)) for more in ({}, ignored)
+    )
+    assert other.status_code == 200
+    assert other.json()["choices"] == plain.json()["choices"]
 
 
 def test_another_model_is_not_found(client: TestClient) -> None:

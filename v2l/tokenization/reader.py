@@ -110,5 +110,6 @@ def _zip_member(file: InputFile, archive: zipfile.ZipFile, member: zipfile.ZipIn
     name = f"{file.name}/{member.filename}"
     try:
         return Sample(name, partial(unchanged, archive.read(member)))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    # damaged, cut short, packed by a method that Python lacks, or with a password (RuntimeError)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         return Refused(name, "unreadable", f"{name} cannot be unpacked ({error})")

@@ -161,7 +161,9 @@ def test_a_question_is_answered(open_page, samples):
     page.get_by_text("Got an empty question").wait_for()
     page.get_by_label("Question").fill("What is it?")
     page.get_by_label("Question").press("Enter")
-    page.get_by_text(re.compile("It read these words: ")).wait_for()
+    answer = page.get_by_text(re.compile("It read these words: "))
+    answer.wait_for()
+    assert answer.count() == 1
 
 
 def test_piles_give_odds(open_page, samples):
@@ -194,6 +196,7 @@ def test_another_photograph_empties_what_the_last_one_gave(open_page, samples):
     page.locator("#regions img").wait_for()
     choose(page, samples / "shoes" / "boots.jpg")
     page.locator("#regions img").wait_for(state="detached")
+    assert page.locator("#regions img").count() == 0
 
 
 def test_the_keyboard_alone_is_enough(open_page):

@@ -38,4 +38,6 @@ def test_stop_ends_the_work_of_its_own_session_at_the_next_report():
 def test_the_next_work_of_a_stopped_session_runs():
     stops = Stops()
     stops.ask(request("a"))
-    stops.reporter(request("a"), silent_bar)("windows", 1, 3)
+    seen = []
+    stops.reporter(request("a"), lambda *bar, **more: seen.append(bar))("windows", 1, 3)
+    assert len(seen) == 1, "the work went on and reported"
