@@ -62,6 +62,8 @@ def main() -> None:
         QuarterTokenizer().save_pretrained(folder / "quarters")
 
         def note(step: str, done: int, total: int) -> None:
+            if step != "shards":
+                return
             curve.append((done * given.shard, resident_megabytes()))
             if done in (1, 2, 5) or done % max(1, total // 10) == 0:
                 print(f"{curve[-1][0]:9,} images: {curve[-1][1]:7.1f} MB", flush=True)

@@ -10,9 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from v2l.engines.engine import Engine
 
 WITH_VALUE = ("--device", "--dtype", "--seed", "--config")
 FLAGS = ("--offline", "--strict")
@@ -51,6 +54,23 @@ Scale = Annotated[
         metavar="own|model",
     ),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", metavar="local|ray", help="Processes of this machine, or a Ray cluster."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes or actors; by default one for each core, or for each GPU.", min=0),
+]
+OptionalEngine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Share the work among --workers processes of this machine, or actors of a Ray cluster; by "
+        "default this process does it alone.",
+    ),
+]
 Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image file that Pillow reads.")]
 
 
@@ -74,6 +94,19 @@ class Options:
 def options(ctx: typer.Context) -> Options:
     """The global options of a running command."""
     return ctx.ensure_object(Options)
+
+
+def chosen_engine(name: str | None, workers: int | None, device: str) -> Engine | None:
+    """The engine of --engine and --workers; None without both.
+
+    Raises:
+        V2LError: there is no such engine, or Ray is not installed.
+    """
+    if name is None and workers is None:
+        return None
+    from v2l.engines.engine import Engine
+
+    return Engine(name or "local", workers, device)
 
 
 def globals_first(args: Sequence[str]) -> list[str]:

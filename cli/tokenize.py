@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.options import Json, Tokenizer, options
+from v2l.cli.options import EngineName, Json, Tokenizer, Workers, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
 
@@ -22,13 +22,6 @@ Places = Annotated[
     ),
 ]
 Target = Annotated[str, typer.Option("--output", "-o", help="A new folder or bucket; an old one goes on.")]
-Engine = Annotated[
-    str, typer.Option(metavar="local|ray", help="Processes of this machine, or a Ray cluster.")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(help="Processes or actors; by default one for each core, or for each GPU.", min=0),
-]
 Batch = Annotated[int, typer.Option(help="Decoded images that each worker keeps in memory.", min=1)]
 ShardSize = Annotated[
     int | None, typer.Option("--shard", help="Images of one output file; 64 to 10,000 by default.", min=1)
@@ -47,7 +40,7 @@ def tokenize(
     places: Places,
     target: Target,
     tokenizer: Tokenizer = None,
-    engine: Engine = "local",
+    engine: EngineName = "local",
     workers: Workers = None,
     batch: Batch = 32,
     shard: ShardSize = None,

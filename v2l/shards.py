@@ -55,27 +55,36 @@ class Shards:
             metadata: what else determines the result, such as fingerprints of models and templates.
             compute: maps the items of one shard to a tensor with one row per item.
         """
-        parts = [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
-        paths = self._paths(parts, metadata)
+        parts, paths = self._parts(items, metadata)
         # Process i of n computes shards i, i + n, i + 2n, …
         for number in range(self.world.index, len(parts), self.world.count):
             if not is_whole(paths[number]):
-                rows = compute(parts[number])
-                save_tensors(paths[number], {"rows": rows, "sha256": checksum(rows)})
+                store(paths[number], compute(parts[number]))
             self.progress(self.step, min(len(items), (number + 1) * self.size), len(items))
         self.world.wait()
         for path in paths:
             yield load_tensors(path)["rows"]
 
-    def _paths(self, parts: list[list[Any]], metadata: Iterable[str]) -> list[Path]:
-        """The path of each shard, named by a hash of the step, the metadata and its items."""
+    def missing(self, items: Sequence[Any], metadata: Iterable[str]) -> list[tuple[Path, list[Any]]]:
+        """The path and the items of each shard that `each` would compute; `store` writes one."""
+        parts, paths = self._parts(items, metadata)
+        return [(path, part) for path, part in zip(paths, parts, strict=True) if not is_whole(path)]
+
+    def _parts(self, items: Sequence[Any], metadata: Iterable[str]) -> tuple[list[list[Any]], list[Path]]:
+        """The items of each shard, and its path, named by a hash of the step, the metadata and its items."""
+        parts = [list(items[start : start + self.size]) for start in range(0, len(items), self.size)]
         head = hashlib.sha256("\n".join([self.step, *metadata]).encode())
         paths = []
         for part in parts:
             digest = head.copy()
             digest.update("\n".join(map(str, part)).encode())
             paths.append(self.folder / f"{self.step.replace(' ', '-')}-{digest.hexdigest()[:24]}.safetensors")
-        return paths
+        return parts, paths
+
+
+def store(path: Path, rows: Tensor) -> None:
+    """Write the rows of a shard, with their checksum."""
+    save_tensors(path, {"rows": rows, "sha256": checksum(rows)})
 
 
 def is_whole(path: Path) -> bool:

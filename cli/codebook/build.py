@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2l.cli.options import Json, Llm, options
+from v2l.cli.options import Json, Llm, OptionalEngine, Workers, chosen_engine, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
+from v2l.errors import V2LError
 
 if TYPE_CHECKING:
     from v2l.codebook.codebook import Codebook
@@ -98,12 +99,14 @@ def build_codebook(
     dropped: Dropped = None,
     keep_candidates: KeepCandidates = False,
     replace_other: Replace = False,
+    engine: OptionalEngine = None,
+    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Build both codebooks from the LLM's vocabulary; an interrupted build continues where it stopped.
 
     Encodings are kept in the user's cache, so another threshold encodes nothing again. torchrun divides a
-    build among processes.
+    build among processes; --engine divides the encoding of the photographs alone.
     """
     from v2l.codebook.build import CodebookBuilder
     from v2l.config import load_config
@@ -119,8 +122,13 @@ def build_codebook(
     settings = word_settings(config.codebook, candidates, lexicon, language)
     settings = filter_settings(settings, min_count, keep)
     with output(json) as out:
+        chosen = chosen_engine(engine, workers, given.device)
         photographs = find_images(*images)
         world = join_world(given.device)
+        if chosen is not None and world.count > 1:
+            raise V2LError(
+                f"got --engine in one of {world.count} processes", "torchrun or --engine, not both"
+            )
         joint = load_encoder(encoder or config.models.encoder, world.device)
         frozen = load_llm(llm or config.models.llm, world.device, given.dtype)
         with progress() if world.leads else nullcontext(silent) as report:
@@ -133,6 +141,7 @@ def build_codebook(
                 cache_home() / "images",
                 world,
                 dropped,
+                chosen,
             )
             local, filtered = builder.build(photographs, target, keep_candidates, replace_other)
         if world.leads:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from v2l.cli.evaluate.options import LimitOfTwo, Places, Target, note_skipped
-from v2l.cli.options import Json, Tokenizer, options
+from v2l.cli.options import Json, OptionalEngine, Tokenizer, Workers, chosen_engine, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
 from v2l.cli.progress import progress
@@ -45,6 +45,8 @@ def evaluate_reconstruction(
     protocol: Protocol = "default",
     target: Target = None,
     log: Log = None,
+    engine: OptionalEngine = None,
+    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Measure how near photographs come back from their tokens, beside WebP, JPEG and shrinking.
@@ -53,33 +55,24 @@ def evaluate_reconstruction(
     % intervals; how many of the local words are in use; and what the decoder loses with the global words of
     another photograph.
     """
-    from v2l.evaluation.reconstruction import (
-        SIZES,
-        Reconstruction,
-        ReconstructionMetrics,
-        ReconstructionSettings,
-    )
-    from v2l.evaluation.reconstruction_methods import ReconstructionMethods
+    from v2l.evaluation.reconstruction import SIZES, Reconstruction, ReconstructionSettings
     from v2l.evaluation.reconstruction_pictures import pictures
     from v2l.evaluation.reconstruction_report import page, report
+    from v2l.evaluation.reconstruction_workers import ReconstructionWorkers
     from v2l.images import check_suffix, save_image
     from v2l.sources import find_images
-    from v2l.tokenizers.grid.model import V2LTokenizer
 
     given = options(ctx)
     with output(json) as out:
         if target is not None:
             check_suffix(target)
+        chosen = chosen_engine(engine, workers, given.device)
         files = find_images(*places)
-        pipeline = load_pipeline(given, tokenizer)
-        second = V2LTokenizer.from_pretrained(without, given.device) if without is not None else None
         settings = ReconstructionSettings(size or SIZES.get(protocol, 0), given.seed, limit, protocol)
-        methods = ReconstructionMethods(pipeline.grid, second, settings.size)
-        evaluation = Reconstruction(
-            pipeline, methods, ReconstructionMetrics.load(pipeline.grid, protocol=protocol), settings
-        )
+        evaluation = Reconstruction.load(load_pipeline(given, tokenizer), settings, without)
+        helpers = ReconstructionWorkers(chosen, tokenizer, without) if chosen is not None else None
         with progress() as report_progress:
-            result = evaluation.run(files, log, report_progress)
+            result = evaluation.run(files, log, report_progress, helpers)
         if target is not None:
             save_image(pictures(evaluation, files, result.files), target)
         out.result(report(result), page(result))

@@ -17,6 +17,7 @@ from v2l.codebook.build import CodebookBuilder
 from v2l.codebook.codebook import Codebook
 from v2l.codebook.vocabulary import read_vocabulary
 from v2l.encoders import JointEncoder
+from v2l.engines.engine import Engine
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM
 from v2l.prompts.prompt import Prompt
@@ -198,6 +199,14 @@ def test_counts_add_up_to_five_an_image(built: tuple[Codebook, Codebook], photog
         == 5 * len(photographs)
         == 5 * built[1].metadata["images"]
     )
+
+
+def test_the_workers_of_an_engine_count_the_same_votes(
+    builder: Make, photographs: list[Path], built: tuple[Codebook, Codebook], tmp_path: Path
+) -> None:
+    shared = replace(builder("shared", min_count=0), engine=Engine(workers=2, device="cpu"))
+    _, found = shared.build(photographs, tmp_path / "shared-built")
+    assert [entry.count for entry in found.entries] == [entry.count for entry in built[1].entries]
 
 
 @pytest.mark.parametrize(("min_count", "keep"), [(1, 0), (3, 0), (0, 4), (2, 3), (1, 10**6)])

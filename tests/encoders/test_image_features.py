@@ -11,7 +11,8 @@ from tiny_encoder import tiny_encoder
 
 from v2l.encoders import JointEncoder
 from v2l.encoders import image_features as module
-from v2l.encoders.image_features import image_features
+from v2l.encoders.image_features import EncodingWork, encode_files, image_features
+from v2l.engines.engine import Engine
 from v2l.errors import V2LError
 from v2l.images import load_image, save_image
 from v2l.shards import Shards
@@ -104,3 +105,21 @@ def test_images_in_a_shard_have_the_features_of_the_files(folder: Path, encoder:
     )
     assert torch.equal(plain[0], packed[0])
     assert [file.name for file in plain[1]] == [file.name for file in packed[1]]
+
+
+def test_the_workers_of_an_engine_give_the_same_vectors(folder: Path, encoder: JointEncoder) -> None:
+    paths = sorted(folder.glob("*.png"))
+    expected = encode_files(encoder, paths, Shards(folder / "here", "images", size=2))
+    reports: list[tuple[str, int, int]] = []
+    shards = Shards(folder / "work", "images", lambda *report: reports.append(report), size=2)
+    parts = encode_files(encoder, paths, shards, Engine(workers=2, device="cpu"))
+    torch.testing.assert_close(parts, expected, atol=1e-6, rtol=0, equal_nan=True)
+    assert ("images", 5, 5) in reports
+    reports.clear()
+    encode_files(encoder, paths, shards, Engine(workers=2, device="cpu"))  # nothing is missing any more
+    assert [done for _, done, _ in reports] == [2, 4, 5]  # of the shards, which are only read
+
+
+def test_a_worker_with_another_encoder_under_the_same_name_is_refused(encoder: JointEncoder) -> None:
+    with pytest.raises(V2LError, match=r"has the fingerprint .*; allowed: other, as here"):
+        EncodingWork(encoder.name, "other", "cpu").load()

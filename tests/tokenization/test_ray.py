@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from v2l.engines.ray import WorkActor
 from v2l.errors import V2LError
 from v2l.tokenization.plan import Settings, Shard
-from v2l.tokenization.ray import ShardActor
 from v2l.tokenization.run import Summary
 from v2l.tokenization.worker import Job
 from v2l.tokenizers.registry import member_named
@@ -53,7 +53,7 @@ def test_ray_gives_the_same_bytes_also_when_a_worker_is_killed(
         while not killed:
             for process in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    is_actor = b"ray::" in (line := process.read_bytes()) and b"ShardActor" in line
+                    is_actor = b"ray::" in (line := process.read_bytes()) and b"WorkActor" in line
                 except OSError:
                     continue
                 # Only a process that this test's own cluster started.
@@ -86,8 +86,8 @@ def test_what_the_user_can_repair_is_an_answer_of_the_actor_not_a_failure_that_r
     shutil.copytree(checkpoint, tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"damaged")
     job = Job("memory://x", Settings(), {}, member_named("tiny-quarters"), tmp_path / "checkpoint", "cpu")
-    (answer,) = ShardActor(job)({"shard": [pickle.dumps(Shard(0, ()))]})["answer"]
-    kind, error = pickle.loads(answer)
+    (answer,) = WorkActor(job)({"item": [pickle.dumps(Shard(0, ()))]})["answer"]
+    ((kind, error),) = pickle.loads(answer)
     assert kind == "failed"
     assert "model.safetensors" in str(error)
 

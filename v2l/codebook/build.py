@@ -37,6 +37,7 @@ from v2l.codebook.wordlist import WritingLLM
 from v2l.config import CodebookConfig
 from v2l.encoders.base import JointEncoder
 from v2l.encoders.image_features import encode_files, unreadable_files
+from v2l.engines.engine import Engine
 from v2l.processes import ALONE, World
 from v2l.progress import Progress, silent
 from v2l.prompts.prompt import Prompt
@@ -75,6 +76,7 @@ class CodebookBuilder:
         image_work: folder for the image vectors, which training and evaluation use, too; by default `work`.
         world: the processes that build together.
         dropped_table: table to write, with every word that is no candidate and the reason; None for none.
+        engine: encodes the images; None: the processes of `world`.
     """
 
     encoder: JointEncoder
@@ -85,6 +87,7 @@ class CodebookBuilder:
     image_work: Path | None = None
     world: World = ALONE
     dropped_table: Path | None = None
+    engine: Engine | None = None
 
     @property
     def source(self) -> Source:
@@ -145,7 +148,7 @@ class CodebookBuilder:
         """
         _ = self.lexicon, self.frequencies  # refused, if they are bad, before images are encoded
         image_shards = replace(self._shards("encoding images", 256), folder=self.image_work or self.work)
-        vectors = encode_files(self.encoder, images, image_shards)
+        vectors = encode_files(self.encoder, images, image_shards, self.engine)
         unreadable = unreadable_files(images, vectors)
         vocabulary = read_vocabulary(self.llm, self.encoder.tokenize_texts)
         grams, dropped = self.candidates(vocabulary)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from v2l.encoders import load_encoder
 from v2l.encoders.base import JointEncoder
+from v2l.engines.engine import Engine, lost_workers
+from v2l.engines.work import Report
 from v2l.errors import V2LError
 from v2l.images import load_image
-from v2l.shards import Shards
+from v2l.shards import Shards, store
 from v2l.sources import ImageFile, image_version
 
 BATCH = 16  # images per forward pass
@@ -38,21 +43,90 @@ def image_features(
     return torch.cat([part[is_readable(part)] for part in parts]), unreadable
 
 
-def encode_files(encoder: JointEncoder, files: Sequence[ImageFile], shards: Shards) -> list[Tensor]:
-    """Encode images, one shard after another.
+@dataclass(frozen=True)
+class EncodingWork:
+    """Encoding by the workers of an engine; an item is the path of a shard and its files.
+
+    Attributes:
+        encoder: its name; each worker loads it.
+        fingerprint: of the encoder that the workers must have.
+        device: of each worker, as in `choose_device`.
+    """
+
+    encoder: str
+    fingerprint: str
+    device: str = "auto"
+
+    def load(self) -> JointEncoder:
+        """The encoder, with one thread: cores are used by workers.
+
+        Raises:
+            V2LError: it cannot be loaded, or is another one under the same name.
+        """
+        torch.set_num_threads(1)
+        encoder = load_encoder(self.encoder, self.device)
+        if encoder.fingerprint != self.fingerprint:
+            raise V2LError(
+                f"a worker's encoder {self.encoder} has the fingerprint {encoder.fingerprint}",
+                f"{self.fingerprint}, as here",
+                "the same files on all machines",
+            )
+        return encoder
+
+    def run(
+        self, models: JointEncoder, item: tuple[Path, list[ImageFile]], report: Report
+    ) -> tuple[Path, Tensor]:
+        """The path of a shard and its rows (n, D), as in `encode_files`."""
+        path, files = item
+        rows = _encode(models, files)
+        report(len(files))
+        return path, rows
+
+
+def encode_files(
+    encoder: JointEncoder, files: Sequence[ImageFile], shards: Shards, engine: Engine | None = None
+) -> list[Tensor]:
+    """Encode images, one shard after another, or many at once by the workers of an engine.
+
+    Args:
+        encoder: frozen; the workers of an engine load it by its name.
+        files: the images.
+        shards: where the vectors are kept. Workers send their vectors, so they need not see this folder.
+        engine: computes the missing shards; None: this process, or those of a launcher such as torchrun.
 
     Returns:
         Tensors (n, D) float32 with one row per file, in order: of unit length, or NaN where the file is not a
         readable image.
 
     Raises:
-        V2LError: the encoder's vectors contain NaN or infinity.
+        V2LError: the encoder's vectors contain NaN or infinity, or workers died again and again.
     """
     # The version (size and time of change) is part of the shard's name: a replaced file is encoded again.
     versions = [(file, image_version(file)) for file in files]
-    return shards.run(
-        versions, [encoder.fingerprint], lambda part: _encode(encoder, [file for file, _ in part])
-    )
+    metadata = [encoder.fingerprint]
+    if engine is not None:
+        missing = [(path, [file for file, _ in part]) for path, part in shards.missing(versions, metadata)]
+        _encode_on(engine, EncodingWork(encoder.name, encoder.fingerprint, engine.device), missing, shards)
+    return shards.run(versions, metadata, lambda part: _encode(encoder, [file for file, _ in part]))
+
+
+def _encode_on(
+    engine: Engine, work: EncodingWork, missing: list[tuple[Path, list[ImageFile]]], shards: Shards
+) -> None:
+    """Compute and store shards by the workers of an engine.
+
+    Raises:
+        V2LError: as the work does, or workers died again and again.
+    """
+    done, total = 0, sum(len(files) for _, files in missing)
+    for kind, value in engine.run(work, missing):
+        if kind == "images":
+            done += value
+            shards.progress(shards.step, done, total)
+        elif kind == "result":
+            store(*value)
+        else:
+            raise lost_workers(f"{len(value[1])} images, the first is {value[1][0]}")
 
 
 def unreadable_files(files: Sequence[ImageFile], parts: Sequence[Tensor]) -> list[ImageFile]:

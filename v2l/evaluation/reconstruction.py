@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -35,7 +35,11 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.sources import ImageFile, image_size
 from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
+
+if TYPE_CHECKING:
+    from v2l.evaluation.reconstruction_workers import ReconstructionWorkers
 
 BATCH = 16  # photographs between two records
 # Images in one pass of a metric. Larger passes take 1.5 times as long, because they do not fit a CPU's cache.
@@ -183,6 +187,19 @@ class ReconstructionResult:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What was measured of one batch.
+
+    Attributes:
+        record: of the journal.
+        sums: what figures of whole sets add up; empty if no photograph was readable.
+    """
+
+    record: Record
+    sums: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """One evaluation: the methods, the frozen networks that measure them, and the settings.
 
@@ -198,8 +215,35 @@ class Reconstruction:
     metrics: ReconstructionMetrics
     settings: ReconstructionSettings
 
+    @classmethod
+    def load(
+        cls,
+        pipeline: Pipeline,
+        settings: ReconstructionSettings,
+        without: str | Path | None = None,
+    ) -> Self:
+        """The methods and the metrics of a pipeline's tokenizer.
+
+        Args:
+            pipeline: the checkpoint that is measured.
+            settings: of the evaluation.
+            without: a checkpoint that was trained without global words.
+
+        Raises:
+            V2LError: a checkpoint or a network of the protocol is missing, or the size does not fit.
+        """
+        grid = pipeline.grid
+        second = V2LTokenizer.from_pretrained(without, str(grid.device)) if without is not None else None
+        methods = ReconstructionMethods(grid, second, settings.size)
+        metrics = ReconstructionMetrics.load(grid, protocol=settings.protocol)
+        return cls(pipeline, methods, metrics, settings)
+
     def run(
-        self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None
+        self,
+        files: Sequence[ImageFile],
+        log: Path | None = None,
+        progress: Progress | None = None,
+        workers: ReconstructionWorkers | None = None,
     ) -> ReconstructionResult:
         """Measure photographs.
 
@@ -208,6 +252,7 @@ class Reconstruction:
             log: a journal, beside which a folder keeps what sums need; the same call goes on with it. None
                 keeps nothing.
             progress: called as ("photographs", photographs done, all photographs) after every batch.
+            workers: measure the batches; None: this process. The figures are the same.
 
         Raises:
             V2LError: fewer than two photographs can be read, or the journal belongs to another evaluation.
@@ -218,16 +263,18 @@ class Reconstruction:
         for number, record in enumerate(journal.records):
             if log is not None and record["files"]:  # without a journal there are no records yet
                 totals.add(load_part(log, number))
-        words = last_words(journal.records)
-        words = self.words_of_last(drawn) if words is None else words
-        for number in range(len(journal.records), math.ceil(len(drawn) / BATCH)):
-            record, part = self._measure(drawn[number * BATCH : (number + 1) * BATCH], words)
-            if part:
-                totals.add(part)
-                words = torch.tensor(record["last_words"])
+        numbers = range(len(journal.records), math.ceil(len(drawn) / BATCH))
+        measured = (
+            (self.measure(drawn, number) for number in numbers)
+            if workers is None
+            else workers.measure(drawn, numbers, self.settings)
+        )
+        for number, batch in zip(numbers, measured, strict=True):
+            if batch.sums:
+                totals.add(batch.sums)
                 if log is not None:
-                    save_tensors(part_path(log, number), part)
-            journal.append(record)
+                    save_tensors(part_path(log, number), batch.sums)
+            journal.append(batch.record)
             if progress:
                 progress("photographs", min((number + 1) * BATCH, len(drawn)), len(drawn))
         return self._result(journal.records, totals)
@@ -248,41 +295,48 @@ class Reconstruction:
             },
         }
 
-    def _measure(self, files: Sequence[ImageFile], words_before: Tensor) -> tuple[Record, dict[str, Tensor]]:
-        """One batch: its record, and what sums need; nothing of the latter when no file is readable."""
+    def measure(self, drawn: Sequence[ImageFile], number: int) -> Batch:
+        """One batch of the drawn photographs; batches do not depend on each other."""
+        start = number * BATCH
         skipped = Skipped()
-        crops = self.methods.read(files, skipped)
+        crops = self.methods.read(drawn[start : start + BATCH], skipped)
         record: Record = {
             "files": crops.files,
             "skipped": [(str(file), reason) for file, reason in skipped.files],
         }
         if not crops.files:
-            return record, {}
-        reconstructions = self.methods.reconstruct(crops, words_before)
+            return Batch(record, {})
+        reconstructions = self.methods.reconstruct(crops, self.words_before(drawn, start))
         record["rows"] = {
             row: self.metrics.figures(images, crops.crops) for row, images in reconstructions.rows.items()
         }
-        record["last_words"] = reconstructions.global_ids[-1].tolist()
-        part = {row: self.metrics.describe(images) for row, (images, _) in reconstructions.rows.items()}
-        return record, part | {
-            ORIGINALS: self.metrics.describe(crops.crops),
-            "local_rows": reconstructions.local_rows.int(),
-        }
+        sums = {row: self.metrics.describe(images) for row, (images, _) in reconstructions.rows.items()}
+        return Batch(
+            record,
+            sums
+            | {
+                ORIGINALS: self.metrics.describe(crops.crops),
+                "local_rows": reconstructions.local_rows.int(),
+            },
+        )
 
-    def words_of_last(self, drawn: Sequence[ImageFile]) -> Tensor:
-        """(G,) int64, the global words of the last readable photograph.
+    def words_before(self, drawn: Sequence[ImageFile], start: int) -> Tensor:
+        """(G,) int64, the global words of the last readable photograph before number `start`.
 
-        They replace the words of the first photograph in the control with the words of another photograph.
+        One of the photographs must be readable. In the control, these words replace those of a batch's first
+        photograph. Before the first photograph comes the last.
         """
-        skipped = Skipped()
-        for _, image in load_images(reversed(drawn), skipped):
-            tokenizer = self.methods.tokenizer
-            return tokenizer.global_tokens(tokenizer.joint_encoder.prepare(image)[None])[1][0].cpu()
-        raise V2LError(f"none of {len(drawn)} file(s) could be read; the first: {skipped.files[-1][1]}")
+        tokenizer = self.methods.tokenizer
+        before = [*reversed(drawn[:start]), *reversed(drawn[start:])]
+        _, image = next(load_images(before, Skipped()))
+        return tokenizer.global_tokens(tokenizer.joint_encoder.prepare(image)[None])[1][0].cpu()
 
     def _result(self, records: Sequence[Record], totals: Totals) -> ReconstructionResult:
         measured = [record for record in records if record["files"]]
         files = [file for record in measured for file in record["files"]]
+        skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
+        if not files:
+            raise V2LError(f"none of {len(skipped)} file(s) could be read; the first: {skipped[0][1]}")
         if len(files) < 2:
             raise V2LError(
                 f"{len(files)} photograph could be read",
@@ -294,7 +348,6 @@ class Reconstruction:
             }
             for row, of_row in measured[0]["rows"].items()
         }
-        skipped = [(file, reason) for record in records for file, reason in record["skipped"]]
         return ReconstructionResult(
             figures,
             totals.frechet(),
@@ -332,9 +385,3 @@ def load_part(log: Path, number: int) -> dict[str, Tensor]:
             f"{log} goes with {path}, which is not there", "a journal with its folder", "another --log"
         )
     return load_tensors(path)
-
-
-def last_words(records: Sequence[Record]) -> Tensor | None:
-    """The global words of the last photograph that was measured."""
-    measured = [record["last_words"] for record in records if record["files"]]
-    return torch.tensor(measured[-1]) if measured else None

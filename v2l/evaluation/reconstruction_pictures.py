@@ -24,7 +24,7 @@ def pictures(evaluation: Reconstruction, files: Sequence[ImageFile], measured: S
     drawn, readable = evaluation.settings.draw(files), set(measured)
     shown = [file for file in drawn if str(file) in readable][:SHOWN]
     crops = evaluation.methods.read(shown, Skipped())
-    reconstructions = evaluation.methods.reconstruct(crops, evaluation.words_of_last(drawn))
+    reconstructions = evaluation.methods.reconstruct(crops, evaluation.words_before(drawn, 0))
     columns = [list(crops.crops)]
     labels = [["original" for _ in crops.files]]
     for row, reconstructed in reconstructions.rows.items():

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from v2l.checkpoint import MANIFEST, file_hash
 from v2l.device import choose_device
+from v2l.engines.engine import Engine
+from v2l.engines.work import Event
 from v2l.errors import V2LError
 from v2l.progress import Progress, silent
-from v2l.tokenization.local import Event, run_local
 from v2l.tokenization.places import fingerprint
 from v2l.tokenization.plan import FORMATS, PRECISIONS, Plan, Settings, Shard, agree, describe, make_plan
-from v2l.tokenization.ray import import_ray, run_ray
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import Counts, Job, read_receipt
 from v2l.tokenizers.loading import locate_tokenizer
 
-ENGINES = ("local", "ray")
 SUMMARY = "summary.json"
 IMAGES = "images"  # the step of the progress; members of archives are not counted before they are read
 GPU_BATCH = 64  # images in one forward pass on a GPU
@@ -38,7 +34,7 @@ class Request:
         places: see `v2l.tokenization.places.ALLOWED`.
         output: a folder or an address in a bucket.
         tokenizer: a name or a checkpoint's folder; None is the V2L grid.
-        engine: a name of `ENGINES`.
+        engine: a name of `v2l.engines.engine.ENGINES`.
         workers: processes or actors; None: one for each core, or for each GPU.
         in_memory: decoded images that wait in each worker.
         settings: of the output; `forward_batch` is chosen by the device.
@@ -83,6 +79,7 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
         V2LError: input, output, checkpoint or settings are not as they must be; see the parts of this folder.
     """
     check_request(request)
+    engine = Engine(request.engine, request.workers, request.device)
     output = Storage(request.output)
     member, checkpoint = locate_tokenizer(request.tokenizer)
     tokenizer = {
@@ -98,45 +95,27 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
             request.output, request.settings, metadata, member, checkpoint, request.device, request.in_memory
         )
         run = Run(job, plan)
-        run.collect(_events(request, job, run.missing()), progress)
+        run.collect(engine.run(job, run.missing()), progress)
         return run.finish()
 
 
 def check_request(request: Request) -> None:
-    """Refuse unknown names, and Ray where it is not installed.
+    """Refuse unknown names.
 
     Raises:
-        V2LError: naming the allowed ones, or the command that installs Ray.
+        V2LError: naming the allowed ones.
     """
     for option, value, allowed in (
-        ("engine", request.engine, ENGINES),
         ("format", request.settings.format, FORMATS),
         ("precision", request.settings.precision, PRECISIONS),
     ):
         if value not in allowed:
             raise V2LError(f"got --{option} {value}", ", ".join(allowed), f"--{option} {allowed[0]}")
-    if request.engine == "ray":
-        import_ray()
 
 
 def forward_batch(device: str) -> int:
     """Images in one forward pass on a device."""
     return CPU_BATCH if choose_device(device).type == "cpu" else GPU_BATCH
-
-
-def _events(request: Request, job: Job, shards: Sequence[Shard]) -> Iterator[Event]:
-    if not shards:
-        return iter(())
-    gpus = torch.cuda.device_count() if choose_device(request.device).type == "cuda" else 0
-    workers = request.workers if request.workers is not None else max(1, gpus or cores())
-    if request.engine == "ray":
-        return run_ray(job, shards, max(1, workers), gpus=1.0 if gpus else 0.0)
-    return run_local(job, shards, workers)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Run:
@@ -174,7 +153,7 @@ class Run:
             if kind == "images":
                 done += value
                 progress(IMAGES, done, max(done, self.expected))
-            elif kind == "receipt":
+            elif kind == "result":
                 self._count(value)
                 progress("shards", len(self.hashes), len(self.shards))
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from v2l.checkpoint import file_hash
+from v2l.engines.work import Report
 from v2l.tokenization.batch import Row, tokenize_samples
 from v2l.tokenization.plan import Settings, Shard
 from v2l.tokenization.reader import read_files
@@ -28,8 +29,6 @@ from v2l.tokenization.writer import WRITERS, RowWriter
 from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.registry import Member, register_tokenizer
 
-Report = Callable[[int], None]
-"""Called with the number of images that were finished since the last call."""
 REPORT_EVERY = 64  # images
 
 
@@ -78,6 +77,10 @@ class Job:
             for part in tokenizer.children():
                 part.compile()
         return tokenizer
+
+    def run(self, models: ImageTokenizer, item: Shard, report: Report) -> dict[str, Any]:
+        """The receipt of a shard, whose files are written."""
+        return tokenize_shard(self, models, item, report)
 
 
 def data_name(number: int, writer: type[RowWriter]) -> str:

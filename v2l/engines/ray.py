@@ -1,6 +1,6 @@
-"""shards ──► receipts, by Ray Data: actors that hold the tokenizer, on one machine or on a cluster.
+"""items ──► results, by Ray Data: actors that hold the models, on one machine or on a cluster.
 
-Ray starts and replaces actors, keeps each busy with few shards at a time (back-pressure), and scales the
+Ray starts and replaces actors, keeps each busy with few items at a time (back-pressure), and scales the
 cluster. Every node must see the input, the output and the checkpoint under the same names.
 """
 
@@ -12,76 +12,74 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from v2l.engines.work import Event, Work
 from v2l.errors import V2LError
-from v2l.tokenization.local import Event
-from v2l.tokenization.plan import Shard
-from v2l.tokenization.worker import Job, tokenize_shard
-from v2l.tokenizers.contract import ImageTokenizer
 
 
-class ShardActor:
-    """One Ray actor: a tokenizer, and the same function for a shard that the local engine calls."""
+class WorkActor:
+    """One Ray actor: models, and the same function for an item that the local engine calls."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, work: Work[Any, Any]) -> None:
+        self.work = work
 
     @cached_property
-    def tokenizer(self) -> ImageTokenizer:
-        """Loaded with the first shard, so that a failure is an answer."""
-        return self.job.load()
+    def models(self) -> Any:
+        """Loaded with the first item, so that a failure is an answer."""
+        return self.work.load()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        """Compute the shards of one batch.
+        """Compute the items of one batch.
 
         A failure that the user can repair is an answer, because Ray would try it again.
         """
-        return {"answer": [pickle.dumps(self._answer(pickle.loads(shard))) for shard in batch["shard"]]}
+        return {"answer": [pickle.dumps(self._answer(pickle.loads(item))) for item in batch["item"]]}
 
-    def _answer(self, shard: Shard) -> Event:
+    def _answer(self, item: Any) -> list[Event]:
+        counts: list[int] = []
         try:
-            return "receipt", tokenize_shard(self.job, self.tokenizer, shard, lambda count: None)
+            result = self.work.run(self.models, item, counts.append)
         except V2LError as error:
-            return "failed", error
+            return [("failed", error)]
+        return [("images", sum(counts)), ("result", result)]
 
 
-def run_ray(job: Job, shards: Sequence[Shard], workers: int, gpus: float = 0.0) -> Iterator[Event]:
-    """Compute shards in `workers` actors of the cluster of RAY_ADDRESS, or of this machine.
+def run_ray(work: Work[Any, Any], items: Sequence[Any], workers: int, gpus: float = 0.0) -> Iterator[Event]:
+    """Compute items in `workers` actors of the cluster of RAY_ADDRESS, or of this machine.
 
     Args:
-        job: what the actors need.
-        shards: what is to be computed.
+        work: what the actors need.
+        items: what is to be computed.
         workers: actors.
         gpus: GPUs of each actor; with 0 it has one core.
 
     Yields:
-        an event for each receipt.
+        events for each item, as soon as it is done.
 
     Raises:
         V2LError: Ray is not installed, the cluster breaks down, or an actor's failure can be repaired.
     """
     data = start_ray()
-    rows = [{"shard": pickle.dumps(shard)} for shard in shards]
+    rows = [{"item": pickle.dumps(item)} for item in items]
     resources = {"num_gpus": gpus} if gpus else {"num_cpus": 1.0}
     answers = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        ShardActor,
-        fn_constructor_args=(job,),
+        WorkActor,
+        fn_constructor_args=(work,),
         batch_size=1,
         concurrency=min(workers, len(rows)),
         **resources,
     )
     try:
         for row in answers.iter_rows():
-            event: Event = pickle.loads(row["answer"])
-            if event[0] == "failed":
-                raise event[1]
-            yield "images", event[1]["images"]
-            yield event
+            for event in pickle.loads(row["answer"]):
+                if event[0] == "failed":
+                    raise event[1]
+                yield event
     except V2LError:
         raise
     except Exception as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise V2LError(
-            f"Ray stopped ({line})", "a running cluster", "the same command again: finished shards are kept"
+            f"Ray stopped ({line})", "a running cluster", "the same command again: what is finished is kept"
         ) from error
 
 

@@ -1,0 +1,32 @@
+"""numbers ──► their squares, by workers that can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from v2l.engines.work import Report
+from v2l.errors import V2LError
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Squares of numbers; 13 is refused, and 7 kills its worker until so many marks lie in the folder."""
+
+    folder: Path
+    deaths: int = 0
+
+    def load(self) -> int:
+        return 2
+
+    def run(self, models: int, item: int, report: Report) -> int:
+        if item == 13:
+            raise V2LError("got 13", "other numbers")
+        if item == 7 and len(list(self.folder.iterdir())) < self.deaths:
+            (self.folder / str(time.monotonic_ns())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        report(1)
+        return item**models

@@ -1,0 +1,1 @@
+"""independent items of long work ──► their results, on one machine or on many."""

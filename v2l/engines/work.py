@@ -1,0 +1,38 @@
+"""What an engine runs: a model that each worker loads once, and a function from an item to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar
+
+Item = TypeVar("Item", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+Report = Callable[[int], None]
+"""Called with the number of images that were finished since the last call."""
+Event = tuple[Literal["images", "result", "lost", "failed"], Any]
+"""("images", count): so many are finished. ("result", result): of one item. ("lost", item): workers died over
+it again and again. ("failed", V2LError): what the user can repair; it ends the work."""
+
+
+class Work(Protocol[Item, Result]):
+    """Work whose items do not depend on each other.
+
+    Plain data that can be pickled, because it is sent to other processes and machines. Items and results are
+    pickled, too.
+    """
+
+    def load(self) -> Any:
+        """The models that a worker keeps for all its items.
+
+        Raises:
+            V2LError: they cannot be loaded.
+        """
+        ...
+
+    def run(self, models: Any, item: Item, report: Report) -> Result:
+        """The result of one item, with the models of `load`.
+
+        Raises:
+            V2LError: what the user can repair; all work ends.
+        """
+        ...
