@@ -91,7 +91,9 @@ class GridObjective(Objective[Batch]):
         """
         device, parts = self.processes.device, []
         for part in batch.split(self.config.accumulate):
-            images = to_network_range(part.images.to(device)).contiguous(memory_format=torch.channels_last)
+            images = to_network_range(part.images.to(device)).contiguous(
+                memory_format=memory_format(self.config)
+            )
             parts.append(Batch(images, part.global_ids.to(device)))
         return parts
 
@@ -196,10 +198,19 @@ def train_words_alone(tokenizer: GridAutoencoder) -> None:
     attention.requires_grad_(True)
 
 
+def memory_format(config: TrainingConfig) -> torch.memory_format:
+    """The order of a feature map's values in memory: channels last is faster.
+
+    When the words alone are trained, gradients pass through frozen group norms. For these, torch 2.8 and 2.9
+    end the process in the backward pass of the channels-last kernel on a CPU.
+    """
+    return torch.contiguous_format if config.trained == "words" else torch.channels_last
+
+
 def optimized(network: nn.Module, config: TrainingConfig, processes: Accelerator) -> OptimizerStep:
-    """A network on its device, in channels-last order, compiled if the config says so, with Adam."""
+    """A network on its device, compiled if the config says so, with Adam."""
     network.to(processes.device)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=memory_format(config))
     first, second = config.betas
     optimizer = torch.optim.Adam(
         network.train().parameters(),
