@@ -19,6 +19,7 @@ from v2l.cli.compare.shared_words import common
 from v2l.cli.compare.story import story
 from v2l.cli.convert_official import convert_official
 from v2l.cli.convert_taming import convert_taming
+from v2l.cli.convert_titok import convert_titok
 from v2l.cli.demo import demo
 from v2l.cli.describe.ask import ask
 from v2l.cli.describe.caption import caption
@@ -74,6 +75,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-adapter": train_adapter,
     "convert-official": convert_official,
     "convert-taming": convert_taming,
+    "convert-titok": convert_titok,
     "serve": serve,
     "doctor": doctor,
     "demo": demo,

@@ -35,7 +35,7 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
 
 
 def _split_length(name: str | Path | None) -> tuple[str | Path | None, int | None]:
-    """ "titok:32" ──► ("titok", 32); other names stay as they are."""
+    """A name with a number behind a colon ──► both; other names stay as they are."""
     before, mark, number = str(name or "").rpartition(":")
     if not mark or not before or not number.isdecimal() or Path(str(name)).is_dir():
         return name, None

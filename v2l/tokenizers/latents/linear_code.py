@@ -2,8 +2,8 @@
 
 Fitted once, then frozen. A latent holds coefficients of falling variance; each length codes what the lengths
 before it left over, so that all share their first latents. The networks run beside it and learn the rest.
-Sources: Ahmed, Natarajan and Rao, IEEE Transactions on Computers C-23 (1), 1974, for the transform; Equitz and
-Cover, IEEE Transactions on Information Theory 37 (2), 1991, for coding in refinements.
+Sources: Ahmed, Natarajan and Rao, IEEE Transactions on Computers C-23 (1), 1974, for the transform; Equitz
+and Cover, IEEE Transactions on Information Theory 37 (2), 1991, for coding in refinements.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LinearCode(nn.Module):
         return left[:, self.places[first:end]] / self.scales[first:end, None]
 
     def spread(self, codes: Tensor, first: int) -> Tensor:
-        """Codes (B, n, code_width) of the latents from `first` on ──► coefficients (B, d · h · w), 0 elsewhere."""
+        """Codes (B, n, code_width) of latents from `first` on ──► all coefficients (B, d · h · w)."""
         end = first + codes.shape[1]
         values = (codes * self.scales[first:end, None]).flatten(1)
         empty = values.new_zeros(len(values), self.mean.numel())

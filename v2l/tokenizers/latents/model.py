@@ -34,7 +34,7 @@ class TiTokTokenizer(ImageTokenizer):
 
     Args:
         settings: sizes.
-        grid: the frozen grid tokenizer; None for the released models, which have a pixel decoder of their own.
+        grid: the frozen grid tokenizer; None for released models, which have a pixel decoder of their own.
         length: codes that `encode` writes, one of the settings' lengths; None is the longest.
 
     Raises:

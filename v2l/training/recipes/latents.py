@@ -1,9 +1,9 @@
 """frozen features of the grid tokenizer ──► a trained latent tokenizer (TiTok), in two stages.
 
 Stage one: the decoder predicts the features from the codes. Stage two: encoder, latents and codebook are
-frozen; the decoder is trained on pixels, through the frozen pixel decoder. Each step draws one length: latents
-behind it are dropped, so that one model decodes from several lengths. Source: TiTok, arXiv 2406.07550, section
-3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
+frozen; the decoder is trained on pixels, through the frozen pixel decoder. Each step draws one length:
+latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok, arXiv
+2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
 """
 
 from __future__ import annotations
