@@ -65,7 +65,7 @@ class LatentSettings:
             raise V2LError(f"got lengths = {list(self.lengths)}", "ascending numbers from 1 up", "[32]")
         if self.pixel_decoder == MASKGIT and (self.reads, self.codebook) != ("pixels", "learned"):
             raise V2LError(
-                f"got the pixel decoder {MASKGIT!r} with codes {self.codebook} and an encoder of {self.reads}",
+                f"got the pixel decoder {MASKGIT!r} with {self.codebook} codes and an encoder of {self.reads}",
                 "learned codes and pixels",
             )
         if self.linear_path and self.reads != "features":
