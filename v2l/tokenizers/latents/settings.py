@@ -65,8 +65,8 @@ class LatentSettings:
             raise V2LError(f"got lengths = {list(self.lengths)}", "ascending numbers from 1 up", "[32]")
         if self.pixel_decoder == MASKGIT and (self.reads, self.codebook) != ("pixels", "learned"):
             raise V2LError(
-                f"got the pixel decoder {MASKGIT!r} with {self.codebook} codes and an encoder of {self.reads}",
-                "learned codes and pixels",
+                f"got pixel_decoder = {MASKGIT} with codebook = {self.codebook} and reads = {self.reads}",
+                "codebook: learned, reads: pixels",
             )
         if self.linear_path and self.reads != "features":
             raise V2LError("got linear_path for an encoder that reads pixels", "reads: features")
@@ -101,7 +101,7 @@ class LatentTraining:
     batch_size: int = ranged(32, 1, 10**5, "Images a step and a process.")
     learning_rate: float = ranged(1e-4, 0, 1, "Peak learning rate of AdamW.")
     pixel_rate: float = ranged(1.0, 0, 1000, "Learning rate of stage two, relative to stage one.")
-    warmup_fraction: float = ranged(0.01, 0, 1, "Share of the steps in which the rate rises.")
+    warmup_fraction: float = ranged(0.01, 0, 1, "Share of stage one in which the rate rises.")
     weight_decay: float = ranged(1e-4, 0, 1, "Of AdamW.")
     commitment_weight: float = ranged(0.25, 0, 1000, "Weight of the pull of latents to their entry.")
     codebook_weight: float = ranged(1.0, 0, 1000, "Weight of the pull of learned entries to their latents.")

@@ -74,7 +74,7 @@ class LatentRecipe(Recipe[Tensor]):
             config,
             perceptual,
         )
-        self.processes, self.seed, self.schedule = processes, seed, schedule_of(config)
+        self.processes, self.seed = processes, seed
         self.features, self.held_out = features.split(HELD_OUT, VALIDATED)
         self.variance = float(self.features.rows[:FITTED].float().var(dim=0).mean())
         training, network = config.training, tokenizer.network.to(processes.device).train()
@@ -90,8 +90,13 @@ class LatentRecipe(Recipe[Tensor]):
         return round(self.config.training.pixel_start * self.config.training.steps)
 
     def learning_rate(self, step: int) -> float:
-        relative = self.config.training.pixel_rate if step >= self.pixel_step else 1.0
-        return relative * self.schedule.at(step)
+        """Half a cosine in each stage."""
+        training, first = self.config.training, self.pixel_step
+        if step >= first:
+            peak = training.pixel_rate * training.learning_rate
+            return WarmupCosine(peak, training.steps - first).at(step - first)
+        warmup = round(training.warmup_fraction * first)
+        return WarmupCosine(training.learning_rate, first, warmup).at(step)
 
     def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
         size = self.config.training.batch_size
@@ -219,14 +224,6 @@ class LatentRecipe(Recipe[Tensor]):
             validate_every=training.validate_every,
             ema_decay=training.ema_decay,
         )
-
-
-def schedule_of(config: LatentConfig) -> WarmupCosine:
-    """The learning rate of a config."""
-    training = config.training
-    return WarmupCosine(
-        training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
-    )
 
 
 def _plain(value: Any) -> Any:
