@@ -66,12 +66,12 @@ def test_safetensors_are_read_too(weights: dict[str, Tensor], tmp_path: Path) ->
 def test_a_model_without_a_pixel_decoder_is_refused(weights: dict[str, Tensor], tmp_path: Path) -> None:
     vae = {name: tensor for name, tensor in weights.items() if not name.startswith("pixel")}
     torch.save(vae, tmp_path / "vae.bin")
-    with pytest.raises(V2LError, match="pixel_quantize.*L-32, B-64 or S-128"):
+    with pytest.raises(V2LError, match=r"pixel_quantize.*L-32, B-64 or S-128"):
         convert_titok(tmp_path / "vae.bin", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def test_a_weight_of_another_shape_is_named(weights: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(weights | {"decoder.mask_token": torch.zeros(1, 1, 4)}, tmp_path / "odd.bin")
-    with pytest.raises(V2LError, match="misshapen.*mask_token"):
+    with pytest.raises(V2LError, match=r"misshapen.*mask_token"):
         convert_titok(tmp_path / "odd.bin", tmp_path / "model")

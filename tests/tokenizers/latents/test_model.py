@@ -34,7 +34,9 @@ def photograph(height: int = 40, width: int = 24) -> torch.Tensor:
 
 def test_an_image_is_a_sentence_of_the_codebooks_words(tokenizer: TiTokTokenizer) -> None:
     tokens = tokenizer.encode(photograph())
-    assert tokens.kind == "codes" and tokens.layout is None and tokens.ids is not None
+    assert tokens.kind == "codes"
+    assert tokens.layout is None
+    assert tokens.ids is not None
     assert tokens.ids.shape == (1, 8)
     assert [word.ids for word in tokens.words[0]] == [(code,) for code in tokens.ids[0].tolist()]
     assert tokens.words[0][0].word == f"word{int(tokens.ids[0, 0]) - 100}"
@@ -44,7 +46,8 @@ def test_an_image_is_a_sentence_of_the_codebooks_words(tokenizer: TiTokTokenizer
 @pytest.mark.parametrize("length", TINY.lengths)
 def test_every_length_is_decoded_and_begins_the_longer_ones(tokenizer: TiTokTokenizer, length: int) -> None:
     whole, short = tokenizer.encode(photograph()), tokenizer.with_length(length).encode(photograph())
-    assert whole.ids is not None and short.ids is not None
+    assert whole.ids is not None
+    assert short.ids is not None
     assert torch.equal(short.ids, whole.ids[:, :length])
     assert tokenizer.decode(short).shape == (1, 3, 32, 32)
     assert tokenizer.length == 8  # the other one keeps its length
@@ -58,7 +61,9 @@ def test_an_image_of_any_aspect_ratio_comes_back_whole_at_its_own_size(tokenizer
 
 def test_an_image_of_one_colour_is_decoded(tokenizer: TiTokTokenizer) -> None:
     decoded = tokenizer.decode(tokenizer.encode(torch.full((1, 3, 32, 32), 0.25)))
-    assert decoded.isfinite().all() and 0 <= decoded.min() and decoded.max() <= 1
+    assert decoded.isfinite().all()
+    assert decoded.min() >= 0
+    assert decoded.max() <= 1
 
 
 def test_a_saved_tokenizer_is_the_same_without_a_copy_of_the_grid(
@@ -79,7 +84,8 @@ def test_half_precision_keeps_whole_numbers(
 ) -> None:
     tokenizer.save_pretrained(tmp_path / "model", half=True)
     loaded = TiTokTokenizer.from_pretrained(tmp_path / "model", "cpu")
-    assert loaded.network.linear is not None and tokenizer.network.linear is not None
+    assert loaded.network.linear is not None
+    assert tokenizer.network.linear is not None
     assert torch.equal(loaded.network.linear.places, tokenizer.network.linear.places)
 
 
@@ -97,7 +103,9 @@ def test_a_checkpoint_of_another_grid_is_refused(
 def test_learned_codes_have_no_words_and_are_decoded(tmp_path: Path, tiny_grid_ships: None) -> None:
     learned = learned_titok()
     tokens = learned.encode(photograph())
-    assert tokens.ids is not None and tokens.ids.shape == (1, 4) and tokens.words == ()
+    assert tokens.ids is not None
+    assert tokens.ids.shape == (1, 4)
+    assert tokens.words == ()
     assert learned.vocabulary is None
     assert learned.decode(tokens).shape == (1, 3, 32, 32)
     learned.save_pretrained(tmp_path / "model")
@@ -113,7 +121,9 @@ def test_a_token_file_goes_round_at_every_length_and_is_refused_by_another_check
         file.write(tmp_path / "t.v2l")
         read = TokenFile.read(tmp_path / "t.v2l")
         decoded = decode_photograph(tokenizer, read)
-        assert torch.equal(decoded, tokenizer.decode_whole(tokenizer.tokens_of_streams(file.streams), (40, 24)))
+        assert torch.equal(
+            decoded, tokenizer.decode_whole(tokenizer.tokens_of_streams(file.streams), (40, 24))
+        )
     with pytest.raises(V2LError, match="same checkpoint"):
         decode_photograph(tiny_titok(seed=1, fitted=False), read)
 
