@@ -93,7 +93,7 @@ class LinearCode(nn.Module):
 def cosines(count: int) -> Tensor:
     """The orthonormal cosine transform (DCT-II) of `count` values: (count, count), a frequency a row."""
     frequencies, places = torch.arange(count)[:, None], torch.arange(count)[None]
-    rows = torch.cos(torch.pi * (places + 0.5) * frequencies / count) * (2 / count) ** 0.5
+    rows: Tensor = torch.cos(torch.pi * (places + 0.5) * frequencies / count) * (2 / count) ** 0.5
     rows[0] /= 2**0.5
     return rows
 

@@ -78,8 +78,8 @@ class LatentNetwork(nn.Module):
         if settings.linear_path:
             self.linear = LinearCode((grid.channels, side, side), settings.blocks, settings.code_width)
             for layer in (self.encoder.conv_out, self.decoder.ffn[-1]):  # starts as the linear code alone
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                for weight in layer.parameters():
+                    nn.init.zeros_(weight)
 
     def _quantizer(self, words: Tensor | None, weights: tuple[float, float]) -> Quantizer:
         if self.settings.codebook == "learned":
