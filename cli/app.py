@@ -19,6 +19,7 @@ from v2l.cli.compare.shared_words import common
 from v2l.cli.compare.story import story
 from v2l.cli.convert_official import convert_official
 from v2l.cli.convert_taming import convert_taming
+from v2l.cli.convert_titok import convert_titok
 from v2l.cli.demo import demo
 from v2l.cli.describe.ask import ask
 from v2l.cli.describe.caption import caption
@@ -40,6 +41,7 @@ from v2l.cli.restore.unshift import unshift
 from v2l.cli.serve import serve
 from v2l.cli.tokenize import tokenize
 from v2l.cli.train.adapter import train_adapter
+from v2l.cli.train.latents import train_titok
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
@@ -69,9 +71,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-lora": train_lora,
     "train-lavit": train_lavit,
+    "train-titok": train_titok,
     "train-adapter": train_adapter,
     "convert-official": convert_official,
     "convert-taming": convert_taming,
+    "convert-titok": convert_titok,
     "serve": serve,
     "doctor": doctor,
     "demo": demo,

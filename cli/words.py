@@ -51,6 +51,7 @@ LISTS = {
     "the nearest: --selection nearest",
 }
 OWN_LIST = "words of the tokenizer's own tokens, best first; fewshot-classify, caption and vqa read the same"
+SENTENCE = "the image as a sentence of codes, from which it is decoded again; the words have no meaning here"
 PLACED_LIST = "each word with its part of the image, as caption and vqa read them"
 Target = Annotated[
     Path | None,
@@ -78,7 +79,8 @@ def words(
 ) -> None:
     """Name what is in photographs, in words of the frozen LLM's vocabulary, with the cosine of each.
 
-    A tokenizer of words with places (slices, groma) prints the share and the position of each part instead.
+    A tokenizer of words with places (slices, groma) prints the share and the position of each part instead;
+    titok prints the sentence from which the image is decoded again.
     """
     from v2l.images import Skipped, load_images
     from v2l.sources import find_images, is_container
@@ -128,6 +130,8 @@ class Found:
         """Which list of words it is, for people."""
         if self.placed:
             return PLACED_LIST
+        if self.selection == "sentence":
+            return SENTENCE
         return OWN_LIST if self.selection == "own" else LISTS[self.selection]
 
     def record(self) -> dict[str, Any]:
@@ -146,15 +150,24 @@ class Found:
 
     def text(self) -> str:
         """One line for people."""
+        if self.selection == "sentence":
+            return f"{self.path}: {' '.join(word.word for word in self.words)}"
         return f"{self.path}: {describe_places(self.placed)}" if self.placed else line(self.path, self.words)
 
 
 def find_words(pipeline: Pipeline, path: ImageFile, image: Tensor, choice: tuple[int, str]) -> Found:
-    """The words of an image (3, H, W); `choice` is their number and how a tagger selects them."""
+    """The words of an image (3, H, W); `choice` is their number and how a tagger selects them.
+
+    A sentence of codes is given whole, in its order.
+    """
+    from v2l.tokenizers.contract import gives
+
     tokenizer, (count, selection) = pipeline.tokenizer, choice
     if tokenizer.tagger is not None:
         return Found(path, tokenizer.image_words(image[None], count, selection).words[0], selection)
     tokens = tokenizer.encode(image[None])
+    if gives(tokenizer, "sentence") and tokens.words:
+        return Found(path, tokens.words[0], "sentence", tokens=tokens)
     placed = tokenizer.placed_words(tokens)
     if placed:
         return Found(path, (), "own", placed[:count], tokens)

@@ -8,6 +8,7 @@ import typer
 
 from v2l.cli.evaluate.describe import evaluate_describe
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
+from v2l.cli.evaluate.language import evaluate_language
 from v2l.cli.evaluate.mosaics import evaluate_mosaics
 from v2l.cli.evaluate.naming import evaluate_naming
 from v2l.cli.evaluate.reconstruction import evaluate_reconstruction
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "common": evaluate_common,
     "describe": evaluate_describe,
     "fewshot": evaluate_fewshot,
+    "language": evaluate_language,
     "mosaics": evaluate_mosaics,
     "naming": evaluate_naming,
     "reconstruction": evaluate_reconstruction,

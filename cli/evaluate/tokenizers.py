@@ -68,7 +68,10 @@ def evaluate_tokenizers(
 
 
 def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageTokenizer]:
-    """The named tokenizers, or all that ship, and the checkpoints given, by the name of their row."""
+    """The named tokenizers, or all that ship, and the checkpoints given, by the name of their row.
+
+    A tokenizer whose number of tokens can be chosen has a row for each.
+    """
     from v2l.tokenizers.loading import load_tokenizer
     from v2l.tokenizers.registry import member_named, tokenizer_names
 
@@ -84,10 +87,17 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
             )
             continue
         row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {name}"
-        loaded[row] = model
+        loaded |= rows_of(model, row)
     for name in sorted(set(able) - set(shipped) - {model.NAME for model in loaded.values()}):
         out.note(f"left out {name}: no checkpoint of it ships; add one with --tokenizer DIR")
     return loaded
+
+
+def rows_of(model: ImageTokenizer, name: str) -> dict[str, ImageTokenizer]:
+    """A row for each number of tokens that can be chosen; else one row."""
+    if not model.lengths:
+        return {name: model}
+    return {f"{name}, {length} tokens": model.with_length(length) for length in model.lengths}
 
 
 def write_folder(target: Path, found: dict[str, object]) -> None:

@@ -221,6 +221,23 @@ class ImageTokenizer(nn.Module, ABC):
         return resize(self.decode(tokens)[0].cpu(), size)
 
     @property
+    def lengths(self) -> tuple[int, ...]:
+        """The numbers of tokens that `with_length` takes, ascending; none if the number cannot be chosen."""
+        return ()
+
+    def with_length(self, length: int) -> Self:
+        """The same tokenizer, which writes another number of tokens; what it decodes does not change.
+
+        Raises:
+            V2LError: it does not have this length.
+        """
+        raise V2LError(
+            f"the number of tokens of the tokenizer {self.NAME!r} cannot be chosen",
+            f"{self.NAME} without a number",
+            f"--tokenizer {self.NAME}",
+        )
+
+    @property
     def codebook_size(self) -> int | None:
         """Number of reachable codes; None if an image is not written in codes of a fixed codebook.
 
@@ -436,7 +453,7 @@ class ImageTokenizer(nn.Module, ABC):
         Raises:
             V2LError: the place cannot be written; an older checkpoint there stays as it was.
         """
-        weights = {name: tensor.half() if half else tensor for name, tensor in self.state_dict().items()}
+        weights = {name: _stored(tensor, half) for name, tensor in self.state_dict().items()}
         with write_directory(target) as folder:
             for name, tensors in {"model": weights, **(beside or {})}.items():
                 save_tensors(folder / f"{name}.safetensors", tensors)
@@ -576,6 +593,11 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], where: Path)
             f"the weights in {where} do not fit: {listed}", "weights of the same config", "v2l train"
         )
     module.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in weights.items()})
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """A weight as a checkpoint holds it; whole numbers stay as they are."""
+    return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
 def _is_finite(tensor: Tensor) -> bool:

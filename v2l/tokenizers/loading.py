@@ -17,7 +17,7 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
     Args:
         name: a registered name ("v2l"), a directory that `save_pretrained` wrote, or `user/model` on the hub;
             None is "v2l". A registered name comes before a folder with the same name: write "./v2l" for the
-            folder.
+            folder. A number of tokens may follow: "titok:32", "runs/titok/model:32".
         device: as in `v2l.device.choose_device`.
 
     Raises:
@@ -28,9 +28,18 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
         >>> v2l.load_tokenizer("v2l").describe()["tokenizer"]
         'v2l'
     """
+    name, length = _split_length(name)
     member, folder = locate_tokenizer(name)
     tokenizer: ImageTokenizer = member.load_class().from_pretrained(folder, device)
-    return tokenizer
+    return tokenizer if length is None else tokenizer.with_length(length)
+
+
+def _split_length(name: str | Path | None) -> tuple[str | Path | None, int | None]:
+    """A name with a number behind a colon ──► both; other names stay as they are."""
+    before, mark, number = str(name or "").rpartition(":")
+    if not mark or not before or not number.isdecimal() or Path(str(name)).is_dir():
+        return name, None
+    return before, int(number)
 
 
 def locate_tokenizer(name: str | Path | None = None) -> tuple[Member, Path]:

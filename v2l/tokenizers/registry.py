@@ -21,6 +21,7 @@ NEEDS = {
     "words": "words for a whole image",
     "codes": "codes",
     "grid codes": "a grid of codes that are token ids of the LLM",
+    "sentence": "a sentence of the LLM's words that is decoded again",
     "embeddings": "embeddings for the LLM",
     "regions": "regions that a user may choose",
     "decoder": "a decoder",
@@ -147,6 +148,11 @@ register_tokenizer(
     "lavit",
     "v2l.tokenizers.selection.model:SelectionTokenizer",
     gives=("words",),  # none ships yet: v2l train-lavit
+)
+register_tokenizer(
+    "titok",
+    "v2l.tokenizers.latents.model:TiTokTokenizer",
+    gives=("codes", "decoder", "sentence"),  # none ships yet: v2l train-titok
 )
 SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
 register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)

@@ -1,0 +1,156 @@
+"""The latents learn to predict the features, resume exactly, and stage two trains the decoder alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_titok import TINY
+from tiny_tokenizer import tiny_tokenizer
+
+from v2l.checkpoint import load_tensors
+from v2l.errors import V2LError
+from v2l.processes import start_processes
+from v2l.sources import ImageFile, find_images
+from v2l.tokenizers.latents.frozen_grid import FrozenGrid
+from v2l.tokenizers.latents.network import GridShape, LatentNetwork
+from v2l.tokenizers.latents.settings import LatentConfig, LatentTraining
+from v2l.training.loop import TrainingLoop, update_networks
+from v2l.training.recipes.latents import LatentRecipe
+from v2l.training.recipes.latents_run import LatentRun, build_recipe
+
+CONFIG = LatentConfig(
+    TINY,
+    LatentTraining(
+        steps=24,
+        pixel_start=0.75,
+        batch_size=4,
+        learning_rate=1e-2,
+        perceptual="none",
+        ema_decay=0.9,
+        save_every=12,
+        log_every=6,
+        validate_every=0,
+        picture_every=24,
+    ),
+)
+PUBLISHED = {"l-32": (32, 1024, 24), "b-64": (64, 768, 12), "s-128": (128, 512, 8)}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def files(samples: Path) -> list[ImageFile]:
+    return find_images(samples)
+
+
+def recipe_of(files: list[ImageFile], run: Path, config: LatentConfig = CONFIG) -> LatentRecipe:
+    grid = FrozenGrid.of(tiny_tokenizer())
+    return build_recipe(config, LatentRun(files, run, device="cpu"), grid, start_processes("cpu"))
+
+
+def loss_of(recipe: LatentRecipe, step: int) -> float:
+    """The loss of all training images in a stage, at the length that the step draws."""
+    recipe.tokenizer.network.eval()
+    loss = recipe.loss(step, torch.arange(len(recipe.features.files)), "model").value.item()
+    recipe.tokenizer.network.train()
+    return loss
+
+
+@pytest.mark.parametrize(("reads", "pixel_start"), [("features", 1.0), ("pixels", 1.0), ("features", 0.0)])
+def test_each_stage_lowers_its_loss(
+    reads: str, pixel_start: float, files: list[ImageFile], tmp_path: Path
+) -> None:
+    network = replace(TINY, reads=reads, linear_path=reads == "features", lengths=(8,))
+    training = replace(CONFIG.training, pixel_start=pixel_start)
+    recipe = recipe_of(files, tmp_path / "run", LatentConfig(network, training))
+    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    recipe.fit(0)
+    before, seen = loss_of(recipe, 20), []
+    assert loop.train(loop.resume(), lambda step, terms: seen.append(terms)) == 24
+    assert loss_of(recipe, 20) < before
+    terms = {"features", "quantizer", "codes"} if pixel_start else {"l1", "l2"}
+    assert terms <= seen[-1].keys()
+    assert recipe.validate(24).keys() == {"features_8", "psnr_8"}
+    assert (tmp_path / "run" / "model" / "manifest.json").is_file()
+    assert list((tmp_path / "run" / "pictures").glob("*.png"))
+
+
+def test_stage_two_leaves_encoder_latents_and_codes_as_they_are(
+    files: list[ImageFile], tmp_path: Path
+) -> None:
+    recipe = recipe_of(files, tmp_path / "run")
+    recipe.fit(0)
+    before = {name: tensor.clone() for name, tensor in recipe.tokenizer.network.state_dict().items()}
+    for step in (18, 19):
+        update_networks(recipe, step, next(recipe.batches(step, step + 1)))
+    changed = {
+        name
+        for name, tensor in recipe.tokenizer.network.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+
+
+def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -> None:
+    for run, stops in ((tmp_path / "whole", (24,)), (tmp_path / "parts", (12, 24))):
+        for stop in stops:
+            recipe = recipe_of(files, run)
+            loop = TrainingLoop(recipe, recipe.loop_settings(run))
+            first = loop.resume()
+            for done, parts in enumerate(recipe.batches(first, stop), start=first + 1):
+                loop.step(done - 1, parts)
+            loop.save(stop)
+    whole, parts = (
+        load_tensors(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_learning_rate_is_half_a_cosine_in_each_stage(files: list[ImageFile], tmp_path: Path) -> None:
+    config = replace(CONFIG, training=replace(CONFIG.training, pixel_rate=0.5, warmup_fraction=0.0))
+    rates = [recipe_of(files, tmp_path, config).learning_rate(step) for step in (0, 9, 18, 21)]
+    assert rates == pytest.approx([1e-2, 0.5e-2, 0.5e-2, 0.25e-2])
+
+
+@pytest.mark.parametrize("preset", [*PUBLISHED, "small"])
+def test_presets_have_the_published_sizes(preset: str) -> None:
+    settings = LatentConfig.load(preset).network
+    with torch.device("meta"):
+        words = torch.empty(10, 12)
+        network = LatentNetwork(settings, GridShape(12, 8), words)
+    if preset in PUBLISHED:
+        assert (settings.latents, settings.width, settings.encoder_layers) == PUBLISHED[preset]
+        assert settings.width // settings.heads == 64
+        assert settings.codes == 4096
+    assert network.decoder.ffn[-1].out_channels == 12 * 4
+
+
+def test_a_published_architecture_trains_at_tiny_sizes(files: list[ImageFile], tmp_path: Path) -> None:
+    network = replace(
+        LatentConfig.load("s-128").network,
+        image_size=32,
+        width=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        heads=2,
+        lengths=(4,),
+        codes=16,
+        code_width=6,
+    )
+    recipe = recipe_of(files, tmp_path / "run", replace(CONFIG, network=network))
+    for step in (0, 20):
+        terms = update_networks(recipe, step, next(recipe.batches(step, step + 1)))
+        assert not terms["skipped"]
+
+
+def test_too_few_images_are_refused(files: list[ImageFile], tmp_path: Path) -> None:
+    with pytest.raises(V2LError, match="at least 16"):
+        recipe_of(files[:5], tmp_path / "run")

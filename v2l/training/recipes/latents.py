@@ -1,0 +1,231 @@
+"""frozen features of the grid tokenizer ──► a trained latent tokenizer (TiTok), in two stages.
+
+Stage one: the decoder predicts the features from the codes. Stage two: encoder, latents and codebook are
+frozen; the decoder is trained on pixels, through the frozen pixel decoder. Each step draws one length:
+latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok, arXiv
+2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from v2l.errors import V2LError
+from v2l.images import image_grid
+from v2l.metrics import psnr
+from v2l.perceptual import PerceptualDistance
+from v2l.processes import Accelerator
+from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
+from v2l.tokenizers.latents.linear_code import fit_linear
+from v2l.tokenizers.latents.model import TiTokTokenizer
+from v2l.tokenizers.latents.settings import LatentConfig
+from v2l.tokenizers.quantizers.usage import CodeUsage
+from v2l.training.loop import LoopSettings
+from v2l.training.losses import reconstruction_terms
+from v2l.training.optimizer_step import OptimizerStep
+from v2l.training.recipe import Loss, Phase, Recipe, Terms
+from v2l.training.recipes.latent_data import GridFeatures
+from v2l.training.schedule import WarmupCosine
+
+HELD_OUT = 16  # every so many images only validate
+VALIDATED, PAGE_IMAGES, FITTED = 16, 8, 1024  # images at most
+FREE = ("save_every", "log_every", "validate_every", "picture_every")  # may differ when a run goes on
+
+
+class LatentRecipe(Recipe[Tensor]):
+    """A latent tokenizer in training; its parts are the places of images in the features.
+
+    Args:
+        tokenizer: the tokenizer to train, with a grid tokenizer.
+        features: frozen features of the training images; every sixteenth image only validates.
+        config: how it is trained.
+        perceptual: a frozen perceptual network for stage two, or None.
+        processes: the processes that train together.
+        seed: of everything that is drawn at random.
+
+    Raises:
+        V2LError: the tokenizer is a released one, with a pixel decoder of its own, or there are few images.
+    """
+
+    name, result = "titok", "model"
+
+    def __init__(
+        self,
+        tokenizer: TiTokTokenizer,
+        features: GridFeatures,
+        config: LatentConfig,
+        perceptual: PerceptualDistance | None,
+        processes: Accelerator,
+        seed: int = 0,
+    ) -> None:
+        if tokenizer.grid is None:
+            raise V2LError("got a released model, which is not trained here", "pixel_decoder: grid")
+        self.tokenizer, self.grid, self.config, self.perceptual = (
+            tokenizer,
+            tokenizer.grid,
+            config,
+            perceptual,
+        )
+        self.processes, self.seed = processes, seed
+        self.features, self.held_out = features.split(HELD_OUT, VALIDATED)
+        self.variance = float(self.features.rows[:FITTED].float().var(dim=0).mean())
+        training, network = config.training, tokenizer.network.to(processes.device).train()
+        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        self.networks = {"model": OptimizerStep(network, optimizer, processes, clip_norm=1.0)}
+        self.examples_per_step = training.batch_size * processes.num_processes
+        self.fit_steps = {0} if config.network.codebook == "words" else set()
+        self._usage = CodeUsage(tokenizer.codebook_size)
+
+    @property
+    def pixel_step(self) -> int:
+        """The first step of stage two."""
+        return round(self.config.training.pixel_start * self.config.training.steps)
+
+    def learning_rate(self, step: int) -> float:
+        """Half a cosine in each stage."""
+        training, first = self.config.training, self.pixel_step
+        if step >= first:
+            peak = training.pixel_rate * training.learning_rate
+            return WarmupCosine(peak, training.steps - first).at(step - first)
+        warmup = round(training.warmup_fraction * first)
+        return WarmupCosine(training.learning_rate, first, warmup).at(step)
+
+    def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
+        size = self.config.training.batch_size
+        own = self.processes.process_index * size
+        for step in range(first, last):
+            yield [self.features.places(self.examples_per_step, self.seed, step)[own : own + size]]
+
+    def before_step(self, step: int, parts: Sequence[Tensor]) -> None:
+        network = self.tokenizer.network
+        for trained in (network.encoder, network.quantizer):
+            trained.requires_grad_(step < self.pixel_step)
+        network.latent_tokens.requires_grad_(step < self.pixel_step)
+        self._usage = CodeUsage(self.tokenizer.codebook_size)
+
+    def loss(self, step: int, part: Tensor, network: str) -> Loss:
+        length = Random(f"{self.seed}/{step}").choice(self.tokenizer.lengths)
+        return self._pixel_loss(part, length) if step >= self.pixel_step else self._feature_loss(part, length)
+
+    def after_update(self, step: int, network: str, updated: bool) -> Terms:
+        return {"codes": float(self._usage.used)}
+
+    def _feature_loss(self, part: Tensor, length: int) -> Loss:
+        """Stage one: the squared error of the features, relative to their variance."""
+        coded, predicted = self.networks["model"].prepared(*self._read(part), length)
+        self._usage.add(coded.indices)
+        error = (predicted - self._features(part)).square().mean() / self.variance
+        terms = {"features": error, "quantizer": coded.loss, f"features_{length}": error}
+        return Loss(error + coded.loss, {name: term.detach() for name, term in terms.items()})
+
+    def _pixel_loss(self, part: Tensor, length: int) -> Loss:
+        """Stage two: the squared error of pixels and the perceptual distance."""
+        coded, predicted = self.networks["model"].prepared(*self._read(part), length)
+        self._usage.add(coded.indices)
+        images = to_network_range(self.features.pixels(part).to(self.processes.device))
+        terms = reconstruction_terms(images, self.grid.paint(predicted), self.perceptual)
+        value = terms["l2"]
+        if self.perceptual is not None:
+            value = value + self.config.training.perceptual_weight * terms["perceptual"]
+        return Loss(value, {name: term.detach() for name, term in terms.items()})
+
+    def _features(self, part: Tensor) -> Tensor:
+        return self.features.rows[part].float().to(self.processes.device)
+
+    def _read(self, part: Tensor) -> tuple[Tensor]:
+        """What the encoder reads of some images."""
+        if self.config.network.reads == "features":
+            return (self._features(part),)
+        return (self.features.pixels(part).to(self.processes.device),)
+
+    @torch.no_grad()
+    def fit(self, step: int) -> None:
+        """Fit the linear code and the words to training images: the same in every process."""
+        network, rows = self.tokenizer.network, self.features.rows[:FITTED].float().to(self.processes.device)
+        if network.linear is not None:
+            fit_linear(network.linear, network.quantizer, rows)
+            return
+        seen = torch.arange(min(FITTED, len(self.features.rows)))
+        parts = [network.encode(*self._read(part), self.config.network.latents) for part in seen.split(32)]
+        network.quantizer.fit(torch.cat([coded.vectors.flatten(0, 1) for coded in parts]))
+
+    @torch.no_grad()
+    def validate(self, step: int) -> Terms:
+        """Error of the features and PSNR at each length, on images that are not trained on."""
+        network, device = self.tokenizer.network.eval(), self.processes.device
+        target = self.held_out.rows.float().to(device)
+        images = self.held_out.pixels(torch.arange(len(target)))
+        read = target if self.config.network.reads == "features" else images.to(device)
+        found: Terms = {}
+        for length in self.tokenizer.lengths:
+            _, predicted = network(read, length)
+            found[f"features_{length}"] = float((predicted - target).square().mean()) / self.variance
+            painted = to_image_range(self.grid.paint(predicted)).cpu()
+            found[f"psnr_{length}"] = float(psnr(painted, images).mean())
+        network.train()
+        return found
+
+    @torch.no_grad()
+    def page(self, step: int) -> Tensor:
+        """Held-out images above what each length decodes to: the same images every time."""
+        network = self.tokenizer.network.eval()
+        images = self.held_out.pixels(torch.arange(min(PAGE_IMAGES, len(self.held_out.rows))))
+        patches = self.tokenizer.patches(images.to(self.processes.device))
+        rows = [list(images)]
+        for length in self.tokenizer.lengths:
+            painted = self.grid.paint(network(patches, length)[1])
+            rows.append(list(to_image_range(painted).cpu()))
+        network.train()
+        return image_grid(rows, [[""] * len(images)] * len(rows), cell=images.shape[-1])
+
+    def phases(self, steps: int) -> list[Phase]:
+        first = round(self.config.training.pixel_start * steps)
+        stages = [Phase("features", 0, first), Phase("pixels", first, steps)]
+        return [stage for stage in stages if stage.end > stage.first]
+
+    def metadata(self) -> dict[str, Any]:
+        training = {key: value for key, value in asdict(self.config.training).items() if key not in FREE}
+        return {
+            **{f"network.{key}": _plain(value) for key, value in asdict(self.config.network).items()},
+            **{f"training.{key}": value for key, value in training.items()},
+            "seed": self.seed,
+            "processes": self.processes.num_processes,
+            "images": self.features.description,
+            "grid": self.grid.fingerprint,
+        }
+
+    def save_result(self, folder: Path, step: int) -> None:
+        self.tokenizer.facts = {
+            "steps": step,
+            "of": self.config.training.steps,
+            "images": self.features.description,
+            "seed": self.seed,
+            "perceptual": self.config.training.perceptual if step > self.pixel_step else "none",
+        }
+        self.tokenizer.save_pretrained(folder, half=True)
+
+    def loop_settings(self, run: Path) -> LoopSettings:
+        """The settings of the loop."""
+        training = self.config.training
+        return LoopSettings(
+            run,
+            training.steps,
+            training.save_every,
+            log_every=training.log_every,
+            picture_every=training.picture_every,
+            validate_every=training.validate_every,
+            ema_decay=training.ema_decay,
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
