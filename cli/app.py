@@ -40,6 +40,7 @@ from v2l.cli.restore.unshift import unshift
 from v2l.cli.serve import serve
 from v2l.cli.tokenize import tokenize
 from v2l.cli.train.adapter import train_adapter
+from v2l.cli.train.clusters import train_setok
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.tokenizer import train
@@ -69,6 +70,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-lora": train_lora,
     "train-lavit": train_lavit,
+    "train-setok": train_setok,
     "train-adapter": train_adapter,
     "convert-official": convert_official,
     "convert-taming": convert_taming,

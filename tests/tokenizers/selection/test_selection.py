@@ -12,7 +12,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokenizers.selection.merger import MergerBlock, WeightedAttention
+from v2l.tokenizers.selection.merger import MergerBlock
 from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.selector import Selector, decide, draw, keep_best, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings

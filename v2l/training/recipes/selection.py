@@ -25,14 +25,13 @@ from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.selector import decide, draw, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig
-from v2l.training.loop import LoopSettings
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.patch_data import PatchFeatures
+from v2l.training.recipes.patch_run import run_facts
 from v2l.training.schedule import WarmupCosine
 
 RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
-FREE = ("save_every", "log_every", "validate_every")  # may differ when a run goes on
 EVERY = 4  # so many-th image votes for words
 HELD_OUT = 8  # every so many images only validate
 
@@ -60,7 +59,7 @@ class SelectionRecipe(Recipe[Tensor]):
     ) -> None:
         self.tokenizer, self.config, self.processes, self.seed = tokenizer, config, processes, seed
         held = torch.arange(len(features.rows)) % HELD_OUT == HELD_OUT - 1
-        self.features = PatchFeatures(features.rows[~held], features.description)
+        self.features = features.only(~held)
         self.held_out = features.rows[held]
         training = config.training
         network = tokenizer.network.to(processes.device).train()
@@ -120,12 +119,9 @@ class SelectionRecipe(Recipe[Tensor]):
         return {"cosine": cosine.item(), "kept": kept.mean().item(), "codes_used": float(used)}
 
     def metadata(self) -> dict[str, Any]:
-        training = {key: value for key, value in asdict(self.config.training).items() if key not in FREE}
         return {
             **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
-            **{f"training.{key}": value for key, value in training.items()},
-            "seed": self.seed,
-            "processes": self.processes.num_processes,
+            **run_facts(self.config.training, self.seed, self.processes),
             "images": self.features.description,
             "words": self.tokenizer.words.codebook.source.encoder_fingerprint,
         }
@@ -139,18 +135,6 @@ class SelectionRecipe(Recipe[Tensor]):
             "validation": self.validate(step),
         }
         self.tokenizer.save_pretrained(folder, half=True)
-
-    def loop_settings(self, run: Path) -> LoopSettings:
-        """The settings of the loop."""
-        training = self.config.training
-        return LoopSettings(
-            run,
-            training.steps,
-            training.save_every,
-            log_every=training.log_every,
-            validate_every=training.validate_every,
-            ema_decay=training.ema_decay,
-        )
 
     def _with_random(self, chosen: Tensor) -> Tensor:
         """Kept (B, n) of the selector ──► the same, where some images keep random patches instead."""
