@@ -385,11 +385,6 @@ def section_from_dict(kind: type[SectionT], values: Any, where: str) -> SectionT
     return section
 
 
-def load_section(kind: type[SectionT], member: str, source: str | Path = DEFAULT) -> SectionT:
-    """The settings of one member of the family: `read_member`, checked as by `section_from_dict`."""
-    return section_from_dict(kind, read_member(member, source), member)
-
-
 def load_sections(kinds: Mapping[str, type], member: str, source: str | Path = DEFAULT) -> dict[str, Any]:
     """The settings of one member of the family that has several sections, by the names of `kinds`.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from v2l.cli.evaluate.describe import evaluate_describe
+from v2l.cli.evaluate.detokenizer import evaluate_detokenizer
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.mosaics import evaluate_mosaics
 from v2l.cli.evaluate.naming import evaluate_naming
@@ -22,6 +23,7 @@ from v2l.cli.evaluate.vqa import evaluate_vqa
 COMMANDS: dict[str, Callable[..., None]] = {
     "common": evaluate_common,
     "describe": evaluate_describe,
+    "detokenizer": evaluate_detokenizer,
     "fewshot": evaluate_fewshot,
     "mosaics": evaluate_mosaics,
     "naming": evaluate_naming,

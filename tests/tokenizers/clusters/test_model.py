@@ -9,10 +9,9 @@ import torch
 from tiny_patch_words import tiny_patch_words
 from torch import Tensor
 
-from v2l.config import load_section
 from v2l.errors import V2LError
 from v2l.tokenizers.clusters.model import ClusterTokenizer
-from v2l.tokenizers.clusters.settings import ClusterSettings
+from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokenizers.patch_words import mean_features
 from v2l.tokenizers.positions import sine_positions
@@ -92,17 +91,17 @@ def test_it_comes_back_from_its_directory(tokenizer: ClusterTokenizer, tmp_path:
 
 
 def test_the_presets_are_read_and_checked() -> None:
-    assert load_section(ClusterSettings, "setok", "paper") == ClusterSettings()
-    assert load_section(ClusterSettings, "setok", "small").if_none == 1
+    assert ClusterConfig.load("paper") == ClusterConfig()
+    assert ClusterConfig.load("small").clusters.if_none == 1
     with pytest.raises(V2LError, match="no preset of setok and no file; allowed: paper, small, or a YAML"):
-        load_section(ClusterSettings, "setok", "large")
+        ClusterConfig.load("large")
 
 
 def test_what_ships_names_the_shipped_words_and_its_preset() -> None:
     tokenizer = load_tokenizer("setok", device="cpu")
     assert isinstance(tokenizer, ClusterTokenizer)
     assert tokenizer.words.place == "shipped"
-    assert tokenizer.cluster_settings == load_section(ClusterSettings, "setok", "small")
+    assert tokenizer.cluster_settings == ClusterConfig.load("small").clusters
 
 
 def test_means_of_parts_leave_out_what_belongs_to_none() -> None:
@@ -117,3 +116,8 @@ def test_positions_are_sines_of_row_and_column() -> None:
     torch.testing.assert_close(positions[2, 4, 0], torch.tensor(2.0).sin())
     torch.testing.assert_close(positions[2, 4, 6], torch.tensor(4.0).cos())
     assert positions[..., 8].abs().max() == 0
+
+
+def test_without_training_there_is_no_decoder(tokenizer: ClusterTokenizer) -> None:
+    with pytest.raises(V2LError, match="decode needs a decoder, which the tokenizer 'setok' does not have"):
+        tokenizer.decode(tokenizer.encode(halves()[None]))

@@ -16,6 +16,7 @@ from v2l.tokenizers.selection.merger import MergerBlock
 from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.selector import Selector, decide, draw, keep_best, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings
+from v2l.tokenizers.transformer import WeightedAttention
 from v2l.tokens import ClusterMap
 
 SETTINGS = SelectionSettings(

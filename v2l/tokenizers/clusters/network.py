@@ -79,7 +79,8 @@ class Merger(nn.Module):
         super().__init__()
         width, heads, ratio = settings.width, settings.heads, settings.mlp_ratio
         self.enter = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
-        self.inside, self.across = Block(width, heads, ratio), Block(width, heads, ratio)
+        self.inside: nn.Module = Block(width, heads, ratio)
+        self.across: nn.Module = Block(width, heads, ratio)
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.token_width))
 
     def forward(self, features: Tensor, members: Tensor, count: int) -> MergedTokens:

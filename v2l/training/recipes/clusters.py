@@ -134,13 +134,9 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         return image_grid([list(to_image_range(row.cpu())) for row in rows], labels, cell=128)
 
     def metadata(self) -> dict[str, Any]:
-        sections = {"clusters": self.config.clusters, "network": self.config.network}
         return {
-            **{
-                f"{name}.{key}": value
-                for name, part in sections.items()
-                for key, value in asdict(part).items()
-            },
+            **{f"clusters.{key}": value for key, value in asdict(self.config.clusters).items()},
+            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
             **run_facts(self.config.training, self.seed, self.processes),
             "images": self.images.features.description,
             "words": self.tokenizer.words.codebook.source.encoder_fingerprint,
@@ -192,7 +188,7 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         return concept_loss(tokens.vectors, tokens.present, has, self.concept_vectors[rows])
 
     def _with_adversarial(self, value: Tensor, painted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reconstruction terms () of painted images ──► a value with the adversarial term's gradient, too.
+        """The reconstruction terms () of painted images ──► a value that has the adversarial gradient, too.
 
         Both terms are differentiated down to the images once. The gradient of <images, g> is g: one backward
         pass from there carries their weighted sum.
