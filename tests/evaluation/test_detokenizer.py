@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from torch import Tensor
 
 from v2l.errors import V2LError
@@ -38,7 +38,7 @@ class PixelDistance(PerceptualDistance):
 def test_each_method_has_figures_with_intervals(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "load_perceptual", lambda name, device: PixelDistance())
     torch.manual_seed(0)
-    tokenizer = ClusterTokenizer(tiny_patch_words(), SETTINGS, TrainedSettings(NETWORK, 48, 16)).eval()
+    tokenizer = ClusterTokenizer(SETTINGS, tiny_namer(), TrainedSettings(NETWORK, 48, 16)).eval()
     files = find_images(samples)[:3]
     found = evaluate_detokenizer(tokenizer, files)
     assert list(found["figures"]) == list(METHODS)
@@ -49,4 +49,4 @@ def test_each_method_has_figures_with_intervals(samples: Path, monkeypatch: pyte
         assert differences["distance"]["value"] == pytest.approx(expected, abs=1e-6)
     assert "mean colour" in page(found)
     with pytest.raises(V2LError, match="'setok' has no trained detokenizer"):
-        evaluate_detokenizer(ClusterTokenizer(tiny_patch_words(), SETTINGS), files)
+        evaluate_detokenizer(ClusterTokenizer(SETTINGS, tiny_namer()), files)

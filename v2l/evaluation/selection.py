@@ -58,7 +58,7 @@ def evaluate_selection(
     shares: list[float] = []
     for place, file in enumerate(files):
         features, chances = _features(tokenizer, load_image(file))
-        shares.append(decide(chances).mean().item())
+        shares.append(decide(chances, tokenizer.cut).mean().item())
         generator = torch.Generator().manual_seed(seed * 1_000_003 + place)
         for ratio in ratios:
             for name, kept in choices(chances, ratio, generator).items():

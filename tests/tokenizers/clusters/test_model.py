@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from torch import Tensor
 
 from v2l.errors import V2LError
@@ -22,7 +22,7 @@ SETTINGS = ClusterSettings(side=32, neighbours=2, threshold=0.3, if_none=1, posi
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ClusterTokenizer:
-    return ClusterTokenizer(tiny_patch_words(), SETTINGS).eval()
+    return ClusterTokenizer(SETTINGS, tiny_namer()).eval()
 
 
 def halves() -> Tensor:
@@ -47,9 +47,9 @@ def test_a_tokens_word_is_the_nearest_to_the_mean_of_its_patches(tokenizer: Clus
     tokens = tokenizer.encode(image[None])
     features = tokenizer.patch_features(image[None])[0]
     left = int(tokens.layout.tokens[0, 0, 0])
-    vector = tokenizer.words.encoder("cpu").to_joint_space(features[:, :3].mean(dim=(0, 1)))
+    vector = tokenizer.joint_encoder.to_joint_space(features[:, :3].mean(dim=(0, 1)))
     torch.testing.assert_close(tokens.embeddings[0, left], vector, atol=1e-5, rtol=0)
-    cosines = tokenizer.words.codebook.embeddings.float() @ vector
+    cosines = tokenizer.namer.codebook.embeddings.float() @ vector
     assert tokens.words[0][left].score == pytest.approx(cosines.max().item(), abs=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_it_comes_back_from_its_directory(tokenizer: ClusterTokenizer, tmp_path:
     tokenizer.save_pretrained(tmp_path / "setok")
     again = load_tokenizer(tmp_path / "setok", device="cpu")
     assert isinstance(again, ClusterTokenizer)
-    again.words.tagger.use_joint_encoder(tokenizer.words.encoder("cpu"))
+    again.namer.use_joint_encoder(tokenizer.joint_encoder)
     assert again.cluster_settings == SETTINGS
     assert again.encode(halves()[None]).words == tokenizer.encode(halves()[None]).words
     explained = again.explain(halves(), again.encode(halves()[None]))
@@ -100,7 +100,7 @@ def test_the_presets_are_read_and_checked() -> None:
 def test_what_ships_names_the_shipped_words_and_its_preset() -> None:
     tokenizer = load_tokenizer("setok", device="cpu")
     assert isinstance(tokenizer, ClusterTokenizer)
-    assert tokenizer.words.place == "shipped"
+    assert tokenizer.namer.ships
     assert tokenizer.cluster_settings == ClusterConfig.load("small").clusters
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 
 from v2l.checkpoint import load_tensors
 from v2l.images import load_image
@@ -65,7 +65,7 @@ def files(samples: Path) -> list[ImageFile]:
 
 
 def recipe_of(files: list[ImageFile], run: Path, config: ClusterConfig = CONFIG) -> ClusterRecipe:
-    models = PatchModels(tiny_patch_words(), start_processes("cpu"))
+    models = PatchModels(tiny_namer(), start_processes("cpu"))
     return cluster_recipe(config, PatchRun(files, run), models)
 
 
@@ -84,7 +84,7 @@ def test_images_come_nearer_and_the_checkpoint_decodes(files: list[ImageFile], t
         assert fmean(terms[term] for terms in seen[-10:]) < 0.8 * seen[0][term]
     assert {"merged_l1", "means_l1"} <= recipe.validate(30).keys()
     tokenizer = ClusterTokenizer.from_pretrained(tmp_path / "run" / "model", "cpu")
-    tokenizer.words.tagger.use_joint_encoder(recipe.tokenizer.words.encoder("cpu"))
+    tokenizer.namer.use_joint_encoder(recipe.tokenizer.joint_encoder)
     image = load_image(files[0])
     tokens = tokenizer.encode(image[None])
     assert tokens.embeddings is not None

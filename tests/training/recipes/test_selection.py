@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 
 from v2l.checkpoint import load_tensors
 from v2l.processes import start_processes
@@ -45,7 +45,7 @@ def files(samples: Path) -> list[ImageFile]:
 
 
 def recipe_of(files: list[ImageFile], run: Path, config: SelectionConfig = CONFIG) -> SelectionRecipe:
-    models = PatchModels(tiny_patch_words(), start_processes("cpu"))
+    models = PatchModels(tiny_namer(), start_processes("cpu"))
     return selection_recipe(config, PatchRun(files, run), models)
 
 

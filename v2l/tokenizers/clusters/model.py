@@ -20,9 +20,11 @@ from v2l.errors import V2LError
 from v2l.tokenizers.clusters.density_peaks import find_clusters
 from v2l.tokenizers.clusters.network import ClusterNetwork, MergedTokens
 from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings
-from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images, refusal
-from v2l.tokenizers.patch_words import PatchWords, mean_features
+from v2l.tokenizers.contract import check_images, refusal
+from v2l.tokenizers.patch_words import mean_features, part_tokens
+from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.positions import sine_positions
+from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import ClusterMap, VisualTokens
 
 UNIFORM = 2 / 255  # an image whose channels vary less is one cluster; else the padding of a CNN would be seen
@@ -36,28 +38,29 @@ class Division(NamedTuple):
     features: Tensor  # (N, C) float32, the mean features
 
 
-class ClusterTokenizer(ImageTokenizer):
+class ClusterTokenizer(PlacedWordsTokenizer):
     """Images ──► a word and a vector for each cluster of patches.
 
     Without a trained network a cluster's vector is the mean of its features in the joint space. With one it
     is what the merger gives, and the detokenizer makes an image of the vectors. Words are the same.
 
     Args:
-        words: the codebook and its encoder.
         settings: how an image is divided.
+        namer: gives the words; None is the one that ships.
         trained: sizes of merger and detokenizer; None: nothing is trained.
     """
 
     NAME = "setok"
-    here: Tensor
 
     def __init__(
-        self, words: PatchWords, settings: ClusterSettings, trained: TrainedSettings | None = None
+        self,
+        settings: ClusterSettings,
+        namer: WordTagger | None = None,
+        trained: TrainedSettings | None = None,
     ) -> None:
-        super().__init__()
-        self.words, self.cluster_settings, self.trained = words, settings, trained
+        super().__init__(namer)
+        self.cluster_settings, self.trained = settings, trained
         self.network = None if trained is None else ClusterNetwork(trained.network, *trained.widths)
-        self.register_buffer("here", torch.zeros(()), persistent=False)  # knows the device
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> VisualTokens:
@@ -96,7 +99,7 @@ class ClusterTokenizer(ImageTokenizer):
 
     def patch_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] ──► (B, h, w, C) float32, of the whole images."""
-        return self.words.encoder(self.device).patch_features(images, self.cluster_settings.side)
+        return self.joint_encoder.patch_features(images, self.cluster_settings.side)
 
     def divide(self, images: Tensor, features: Tensor) -> list[Division]:
         """Images (B, 3, H, W) with their patch features (B, h, w, C) ──► the clusters of each image."""
@@ -109,30 +112,20 @@ class ClusterTokenizer(ImageTokenizer):
 
     def name_divisions(self, divisions: Sequence[Division]) -> VisualTokens:
         """The clusters of B images ──► a word and a vector for each."""
-        vectors = [self.words.encoder(self.device).to_joint_space(found.features) for found in divisions]
+        vectors = [self.joint_encoder.to_joint_space(found.features) for found in divisions]
         layout = ClusterMap(torch.stack([found.cells.cpu() for found in divisions]))
-        return self.words.tokens(vectors, layout)
-
-    @property
-    def vocabulary(self) -> LLMVocabulary:
-        return self.words.vocabulary
-
-    def describe(self) -> dict[str, str]:
-        return {"tokenizer": self.NAME, **self.words.describe()}
+        return part_tokens(self.namer, vectors, layout)
 
     def settings(self) -> dict[str, Any]:
         trained = {} if self.trained is None else {"trained": asdict(self.trained)}
-        return {**self.words.settings(), "clusters": asdict(self.cluster_settings), **trained}
+        return {**super().settings(), "clusters": asdict(self.cluster_settings), **trained}
 
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         settings = section_from_dict(ClusterSettings, manifest["clusters"], "clusters")
         trained = manifest.get("trained")
         sizes = None if trained is None else TrainedSettings.from_dict(trained)
-        return cls(PatchWords.load(manifest, folder), settings, sizes)
-
-    def save_parts(self, folder: Path) -> None:
-        self.words.save(folder)
+        return cls(settings, load_tagger(manifest["words"], folder), sizes)
 
 
 def divide(features: Tensor, settings: ClusterSettings) -> Division:

@@ -63,11 +63,11 @@ class ClusterNetwork(nn.Module):
             merged: so many of the images, the first ones, have merged tokens; the others plain means.
         """
         count = int(members.max()) + 1
-        parts = [
-            make(features[some], members[some], count)
-            for make, some in ((self.merger, slice(merged)), (self.means, slice(merged, None)))
-        ]
-        tokens = MergedTokens(*map(torch.cat, zip(*parts, strict=True)))
+        first = self.merger(features[:merged], members[:merged], count)
+        others = self.means(features[merged:], members[merged:], count)
+        tokens = MergedTokens(
+            torch.cat([first.vectors, others.vectors]), torch.cat([first.present, others.present])
+        )
         concepts = normalize(self.concepts(tokens.vectors), dim=-1)
         return Painted(tokens, concepts, self.detokenizer(tokens))
 

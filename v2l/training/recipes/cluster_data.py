@@ -17,9 +17,9 @@ from v2l.sources import ImageFile, image_version
 from v2l.tokenizers.clusters.model import cluster_points, divide
 from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
-from v2l.tokenizers.patch_words import PatchWords
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.quantizers.k_means import k_means
+from v2l.tokenizers.word_tagger import WordTagger
 from v2l.training.recipes.patch_data import PatchFeatures, patch_features, shuffled_places
 from v2l.zoo import cache_home
 
@@ -82,7 +82,7 @@ class ClusterImages:
 
 
 def cluster_images(
-    words: PatchWords,
+    namer: WordTagger,
     files: Sequence[ImageFile],
     config: ClusterConfig,
     device: torch.device,
@@ -91,7 +91,7 @@ def cluster_images(
     """Everything that training needs of the centre square of each readable image, kept in the user's cache.
 
     Args:
-        words: give the concepts, and the encoder.
+        namer: gives the concepts, and the encoder.
         files: images.
         config: how they are divided, and the size of the square that is painted.
         device: where the encoder runs.
@@ -100,7 +100,7 @@ def cluster_images(
     Raises:
         V2LError: not one image is readable, or the encoder has no features of patches.
     """
-    encoder = words.encoder(device)
+    encoder = namer.joint_encoder(device)
     features = patch_features(encoder, files, config.clusters.side, progress)
     rows: Mapping[ImageFile, int] = {file: row for row, file in enumerate(features.files)}
     versions = [(file, image_version(file)) for file in features.files]
@@ -114,9 +114,9 @@ def cluster_images(
     )
     patches = kept("finding clusters").run(
         versions,
-        [encoder.fingerprint, repr(settings), *(entry.word for entry in words.codebook.entries)],
+        [encoder.fingerprint, repr(settings), *(entry.word for entry in namer.codebook.entries)],
         lambda part: torch.stack(
-            [divided(words, features.rows[rows[file]].float(), settings) for file, _ in part]
+            [divided(namer, features.rows[rows[file]].float(), settings) for file, _ in part]
         ),
     )
     return ClusterImages(features, torch.cat(pixels), torch.cat(patches))
@@ -129,13 +129,13 @@ def read_squares(files: Sequence[ImageFile], size: int) -> Tensor:
 
 
 @torch.inference_mode()
-def divided(words: PatchWords, features: Tensor, settings: ClusterSettings) -> Tensor:
+def divided(namer: WordTagger, features: Tensor, settings: ClusterSettings) -> Tensor:
     """Features (h, w, C) of one image ──► (3, h · w) int32, as `ClusterImages.patches` has them."""
     division = divide(features, settings)
     points = cluster_points(features, settings).flatten(0, 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         centres = k_means(points, len(division.features), ROUNDS)
-    vectors = words.encoder(features.device).to_joint_space(division.features)
-    concepts = nearest(vectors.cpu(), normalize(words.codebook.embeddings.float(), dim=-1))
+    vectors = namer.joint_encoder(features.device).to_joint_space(division.features)
+    concepts = nearest(vectors.cpu(), normalize(namer.codebook.embeddings.float(), dim=-1))
     return torch.stack([division.members, nearest(points, centres), concepts[division.members.cpu()]]).int()

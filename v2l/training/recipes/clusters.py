@@ -82,7 +82,7 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         if training.adversarial_weight > 0:
             discriminator = build_discriminator(training.discriminator_norm).to(processes.device)
             self.networks[DISCRIMINATOR] = self._optimized(discriminator)
-        vectors = normalize(tokenizer.words.codebook.embeddings.float(), dim=-1)
+        vectors = normalize(tokenizer.namer.codebook.embeddings.float(), dim=-1)
         self.concept_vectors = vectors.to(processes.device)  # (V, D)
         self.examples_per_step = training.batch_size * processes.num_processes
         self._painted = torch.empty(0)  # images of this step that the discriminator has not seen yet
@@ -139,7 +139,7 @@ class ClusterRecipe(Recipe[ClusterBatch]):
             **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
             **run_facts(self.config.training, self.seed, self.processes),
             "images": self.images.features.description,
-            "words": self.tokenizer.words.codebook.source.encoder_fingerprint,
+            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
         }
 
     def save_result(self, folder: Path, step: int) -> None:

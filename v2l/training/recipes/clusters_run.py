@@ -27,11 +27,11 @@ def cluster_recipe(
     Raises:
         V2LError: no readable image, or the perceptual network is not on this machine.
     """
-    words, processes = models.words, models.processes
+    namer, processes = models.namer, models.processes
     perceptual = load_perceptual(config.training.perceptual, processes.device)
-    images = cluster_images(words, settings.images, config, processes.device, progress)
+    images = cluster_images(namer, settings.images, config, processes.device, progress)
     torch.manual_seed(settings.seed)
-    channels, joint_width = images.features.rows.shape[-1], words.codebook.embeddings.shape[1]
+    channels, joint_width = images.features.rows.shape[-1], namer.codebook.embeddings.shape[1]
     sizes = TrainedSettings(config.network, channels, joint_width)
-    tokenizer = ClusterTokenizer(words, config.clusters, sizes).to(processes.device)
+    tokenizer = ClusterTokenizer(config.clusters, namer, sizes).to(processes.device)
     return ClusterRecipe(tokenizer, images, config, perceptual, processes, settings.seed)

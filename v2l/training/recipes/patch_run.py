@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from v2l.codebook.codebook import Codebook
 from v2l.config import MemberTraining
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.patch_words import OWN, SHIPPED, SHIPPED_WORDS, PatchWords
+from v2l.tokenizers.placed_words import tagger_of
+from v2l.tokenizers.word_tagger import WordTagger
 from v2l.training.loop import LoopSettings, OnStep, TrainingLoop
 from v2l.training.recipe import Recipe
 
@@ -41,11 +41,11 @@ class PatchModels:
     """The frozen half of a run.
 
     Attributes:
-        words: a codebook and its encoder.
+        namer: a codebook and its encoder.
         processes: the processes that train together.
     """
 
-    words: PatchWords
+    namer: WordTagger
     processes: Accelerator
 
     @classmethod
@@ -55,9 +55,7 @@ class PatchModels:
         Raises:
             V2LError: the codebook is damaged, or the device is not there.
         """
-        place = SHIPPED if settings.words is None else OWN
-        words = PatchWords(Codebook.load(settings.words or SHIPPED_WORDS), place)
-        return cls(words, start_processes(settings.device))
+        return cls(tagger_of(settings.words), start_processes(settings.device))
 
 
 FREE = ("save_every", "log_every", "validate_every")  # may differ when a run goes on

@@ -26,10 +26,10 @@ def selection_recipe(
     Raises:
         V2LError: no readable image.
     """
-    words, processes = models.words, models.processes
-    encoder = words.encoder(processes.device)
+    namer, processes = models.namer, models.processes
+    encoder = namer.joint_encoder(processes.device)
     features = patch_features(encoder, settings.images, config.network.side, progress)
-    rows = words_of_patches(words, encoder, features, config.network.words_used)
+    rows = words_of_patches(namer.codebook, encoder, features, config.network.words_used)
     torch.manual_seed(settings.seed)
-    tokenizer = SelectionTokenizer(words, config.network, features.rows.shape[-1], rows).to(processes.device)
-    return SelectionRecipe(tokenizer, features, config, processes, settings.seed)
+    tokenizer = SelectionTokenizer(config.network, features.rows.shape[-1], rows, namer)
+    return SelectionRecipe(tokenizer.to(processes.device), features, config, processes, settings.seed)
