@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.evaluation.divisions import k_means
 from v2l.evaluation.table import markdown_table
 from v2l.images import load_image, resize_and_crop
 from v2l.metrics import Mean, psnr
 from v2l.perceptual import PerceptualDistance, load_perceptual, report_network
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
+from v2l.tokenizers.clusters.k_means import k_means_members
 from v2l.tokenizers.clusters.model import ClusterTokenizer, cluster_points
 from v2l.tokenizers.clusters.network import ClusterNetwork
 from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
@@ -86,7 +86,7 @@ def paint(
     count = len(division.features)
     points = cluster_points(features[0], tokenizer.cluster_settings).flatten(0, 1)
     own = division.members[None]
-    others = torch.cdist(points, k_means(points, count, seed).to(points)).argmin(dim=1)[None]
+    others = k_means_members(points, count, seed)[None]
     return (
         count,
         {

@@ -93,7 +93,9 @@ def test_it_comes_back_from_its_directory(tokenizer: ClusterTokenizer, tmp_path:
 def test_the_presets_are_read_and_checked() -> None:
     assert ClusterConfig.load("paper") == ClusterConfig()
     assert ClusterConfig.load("small").clusters.if_none == 1
-    with pytest.raises(V2LError, match="no preset of setok and no file; allowed: paper, small, or a YAML"):
+    with pytest.raises(
+        V2LError, match="no preset of setok and no file; allowed: paper, quick, small, or a YAML"
+    ):
         ClusterConfig.load("large")
 
 

@@ -14,17 +14,17 @@ from v2l.images import load_images, resize_and_crop
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
+from v2l.tokenizers.clusters.k_means import k_means_members
 from v2l.tokenizers.clusters.model import cluster_points, divide
 from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.quantizers.base import nearest
-from v2l.tokenizers.quantizers.k_means import k_means
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.training.recipes.patch_data import PatchFeatures, patch_features, shuffled_places
 from v2l.zoo import cache_home
 
 PEAKS, K_MEANS, CONCEPTS = 0, 1, 2  # the rows of `patches`
-SHARD, ROUNDS = 256, 20  # images in one file of the cache; steps of k-means
+SHARD = 256  # images in one file of the cache
 
 
 class ClusterBatch(NamedTuple):
@@ -115,9 +115,7 @@ def cluster_images(
     patches = kept("finding clusters").run(
         versions,
         [encoder.fingerprint, repr(settings), *(entry.word for entry in namer.codebook.entries)],
-        lambda part: torch.stack(
-            [divided(namer, features.rows[rows[file]].float(), settings) for file, _ in part]
-        ),
+        lambda part: divided(namer, features.rows[[rows[file] for file, _ in part]], settings),
     )
     return ClusterImages(features, torch.cat(pixels), torch.cat(patches))
 
@@ -130,12 +128,15 @@ def read_squares(files: Sequence[ImageFile], size: int) -> Tensor:
 
 @torch.inference_mode()
 def divided(namer: WordTagger, features: Tensor, settings: ClusterSettings) -> Tensor:
-    """Features (h, w, C) of one image ──► (3, h · w) int32, as `ClusterImages.patches` has them."""
-    division = divide(features, settings)
-    points = cluster_points(features, settings).flatten(0, 1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        centres = k_means(points, len(division.features), ROUNDS)
-    vectors = namer.joint_encoder(features.device).to_joint_space(division.features)
-    concepts = nearest(vectors.cpu(), normalize(namer.codebook.embeddings.float(), dim=-1))
-    return torch.stack([division.members, nearest(points, centres), concepts[division.members.cpu()]]).int()
+    """Features (n, h, w, C) of n images ──► (n, 3, h · w) int32, as `ClusterImages.patches` has them."""
+    divisions = [divide(image.float(), settings) for image in features]
+    vectors = torch.cat([found.features for found in divisions])
+    entries = normalize(namer.codebook.embeddings.float(), dim=-1)
+    concepts = nearest(namer.joint_encoder().to_joint_space(vectors).cpu(), entries)
+    of_images = concepts.split([len(found.features) for found in divisions])
+    rows = []
+    for image, found, own in zip(features, divisions, of_images, strict=True):
+        points = cluster_points(image.float(), settings).flatten(0, 1)
+        others = k_means_members(points, len(found.features))
+        rows.append(torch.stack([found.members, others, own[found.members]]))
+    return torch.stack(rows).int()
