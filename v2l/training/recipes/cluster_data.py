@@ -132,7 +132,8 @@ def divided(namer: WordTagger, features: Tensor, settings: ClusterSettings) -> T
     divisions = [divide(image.float(), settings) for image in features]
     vectors = torch.cat([found.features for found in divisions])
     entries = normalize(namer.codebook.embeddings.float(), dim=-1)
-    concepts = nearest(namer.joint_encoder().to_joint_space(vectors).cpu(), entries)
+    encoder = namer.joint_encoder()
+    concepts = nearest(encoder.to_joint_space(vectors.to(encoder.device)).cpu(), entries)
     of_images = concepts.split([len(found.features) for found in divisions])
     rows = []
     for image, found, own in zip(features, divisions, of_images, strict=True):
