@@ -41,6 +41,7 @@ from v2l.cli.restore.unshift import unshift
 from v2l.cli.serve import serve
 from v2l.cli.tokenize import tokenize
 from v2l.cli.train.adapter import train_adapter
+from v2l.cli.train.clusters import train_setok
 from v2l.cli.train.latents import train_titok
 from v2l.cli.train.lora import train_lora
 from v2l.cli.train.selection import train_lavit
@@ -72,6 +73,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-lora": train_lora,
     "train-lavit": train_lavit,
     "train-titok": train_titok,
+    "train-setok": train_setok,
     "train-adapter": train_adapter,
     "convert-official": convert_official,
     "convert-taming": convert_taming,

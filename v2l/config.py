@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,21 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class MemberTraining:
+    """What every member of the family that is trained on frozen features can set."""
+
+    steps: int = ranged(100_000, 1, 10**9, "Optimizer steps.")
+    batch_size: int = ranged(256, 1, 10**5, "Images a step and a process.")
+    learning_rate: float = ranged(2e-4, 0, 1, "Peak learning rate of AdamW.")
+    warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps in which the rate rises.")
+    weight_decay: float = ranged(0.01, 0, 1, "Of AdamW.")
+    ema_decay: float = ranged(0.0, 0, 1, "Decay of the moving average of the weights; 0 is off.")
+    save_every: int = ranged(500, 1, 10**9, "Steps between saved states.")
+    log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
+    validate_every: int = ranged(500, 0, 10**9, "Steps between validations; 0 is off.")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings, one section for each subject."""
 
@@ -369,9 +385,16 @@ def section_from_dict(kind: type[SectionT], values: Any, where: str) -> SectionT
     return section
 
 
-def load_section(kind: type[SectionT], member: str, source: str | Path = DEFAULT) -> SectionT:
-    """The settings of one member of the family: `read_member`, checked as by `section_from_dict`."""
-    return section_from_dict(kind, read_member(member, source), member)
+def load_sections(kinds: Mapping[str, type], member: str, source: str | Path = DEFAULT) -> dict[str, Any]:
+    """The settings of one member of the family that has several sections, by the names of `kinds`.
+
+    Raises:
+        V2LError: as `read_member` and `section_from_dict` do, or an unknown section.
+    """
+    values = read_member(member, source)
+    if unknown := sorted(values.keys() - kinds.keys()):
+        raise V2LError(f"got the unknown section {unknown[0]!r}", ", ".join(kinds))
+    return {name: section_from_dict(kind, values.get(name) or {}, name) for name, kind in kinds.items()}
 
 
 def read_member(member: str, source: str | Path = DEFAULT) -> dict[str, Any]:

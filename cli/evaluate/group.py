@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from v2l.cli.evaluate.describe import evaluate_describe
+from v2l.cli.evaluate.detokenizer import evaluate_detokenizer
 from v2l.cli.evaluate.fewshot import evaluate_fewshot
 from v2l.cli.evaluate.language import evaluate_language
 from v2l.cli.evaluate.mosaics import evaluate_mosaics
@@ -23,6 +24,7 @@ from v2l.cli.evaluate.vqa import evaluate_vqa
 COMMANDS: dict[str, Callable[..., None]] = {
     "common": evaluate_common,
     "describe": evaluate_describe,
+    "detokenizer": evaluate_detokenizer,
     "fewshot": evaluate_fewshot,
     "language": evaluate_language,
     "mosaics": evaluate_mosaics,

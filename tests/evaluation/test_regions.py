@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from tiny_words_tokenizer import QuarterTokenizer
 
 from v2l.errors import V2LError
@@ -21,7 +21,7 @@ from v2l.tokenizers.clusters.settings import ClusterSettings
 @pytest.fixture(scope="module")
 def tokenizer() -> ClusterTokenizer:
     settings = ClusterSettings(side=32, neighbours=2, threshold=0.3, if_none=1, position_weight=0.0)
-    return ClusterTokenizer(tiny_patch_words(), settings).eval()
+    return ClusterTokenizer(settings, tiny_namer()).eval()
 
 
 @pytest.fixture(scope="module")

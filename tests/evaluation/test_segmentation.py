@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.evaluation.divisions import k_means, regular_grid, superpixels
+from v2l.evaluation.divisions import regular_grid, superpixels
 from v2l.evaluation.segmentation import (
     agreement,
     annotators_segments,
@@ -18,6 +18,7 @@ from v2l.evaluation.segmentation import (
     segment_count,
 )
 from v2l.images import save_image
+from v2l.tokenizers.clusters.k_means import k_means
 
 
 def plain_covering(segments: Tensor, division: Tensor) -> tuple[float, float]:

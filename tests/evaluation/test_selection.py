@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from tiny_words_tokenizer import QuarterTokenizer
 
 from v2l.errors import V2LError
@@ -27,7 +27,7 @@ def test_every_choice_keeps_equally_many_patches() -> None:
 def test_each_share_has_figures_with_intervals(samples: Path) -> None:
     torch.manual_seed(0)
     settings = SelectionSettings(side=32, width=16, merger_blocks=1, decoder_blocks=1, heads=2)
-    tokenizer = SelectionTokenizer(tiny_patch_words(), settings, 48, torch.arange(40)).eval()
+    tokenizer = SelectionTokenizer(settings, 48, torch.arange(40), tiny_namer()).eval()
     files = find_images(samples)[:3]
     found = evaluate_selection(tokenizer, files, (0.2, 0.5))
     assert list(found["cosine"]) == ["0.2", "0.5"]

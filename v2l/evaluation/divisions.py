@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from skimage.segmentation import slic
 from torch import Tensor
 
-ATTEMPTS, ITERATIONS = 3, 30  # of k-means: starts, of which the best counts, and steps of each
 COMPACTNESS = 10.0  # of SLIC: colour against position; scikit-image's default
 
 
@@ -21,19 +19,6 @@ def regular_grid(parts: int, size: tuple[int, int]) -> Tensor:
     column: Tensor = torch.arange(width) * columns // width
     parts_of_pixels: Tensor = row[:, None] * columns + column[None]
     return parts_of_pixels
-
-
-def k_means(points: Tensor, parts: int, seed: int = 0) -> Tensor:
-    """Points (n, C) ──► the centres (parts, C) float32 of k-means, the best of several starts.
-
-    Source: Lloyd 1982; starts: k-means++, Arthur & Vassilvitskii 2007. By OpenCV.
-    """
-    cv2.setRNGSeed(seed)
-    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, ITERATIONS, 1e-4)
-    rows = np.ascontiguousarray(points.float().cpu().numpy())
-    labels = np.zeros((len(rows), 1), dtype=np.int32)  # for OpenCV to fill
-    _, _, centres = cv2.kmeans(rows, parts, labels, criteria, ATTEMPTS, cv2.KMEANS_PP_CENTERS)
-    return torch.from_numpy(np.asarray(centres, dtype=np.float32))
 
 
 def superpixels(image: Tensor, parts: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.evaluation.divisions import k_means, regular_grid, superpixels
+from v2l.evaluation.divisions import regular_grid, superpixels
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.segmentation import Agreement, agreement, annotators_segments, enlarge, other_annotators
 from v2l.evaluation.segmentation import segment_count as mean_segments
@@ -26,6 +26,7 @@ from v2l.images import encode_image, load_image
 from v2l.metrics import Mean, RankCorrelation
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
+from v2l.tokenizers.clusters.k_means import k_means
 from v2l.tokenizers.clusters.model import ClusterTokenizer, cluster_points, nearest_centres
 from v2l.tokenizers.contract import ImageTokenizer
 

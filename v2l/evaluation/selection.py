@@ -58,7 +58,7 @@ def evaluate_selection(
     shares: list[float] = []
     for place, file in enumerate(files):
         features, chances = _features(tokenizer, load_image(file))
-        shares.append(decide(chances).mean().item())
+        shares.append(decide(chances, tokenizer.cut).mean().item())
         generator = torch.Generator().manual_seed(seed * 1_000_003 + place)
         for ratio in ratios:
             for name, kept in choices(chances, ratio, generator).items():
@@ -106,7 +106,7 @@ def page(found: dict[str, Any]) -> str:
 @torch.inference_mode()
 def _features(tokenizer: SelectionTokenizer, image: Tensor) -> tuple[Tensor, Tensor]:
     """The frozen features (1, h, w, C) of an image, and the selector's log-probabilities (1, n, 2)."""
-    encoder = tokenizer.words.encoder(tokenizer.device)
+    encoder = tokenizer.joint_encoder
     features = encoder.patch_features(image[None], tokenizer.selection_settings.side)
     return features, tokenizer.network.selector(tokenizer.network.patches(features))
 

@@ -29,7 +29,7 @@ SHIPPED, OWN = "shipped", "own"
 
 
 class PlacedWordsTokenizer(ImageTokenizer):
-    """Images ──► tokens with a layout and a word each; the base of slices, regions and clusters.
+    """Images ──► tokens with a layout and a word each; the base of slices, regions, clusters and selections.
 
     `tagger` stays None, because the words of an image do not come from one vector of the whole image.
 
@@ -103,6 +103,18 @@ def shipped_tagger() -> WordTagger:
     folder = member.shipped()
     config = config_from_dict(read_manifest(folder, member.kind, SCHEMA)["config"], str(folder))
     return WordTagger(shipped_codebook(), config.models.encoder, config.model.word_ranking, ships=True)
+
+
+def tagger_of(codebook: Path | None) -> WordTagger:
+    """The word tagger of a codebook's folder; None is the one that ships.
+
+    Raises:
+        V2LError: the codebook is damaged.
+    """
+    if codebook is None:
+        return shipped_tagger()
+    words = Codebook.load(codebook)
+    return WordTagger(words, words.source.encoder)
 
 
 def tagger_settings(tagger: WordTagger) -> dict[str, Any]:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from torch import Tensor
 
-from v2l.config import load_section
 from v2l.errors import V2LError
 from v2l.tokenizers.clusters.model import ClusterTokenizer
-from v2l.tokenizers.clusters.settings import ClusterSettings
+from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokenizers.patch_words import mean_features
 from v2l.tokenizers.positions import sine_positions
@@ -23,7 +22,7 @@ SETTINGS = ClusterSettings(side=32, neighbours=2, threshold=0.3, if_none=1, posi
 
 @pytest.fixture(scope="module")
 def tokenizer() -> ClusterTokenizer:
-    return ClusterTokenizer(tiny_patch_words(), SETTINGS).eval()
+    return ClusterTokenizer(SETTINGS, tiny_namer()).eval()
 
 
 def halves() -> Tensor:
@@ -48,9 +47,9 @@ def test_a_tokens_word_is_the_nearest_to_the_mean_of_its_patches(tokenizer: Clus
     tokens = tokenizer.encode(image[None])
     features = tokenizer.patch_features(image[None])[0]
     left = int(tokens.layout.tokens[0, 0, 0])
-    vector = tokenizer.words.encoder("cpu").to_joint_space(features[:, :3].mean(dim=(0, 1)))
+    vector = tokenizer.joint_encoder.to_joint_space(features[:, :3].mean(dim=(0, 1)))
     torch.testing.assert_close(tokens.embeddings[0, left], vector, atol=1e-5, rtol=0)
-    cosines = tokenizer.words.codebook.embeddings.float() @ vector
+    cosines = tokenizer.namer.codebook.embeddings.float() @ vector
     assert tokens.words[0][left].score == pytest.approx(cosines.max().item(), abs=1e-5)
 
 
@@ -84,7 +83,7 @@ def test_it_comes_back_from_its_directory(tokenizer: ClusterTokenizer, tmp_path:
     tokenizer.save_pretrained(tmp_path / "setok")
     again = load_tokenizer(tmp_path / "setok", device="cpu")
     assert isinstance(again, ClusterTokenizer)
-    again.words.tagger.use_joint_encoder(tokenizer.words.encoder("cpu"))
+    again.namer.use_joint_encoder(tokenizer.joint_encoder)
     assert again.cluster_settings == SETTINGS
     assert again.encode(halves()[None]).words == tokenizer.encode(halves()[None]).words
     explained = again.explain(halves(), again.encode(halves()[None]))
@@ -92,17 +91,19 @@ def test_it_comes_back_from_its_directory(tokenizer: ClusterTokenizer, tmp_path:
 
 
 def test_the_presets_are_read_and_checked() -> None:
-    assert load_section(ClusterSettings, "setok", "paper") == ClusterSettings()
-    assert load_section(ClusterSettings, "setok", "small").if_none == 1
-    with pytest.raises(V2LError, match="no preset of setok and no file; allowed: paper, small, or a YAML"):
-        load_section(ClusterSettings, "setok", "large")
+    assert ClusterConfig.load("paper") == ClusterConfig()
+    assert ClusterConfig.load("small").clusters.if_none == 1
+    with pytest.raises(
+        V2LError, match="no preset of setok and no file; allowed: paper, quick, small, or a YAML"
+    ):
+        ClusterConfig.load("large")
 
 
 def test_what_ships_names_the_shipped_words_and_its_preset() -> None:
     tokenizer = load_tokenizer("setok", device="cpu")
     assert isinstance(tokenizer, ClusterTokenizer)
-    assert tokenizer.words.place == "shipped"
-    assert tokenizer.cluster_settings == load_section(ClusterSettings, "setok", "small")
+    assert tokenizer.namer.ships
+    assert tokenizer.cluster_settings == ClusterConfig.load("small").clusters
 
 
 def test_means_of_parts_leave_out_what_belongs_to_none() -> None:
@@ -117,3 +118,8 @@ def test_positions_are_sines_of_row_and_column() -> None:
     torch.testing.assert_close(positions[2, 4, 0], torch.tensor(2.0).sin())
     torch.testing.assert_close(positions[2, 4, 6], torch.tensor(4.0).cos())
     assert positions[..., 8].abs().max() == 0
+
+
+def test_without_training_there_is_no_decoder(tokenizer: ClusterTokenizer) -> None:
+    with pytest.raises(V2LError, match="decode needs a decoder, which the tokenizer 'setok' does not have"):
+        tokenizer.decode(tokenizer.encode(halves()[None]))

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokenizers.selection.merger import MergerBlock, WeightedAttention
+from v2l.tokenizers.selection.merger import MergerBlock
 from v2l.tokenizers.selection.model import SelectionTokenizer
-from v2l.tokenizers.selection.selector import Selector, decide, draw, keep_best, ratio_loss
+from v2l.tokenizers.selection.selector import Selector, cut_for, decide, draw, keep_best, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings
+from v2l.tokenizers.transformer import WeightedAttention
 from v2l.tokens import ClusterMap
 
 SETTINGS = SelectionSettings(
@@ -32,7 +33,7 @@ SETTINGS = SelectionSettings(
 
 def tiny_selection(settings: SelectionSettings = SETTINGS) -> SelectionTokenizer:
     torch.manual_seed(0)
-    return SelectionTokenizer(tiny_patch_words(), settings, 48, torch.arange(0, 40, 2)).eval()
+    return SelectionTokenizer(settings, 48, torch.arange(0, 40, 2), tiny_namer()).eval()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,13 @@ def test_evaluation_keeps_what_is_likelier_and_never_nothing(chances: Tensor) ->
     assert torch.equal(kept, (chances.exp()[..., 0] > 0.5).float())
     hopeless = torch.tensor([[[-9.0, 0.0], [-5.0, 0.0], [-7.0, 0.0]]])
     assert decide(hopeless).tolist() == [[0, 1, 0]]
+
+
+def test_the_cut_keeps_the_wanted_share_of_many_images_but_not_of_each(chances: Tensor) -> None:
+    cut = cut_for(chances - 5, 0.25)  # log-odds do not change when both probabilities do
+    kept = decide(chances, cut)
+    assert kept.mean().item() == pytest.approx(0.25, abs=0.02)
+    assert len(set(kept.sum(dim=1).tolist())) > 1
 
 
 def test_training_draws_each_choice_with_its_probability_and_a_gradient(chances: Tensor) -> None:
@@ -127,7 +135,7 @@ def test_the_choice_of_patches_has_a_gradient_from_the_rebuilt_features(
     patches = network.patches(features)
     torch.manual_seed(0)
     kept = draw(network.selector(patches), 1.0)
-    near = tokenizer.words.encoder("cpu").to_joint_space(features).flatten(1, 2)
+    near = tokenizer.joint_encoder.to_joint_space(features).flatten(1, 2)
     codes = network.code(network.merge(patches, kept), near)
     network.rebuild(codes.entries, kept, (4, 6)).square().mean().backward()
     first = network.selector.enter[1].weight.grad
@@ -176,7 +184,7 @@ def test_it_comes_back_from_its_directory(codebook: str, tmp_path: Path) -> None
     tokenizer.save_pretrained(tmp_path / "lavit")
     again = load_tokenizer(tmp_path / "lavit", device="cpu")
     assert isinstance(again, SelectionTokenizer)
-    again.words.tagger.use_joint_encoder(tokenizer.words.encoder("cpu"))
+    again.namer.use_joint_encoder(tokenizer.joint_encoder)
     images = torch.rand(2, 3, 32, 48)
     assert again.encode(images).words == tokenizer.encode(images).words
 

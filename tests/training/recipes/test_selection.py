@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_patch_words import tiny_patch_words
+from tiny_namer import tiny_namer
 
 from v2l.checkpoint import load_tensors
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
 from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings, SelectionTraining
 from v2l.training.loop import TrainingLoop
+from v2l.training.recipes.patch_run import PatchModels, PatchRun, loop_settings
 from v2l.training.recipes.selection import SelectionRecipe
-from v2l.training.recipes.selection_run import SelectionRun, build_recipe
+from v2l.training.recipes.selection_run import selection_recipe
 
 CONFIG = SelectionConfig(
     SelectionSettings(
@@ -44,8 +45,8 @@ def files(samples: Path) -> list[ImageFile]:
 
 
 def recipe_of(files: list[ImageFile], run: Path, config: SelectionConfig = CONFIG) -> SelectionRecipe:
-    settings = SelectionRun(files, run, device="cpu")
-    return build_recipe(config, settings, tiny_patch_words(), start_processes("cpu"))
+    models = PatchModels(tiny_namer(), start_processes("cpu"))
+    return selection_recipe(config, PatchRun(files, run), models)
 
 
 @pytest.mark.parametrize("codebook", ["words", "learned"])
@@ -57,7 +58,7 @@ def test_rebuilt_features_come_nearer_to_the_frozen_ones(
     )
     recipe = recipe_of(files, tmp_path / "run", config)
     before = recipe.validate(0)
-    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    loop = TrainingLoop(recipe, loop_settings(recipe.config.training, tmp_path / "run"))
     seen = []
     assert loop.train(loop.resume(), lambda step, terms: seen.append(terms)) == 30
     after = recipe.validate(30)
@@ -70,7 +71,7 @@ def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -
     for run, stops in ((tmp_path / "whole", (30,)), (tmp_path / "parts", (15, 30))):
         for stop in stops:
             recipe = recipe_of(files, run)
-            settings = replace(recipe.loop_settings(run), steps=30)
+            settings = replace(loop_settings(recipe.config.training, run), steps=30)
             loop = TrainingLoop(recipe, settings)
             first = loop.resume()
             for done, parts in enumerate(recipe.batches(first, stop), start=first + 1):
@@ -95,6 +96,6 @@ def test_the_papers_preset_makes_a_step_with_a_small_width(files: list[ImageFile
     network = replace(paper.network, side=32, width=32, learned_size=64, words_used=20)
     config = SelectionConfig(network, replace(paper.training, steps=1, batch_size=2))
     recipe = recipe_of(files, tmp_path / "run", config)
-    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    loop = TrainingLoop(recipe, loop_settings(recipe.config.training, tmp_path / "run"))
     terms = loop.step(0, next(recipe.batches(0, 1)))
     assert terms["skipped"] == 0

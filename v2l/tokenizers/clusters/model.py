@@ -1,12 +1,13 @@
-"""image ──► words of its clusters: groups of patches that look alike, as many as the image needs.
+"""image ──► words of its clusters: groups of patches that look alike, as many as the image needs; and back.
 
-Frozen: the joint encoder and the codebook. Source: SeTok, arXiv 2406.05127, section 3.2.
+Frozen: the joint encoder and the codebook. Trained, if at all: merger and detokenizer. Source: SeTok, arXiv
+2406.05127, section 3.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,11 +16,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate, layer_norm
 
 from v2l.config import section_from_dict
+from v2l.errors import V2LError
 from v2l.tokenizers.clusters.density_peaks import find_clusters
-from v2l.tokenizers.clusters.settings import ClusterSettings
-from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
-from v2l.tokenizers.patch_words import PatchWords, mean_features
+from v2l.tokenizers.clusters.network import ClusterNetwork, MergedTokens
+from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings
+from v2l.tokenizers.contract import check_images, refusal
+from v2l.tokenizers.patch_words import mean_features, part_tokens
+from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.positions import sine_positions
+from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import ClusterMap, VisualTokens
 
 UNIFORM = 2 / 255  # an image whose channels vary less is one cluster; else the padding of a CNN would be seen
@@ -28,35 +33,73 @@ UNIFORM = 2 / 255  # an image whose channels vary less is one cluster; else the 
 class Division(NamedTuple):
     """The clusters of one image, the largest first."""
 
-    cells: Tensor  # (h', w') int64 in [0, N), the cluster of each cell
+    cells: Tensor  # (h', w') int64 in [0, N), the cluster of each cell of the map
+    members: Tensor  # (h · w) int64 in [0, N), the cluster of each patch
     features: Tensor  # (N, C) float32, the mean features
 
 
-class ClusterTokenizer(ImageTokenizer):
-    """Images ──► a word for each cluster of patches.
+class ClusterTokenizer(PlacedWordsTokenizer):
+    """Images ──► a word and a vector for each cluster of patches.
+
+    Without a trained network a cluster's vector is the mean of its features in the joint space. With one it
+    is what the merger gives, and the detokenizer makes an image of the vectors. Words are the same.
 
     Args:
-        words: the codebook and its encoder.
         settings: how an image is divided.
+        namer: gives the words; None is the one that ships.
+        trained: sizes of merger and detokenizer; None: nothing is trained.
     """
 
     NAME = "setok"
-    here: Tensor
 
-    def __init__(self, words: PatchWords, settings: ClusterSettings) -> None:
-        super().__init__()
-        self.words, self.cluster_settings = words, settings
-        self.register_buffer("here", torch.zeros(()), persistent=False)  # knows the device
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        namer: WordTagger | None = None,
+        trained: TrainedSettings | None = None,
+    ) -> None:
+        super().__init__(namer)
+        self.cluster_settings, self.trained = settings, trained
+        self.network = None if trained is None else ClusterNetwork(trained.network, *trained.widths)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> VisualTokens:
-        """(B, 3, H, W) in [0, 1] ──► a word and a vector in the joint space for each cluster."""
+        """(B, 3, H, W) in [0, 1] ──► a word and a vector for each cluster."""
         check_images(images)
-        return self.name_divisions(self.divide(images, self.patch_features(images)))
+        features = self.patch_features(images)
+        divisions = self.divide(images, features)
+        tokens = self.name_divisions(divisions)
+        if self.network is None:
+            return tokens
+        members = torch.stack([found.members for found in divisions])
+        merged = self.network.merger(features, members, int(members.max()) + 1)
+        return replace(tokens, embeddings=merged.vectors.cpu())
+
+    @torch.inference_mode()
+    def decode(self, tokens: VisualTokens) -> Tensor:
+        """The tokens of `encode` ──► images (B, 3, S, S) in [0, 1]; S is `image_size` of the network.
+
+        Raises:
+            V2LError: no detokenizer was trained, or the tokens are those of another one.
+        """
+        if self.network is None or self.trained is None:
+            raise refusal(self.NAME, "decoder", "decode")
+        vectors, width = tokens.embeddings, self.trained.network.token_width
+        if vectors is None or vectors.shape[-1] != width:
+            came = "no vectors" if vectors is None else f"vectors of width {vectors.shape[-1]}"
+            raise V2LError(f"got tokens with {came}", f"those of this tokenizer, {width} wide")
+        mask = torch.ones(vectors.shape[:2]) if tokens.mask is None else tokens.mask
+        merged = MergedTokens(vectors.to(self.device), mask.to(self.device, torch.float32))
+        images: Tensor = self.network.detokenizer(merged)
+        return ((images + 1) / 2).clamp(0, 1)
+
+    @property
+    def loss_network(self) -> str:
+        return str(self.facts.get("perceptual", "none"))
 
     def patch_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] ──► (B, h, w, C) float32, of the whole images."""
-        return self.words.encoder(self.device).patch_features(images, self.cluster_settings.side)
+        return self.joint_encoder.patch_features(images, self.cluster_settings.side)
 
     def divide(self, images: Tensor, features: Tensor) -> list[Division]:
         """Images (B, 3, H, W) with their patch features (B, h, w, C) ──► the clusters of each image."""
@@ -69,27 +112,20 @@ class ClusterTokenizer(ImageTokenizer):
 
     def name_divisions(self, divisions: Sequence[Division]) -> VisualTokens:
         """The clusters of B images ──► a word and a vector for each."""
-        vectors = [self.words.encoder(self.device).to_joint_space(found.features) for found in divisions]
+        vectors = [self.joint_encoder.to_joint_space(found.features) for found in divisions]
         layout = ClusterMap(torch.stack([found.cells.cpu() for found in divisions]))
-        return self.words.tokens(vectors, layout)
-
-    @property
-    def vocabulary(self) -> LLMVocabulary:
-        return self.words.vocabulary
-
-    def describe(self) -> dict[str, str]:
-        return {"tokenizer": self.NAME, **self.words.describe()}
+        return part_tokens(self.namer, vectors, layout)
 
     def settings(self) -> dict[str, Any]:
-        return {**self.words.settings(), "clusters": asdict(self.cluster_settings)}
+        trained = {} if self.trained is None else {"trained": asdict(self.trained)}
+        return {**super().settings(), "clusters": asdict(self.cluster_settings), **trained}
 
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         settings = section_from_dict(ClusterSettings, manifest["clusters"], "clusters")
-        return cls(PatchWords.load(manifest, folder), settings)
-
-    def save_parts(self, folder: Path) -> None:
-        self.words.save(folder)
+        trained = manifest.get("trained")
+        sizes = None if trained is None else TrainedSettings.from_dict(trained)
+        return cls(settings, load_tagger(manifest["words"], folder), sizes)
 
 
 def divide(features: Tensor, settings: ClusterSettings) -> Division:
@@ -100,16 +136,17 @@ def divide(features: Tensor, settings: ClusterSettings) -> Division:
     members = order.argsort()[found.members]  # the largest cluster has the number 0
     means = mean_features(features.flatten(0, 1), members, len(order))
     if settings.refine == 1:
-        return Division(members.view(features.shape[:2]), means)
+        return Division(members.view(features.shape[:2]), members, means)
     centres = points.flatten(0, 1)[found.centres[order]]
-    return Division(nearest_centres(points, centres, settings.refine), means)
+    return Division(nearest_centres(points, centres, settings.refine), members, means)
 
 
 def undivided(features: Tensor, factor: int) -> Division:
     """Patch features (h, w, C) ──► one cluster of all h · factor × w · factor cells."""
     rows, columns = (factor * count for count in features.shape[:2])
     cells = torch.zeros(rows, columns, dtype=torch.int64, device=features.device)
-    return Division(cells, features.mean(dim=(0, 1))[None])
+    members = cells.new_zeros(features.shape[0] * features.shape[1])
+    return Division(cells, members, features.mean(dim=(0, 1))[None])
 
 
 def cluster_points(features: Tensor, settings: ClusterSettings) -> Tensor:

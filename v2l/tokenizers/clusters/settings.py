@@ -1,10 +1,14 @@
-"""settings ⇄ YAML: what the clusters of an image depend on, with a text and a range beside every field."""
+"""settings ⇄ YAML: clusters, network and training of SeTok, with a text and a range beside every field."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
-from v2l.config import described, ranged
+from v2l.config import MemberTraining, choice, described, load_sections, ranged, section_from_dict
+from v2l.errors import V2LError
 from v2l.tokenizers.clusters.density_peaks import PeakSettings
 
 
@@ -25,3 +29,91 @@ class ClusterSettings:
     def peaks(self) -> PeakSettings:
         """The part that density peaks read."""
         return PeakSettings(self.neighbours, self.threshold, self.if_none, self.most, self.row_maxima)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Merger and detokenizer. The defaults are the paper's, where it gives any."""
+
+    width: int = ranged(768, 8, 8192, "Channels of merger and detokenizer.")
+    heads: int = ranged(12, 1, 64, "Heads of every attention.")
+    mlp_ratio: float = ranged(4.0, 0.5, 8, "Hidden width of the blocks' MLPs, relative to their width.")
+    token_width: int = ranged(4096, 2, 16384, "Width of a token; as published, the LLM's.")
+    mapper_layers: int = ranged(6, 1, 100, "Layers of the mapper; every second one reads the tokens.")
+    decoder_blocks: int = ranged(12, 1, 100, "ViT blocks behind the mapper.")
+    cells: int = ranged(24, 1, 1024, "Queries a side, one for each cell of the image that is painted.")
+    image_size: int = ranged(384, 2, 4096, "Side in pixels of the image that is painted.")
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise V2LError(f"got width {self.width} with {self.heads} heads", "a multiple of the heads")
+        if self.image_size % (2 * self.cells):
+            raise V2LError(
+                f"got image_size {self.image_size} with {self.cells} cells",
+                f"an even number of pixels a cell: a multiple of {2 * self.cells}",
+            )
+
+
+@dataclass(frozen=True)
+class TrainedSettings:
+    """The sizes of merger and detokenizer.
+
+    Attributes:
+        network: as a config has them.
+        channels: C of the frozen features.
+        joint_width: D of the joint space.
+    """
+
+    network: NetworkSettings
+    channels: int
+    joint_width: int
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """C and D."""
+        return self.channels, self.joint_width
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `asdict` gave."""
+        network = section_from_dict(NetworkSettings, values["network"], "network")
+        return cls(network, values["channels"], values["joint_width"])
+
+
+@dataclass(frozen=True)
+class ClusterTraining(MemberTraining):
+    """How merger and detokenizer are trained."""
+
+    l1_weight: float = ranged(1.0, 0, 1000, "Weight of the mean absolute error of the pixels.")
+    l2_weight: float = ranged(0.0, 0, 1000, "Weight of their mean squared error.")
+    perceptual: str = described("lpips-vgg", "Frozen network of the perceptual term; none is off.")
+    perceptual_weight: float = ranged(1.0, 0, 1000, "Weight of the perceptual distance.")
+    concept_weight: float = ranged(0.1, 0, 1000, "Weight of the contrastive loss of the concepts.")
+    adversarial_weight: float = ranged(
+        0.1, 0, 1000, "Of the adversarial term, before its adaptive ratio; 0 is off."
+    )
+    adversarial_start: float = ranged(0.5, 0, 1, "Share of the steps before the adversarial term.")
+    discriminator_norm: str = choice("batch", ("batch", "group"), "Norm of the discriminator's layers.")
+    plain_share: float = ranged(
+        0.0, 0, 1, "Share of the images whose tokens are plain means of k-means clusters, the baseline."
+    )
+    flips: bool = described(True, "Half of the images are seen in a mirror, features and pixels alike.")
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """All parts, as a preset of configs/setok holds them."""
+
+    clusters: ClusterSettings = field(default_factory=ClusterSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    training: ClusterTraining = field(default_factory=ClusterTraining)
+
+    @classmethod
+    def load(cls, source: str | Path = "small") -> Self:
+        """Read a preset or a YAML file.
+
+        Raises:
+            V2LError: no such file, an unknown key, or a value of the wrong type or out of its range.
+        """
+        kinds = {"clusters": ClusterSettings, "network": NetworkSettings, "training": ClusterTraining}
+        return cls(**load_sections(kinds, "setok", source))

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from v2l.checkpoint import load_tensors, save_tensors
 from v2l.config import section_from_dict
-from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
-from v2l.tokenizers.patch_words import PatchWords
+from v2l.tokenizers.contract import check_images
+from v2l.tokenizers.patch_words import part_tokens
+from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.selection.network import Codes, SelectionNetwork
 from v2l.tokenizers.selection.selector import decide, keep_best
 from v2l.tokenizers.selection.settings import SelectionSettings
+from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import ClusterMap, VisualTokens
 
 ROWS = "rows.safetensors"  # of the codebook, those that tokens may be quantized to
@@ -34,24 +36,28 @@ class Selected(NamedTuple):
     codes: Codes
 
 
-class SelectionTokenizer(ImageTokenizer):
+class SelectionTokenizer(PlacedWordsTokenizer):
     """Images ──► a word for each kept patch.
 
     Args:
-        words: a codebook and its encoder.
         settings: sizes.
         channels: C of the encoder's patch features.
         rows: (V,) int64, the rows of the codebook that tokens may be quantized to.
+        namer: gives the words; None is the one that ships.
     """
 
     NAME = "lavit"
     rows: Tensor
+    cut: Tensor
 
-    def __init__(self, words: PatchWords, settings: SelectionSettings, channels: int, rows: Tensor) -> None:
-        super().__init__()
-        self.words, self.selection_settings, self.channels = words, settings, channels
+    def __init__(
+        self, settings: SelectionSettings, channels: int, rows: Tensor, namer: WordTagger | None = None
+    ) -> None:
+        super().__init__(namer)
+        self.selection_settings, self.channels = settings, channels
         self.register_buffer("rows", rows, persistent=False)
-        vectors = words.codebook.embeddings[rows].float()
+        vectors = self.namer.codebook.embeddings[rows].float()
+        self.register_buffer("cut", torch.zeros(()))  # of the log-odds, above which a patch is kept
         self.network = SelectionNetwork(settings, channels, vectors)
 
     @torch.inference_mode()
@@ -68,16 +74,15 @@ class SelectionTokenizer(ImageTokenizer):
             images: a batch.
             ratio: the share of patches to keep; None leaves it to the selector, image by image.
         """
-        encoder = self.words.encoder(self.device)
-        features = encoder.patch_features(images, self.selection_settings.side)
+        features = self.joint_encoder.patch_features(images, self.selection_settings.side)
         chances = self.network.selector(self.network.patches(features))
-        kept = decide(chances) if ratio is None else keep_best(chances, ratio)
+        kept = decide(chances, self.cut) if ratio is None else keep_best(chances, ratio)
         return self.read(features, kept)
 
     @torch.inference_mode()
     def read(self, features: Tensor, kept: Tensor) -> Selected:
         """Features (B, h, w, C) and kept (B, h · w) ──► the codes of the kept patches."""
-        near = self.words.encoder(self.device).to_joint_space(features).flatten(1, 2)
+        near = self.joint_encoder.to_joint_space(features).flatten(1, 2)
         tokens = self.network.merge(self.network.patches(features), kept)
         return Selected(features, kept, self.network.code(tokens, near))
 
@@ -98,36 +103,30 @@ class SelectionTokenizer(ImageTokenizer):
         numbers = torch.where(kept, kept.cumsum(dim=1) - 1, -1)  # the token of each cell; -1 where dropped
         layout = ClusterMap(numbers.view(selected.features.shape[:3]).cpu())
         if not self.network.reads_words:
-            near = self.words.encoder(self.device).to_joint_space(selected.features).flatten(1, 2)
-            return self.words.tokens([each[mask] for each, mask in zip(near, kept, strict=True)], layout)
-        vectors, indices = selected.codes.vectors, selected.codes.indices
-        return self.words.tokens(
-            [each[mask] for each, mask in zip(vectors, kept, strict=True)],
+            near = self.joint_encoder.to_joint_space(selected.features).flatten(1, 2)
+            vectors = [each[mask] for each, mask in zip(near, kept, strict=True)]
+            return part_tokens(self.namer, vectors, layout)
+        chosen, indices = selected.codes.vectors, selected.codes.indices
+        return part_tokens(
+            self.namer,
+            [each[mask] for each, mask in zip(chosen, kept, strict=True)],
             layout,
             [self.rows[each[mask]] for each, mask in zip(indices, kept, strict=True)],
         )
 
-    @property
-    def vocabulary(self) -> LLMVocabulary:
-        return self.words.vocabulary
-
     def describe(self) -> dict[str, str]:
-        return {
-            "tokenizer": self.NAME,
-            "codebook": self.selection_settings.codebook,
-            **self.words.describe(),
-        }
+        return {**super().describe(), "codebook": self.selection_settings.codebook}
 
     def settings(self) -> dict[str, Any]:
         network = {"selection": asdict(self.selection_settings)}
-        return {**self.words.settings(), **network, "channels": self.channels}
+        return {**super().settings(), **network, "channels": self.channels}
 
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         settings = section_from_dict(SelectionSettings, manifest["selection"], "selection")
         rows = load_tensors(folder / ROWS)["rows"]
-        return cls(PatchWords.load(manifest, folder), settings, manifest["channels"], rows)
+        return cls(settings, manifest["channels"], rows, load_tagger(manifest["words"], folder))
 
     def save_parts(self, folder: Path) -> None:
-        self.words.save(folder)
+        super().save_parts(folder)
         save_tensors(folder / ROWS, {"rows": self.rows})

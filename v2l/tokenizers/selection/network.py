@@ -13,9 +13,10 @@ from torch.nn.functional import normalize
 
 from v2l.tokenizers.positions import sine_positions
 from v2l.tokenizers.quantizers.base import nearest
-from v2l.tokenizers.selection.merger import DecoderBlock, MergerBlock
+from v2l.tokenizers.selection.merger import MergerBlock
 from v2l.tokenizers.selection.selector import Selector
 from v2l.tokenizers.selection.settings import SelectionSettings
+from v2l.tokenizers.transformer import Block
 
 
 class Codes(NamedTuple):
@@ -50,9 +51,7 @@ class SelectionNetwork(nn.Module):
         self.last = nn.Linear(width, code)
         self.from_code = nn.Linear(code, width)
         self.missing = nn.Parameter(0.02 * torch.randn(width))  # what the decoder sees at dropped places
-        self.decoder = nn.ModuleList(
-            DecoderBlock(width, heads, ratio) for _ in range(settings.decoder_blocks)
-        )
+        self.decoder = nn.ModuleList(Block(width, heads, ratio) for _ in range(settings.decoder_blocks))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels))
         if self.reads_words:
             self.register_buffer("entries", words.float(), persistent=False)

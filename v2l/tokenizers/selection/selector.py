@@ -2,8 +2,9 @@
 
 A linear layer's channels are split: half of them stay those of the patch, the other half become their mean
 over all patches, so that each decision knows the image. An MLP gives the log-probabilities of "keep" and
-"drop". Training draws by the Gumbel-softmax with a straight-through gradient. Evaluation takes the larger
-one, so an image always has the same tokens; the released code draws then, too. Sources: LaVIT, arXiv
+"drop". Training draws by the Gumbel-softmax with a straight-through gradient. Evaluation keeps what is above
+a cut, so an image always has the same tokens; the released code draws then, too. The cut is ours: after a
+short training nearly all patches are likelier dropped, although draws keep a third. Sources: LaVIT, arXiv
 2309.04669, section 3.1; DynamicViT, arXiv 2106.02034, section 3.2; Gumbel-softmax, arXiv 1611.01144.
 """
 
@@ -43,18 +44,36 @@ def draw(chances: Tensor, temperature: float) -> Tensor:
     return gumbel_softmax(chances, tau=temperature, hard=True)[..., KEEP]
 
 
-def decide(chances: Tensor) -> Tensor:
-    """Log-probabilities (B, n, 2) ──► kept (B, n) float32, 0 or 1: the likelier one, at least one patch."""
-    kept = (chances[..., KEEP] > chances[..., DROP]).float()
-    best = (chances[..., KEEP] - chances[..., DROP]).argmax(dim=1, keepdim=True)
-    return kept.scatter(1, best, 1.0)
+def decide(chances: Tensor, cut: Tensor | float = 0.0) -> Tensor:
+    """Log-probabilities (B, n, 2) ──► kept (B, n) float32, 0 or 1: all above the cut, at least one patch.
+
+    Args:
+        chances: of the selector.
+        cut: of the log-odds of keeping a patch; 0 keeps what is likelier kept than dropped.
+    """
+    odds = log_odds(chances)
+    kept = (odds > cut).float()
+    return kept.scatter(1, odds.argmax(dim=1, keepdim=True), 1.0)
 
 
 def keep_best(chances: Tensor, ratio: float) -> Tensor:
     """Log-probabilities (B, n, 2) ──► kept (B, n): the likeliest patches, a share `ratio` of them."""
     count = max(1, round(ratio * chances.shape[1]))
-    best = (chances[..., KEEP] - chances[..., DROP]).topk(count, dim=1).indices
+    best = log_odds(chances).topk(count, dim=1).indices
     return torch.zeros_like(chances[..., KEEP]).scatter(1, best, 1.0)
+
+
+def cut_for(chances: Tensor, ratio: float) -> Tensor:
+    """Log-probabilities (B, n, 2) of many images ──► the cut (): a share `ratio` of the patches is above it.
+
+    How many patches of one image are above it depends on the image.
+    """
+    return log_odds(chances).flatten().quantile(1 - ratio)
+
+
+def log_odds(chances: Tensor) -> Tensor:
+    """Log-probabilities (B, n, 2) ──► log(p / (1 - p)) of keeping each patch, (B, n)."""
+    return chances[..., KEEP] - chances[..., DROP]
 
 
 def ratio_loss(kept: Tensor, ratio: float) -> Tensor:

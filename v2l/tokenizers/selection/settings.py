@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from v2l.config import choice, ranged, read_member, section_from_dict
+from v2l.config import MemberTraining, choice, load_sections, ranged
 from v2l.errors import V2LError
 
 
@@ -32,23 +32,14 @@ class SelectionSettings:
 
 
 @dataclass(frozen=True)
-class SelectionTraining:
+class SelectionTraining(MemberTraining):
     """How the selection is trained."""
 
-    steps: int = ranged(100_000, 1, 10**9, "Optimizer steps.")
-    batch_size: int = ranged(256, 1, 10**5, "Images a step and a process.")
-    learning_rate: float = ranged(2e-4, 0, 1, "Peak learning rate of AdamW.")
-    warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps in which the rate rises.")
-    weight_decay: float = ranged(0.01, 0, 1, "Of AdamW.")
     ratio_weight: float = ranged(2.0, 0, 1000, "Weight of the squared error of the share that is kept.")
     word_weight: float = ranged(0.5, 0, 1000, "Weight of the pull of a token to the vector of its patch.")
     temperature: float = ranged(1.0, 0.01, 100, "Of the Gumbel softmax.")
     quantizer_start: float = ranged(0.25, 0, 1, "Share of the steps before tokens are quantized.")
     varied_ratio: float = ranged(0.0, 0, 1, "Share of the images that keep random patches.")
-    ema_decay: float = ranged(0.0, 0, 1, "Decay of the moving average of the weights; 0 is off.")
-    save_every: int = ranged(500, 1, 10**9, "Steps between saved states.")
-    log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
-    validate_every: int = ranged(500, 0, 10**9, "Steps between validations; 0 is off.")
 
 
 @dataclass(frozen=True)
@@ -65,8 +56,5 @@ class SelectionConfig:
         Raises:
             V2LError: no such file, an unknown key, or a value of the wrong type or out of its range.
         """
-        values = read_member("lavit", source)
         kinds = {"network": SelectionSettings, "training": SelectionTraining}
-        if unknown := sorted(values.keys() - kinds.keys()):
-            raise V2LError(f"got the unknown section {unknown[0]!r}", ", ".join(kinds))
-        return cls(**{name: section_from_dict(kinds[name], values.get(name) or {}, name) for name in kinds})
+        return cls(**load_sections(kinds, "lavit", source))

@@ -30,19 +30,31 @@ class PatchFeatures:
     Attributes:
         rows: (n, h, w, C) float16.
         description: how many images, and their fingerprint; for the metadata of a run.
+        files: the n images.
     """
 
     rows: Tensor
     description: str
+    files: tuple[ImageFile, ...]
+
+    def only(self, chosen: Tensor) -> PatchFeatures:
+        """Some of the images, (n,) bool, under the description of all."""
+        files = [file for file, kept in zip(self.files, chosen.tolist(), strict=True) if kept]
+        return PatchFeatures(self.rows[chosen], self.description, tuple(files))
 
     def batches(self, size: int, seed: int, first: int, last: int) -> Iterator[Tensor]:
         """(size, h, w, C) float32 for each step; each epoch is shuffled by the seed."""
-        epoch_steps = max(1, len(self.rows) // size)
-        for step in range(first, last):
-            epoch, place = divmod(step, epoch_steps)
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.rows), generator=generator)
-            yield self.rows[order[place * size : (place + 1) * size]].float()
+        for places in shuffled_places(len(self.rows), size, seed, range(first, last)):
+            yield self.rows[places].float()
+
+
+def shuffled_places(count: int, size: int, seed: int, steps: range) -> Iterator[Tensor]:
+    """Which of `count` images each step sees, (size,) int64; each epoch is shuffled by the seed."""
+    epoch_steps = max(1, count // size)
+    for step in steps:
+        epoch, place = divmod(step, epoch_steps)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        yield torch.randperm(count, generator=generator)[place * size : (place + 1) * size]
 
 
 def patch_features(
@@ -73,7 +85,8 @@ def patch_features(
             f"none of {len(files)} files is a readable image", "a folder of photographs", "another folder"
         )
     used = [file for file, good in zip(files, readable.tolist(), strict=True) if good]
-    return PatchFeatures(rows[readable], f"{len(used):,} images with fingerprint {files_fingerprint(used)}")
+    description = f"{len(used):,} images with fingerprint {files_fingerprint(used)}"
+    return PatchFeatures(rows[readable], description, tuple(used))
 
 
 def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:

@@ -18,22 +18,22 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 from torch.optim import AdamW
 
+from v2l.codebook.codebook import Codebook
 from v2l.encoders import JointEncoder
 from v2l.processes import Accelerator
-from v2l.tokenizers.patch_words import PatchWords
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.model import SelectionTokenizer
-from v2l.tokenizers.selection.selector import decide, draw, ratio_loss
+from v2l.tokenizers.selection.selector import cut_for, decide, draw, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig
-from v2l.training.loop import LoopSettings
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.patch_data import PatchFeatures
+from v2l.training.recipes.patch_run import run_facts
 from v2l.training.schedule import WarmupCosine
 
 RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
-FREE = ("save_every", "log_every", "validate_every")  # may differ when a run goes on
 EVERY = 4  # so many-th image votes for words
+BATCH = 32  # images in one pass without gradients
 HELD_OUT = 8  # every so many images only validate
 
 
@@ -60,7 +60,7 @@ class SelectionRecipe(Recipe[Tensor]):
     ) -> None:
         self.tokenizer, self.config, self.processes, self.seed = tokenizer, config, processes, seed
         held = torch.arange(len(features.rows)) % HELD_OUT == HELD_OUT - 1
-        self.features = PatchFeatures(features.rows[~held], features.description)
+        self.features = features.only(~held)
         self.held_out = features.rows[held]
         training = config.training
         network = tokenizer.network.to(processes.device).train()
@@ -102,7 +102,7 @@ class SelectionRecipe(Recipe[Tensor]):
     @torch.no_grad()
     def joint(self, features: Tensor) -> Tensor:
         """Features (B, h, w, C) ──► (B, h · w, D), the patches in the joint space."""
-        return self.tokenizer.words.encoder(self.processes.device).to_joint_space(features).flatten(1, 2)
+        return self.tokenizer.joint_encoder.to_joint_space(features).flatten(1, 2)
 
     @torch.no_grad()
     def validate(self, step: int) -> Terms:
@@ -110,7 +110,7 @@ class SelectionRecipe(Recipe[Tensor]):
         model = self.tokenizer.network.eval()
         features = self.held_out.float().to(self.processes.device)
         patches = model.patches(features)
-        kept = decide(model.selector(patches))
+        kept = decide(model.selector(patches), self._cut())
         codes = model.code(model.merge(patches, kept), self.joint(features))
         _, h, w, _ = features.shape
         rebuilt = model.rebuild(codes.entries, kept, (h, w))
@@ -119,15 +119,19 @@ class SelectionRecipe(Recipe[Tensor]):
         used = codes.indices[kept.bool()].unique().numel()
         return {"cosine": cosine.item(), "kept": kept.mean().item(), "codes_used": float(used)}
 
+    @torch.no_grad()
+    def _cut(self) -> Tensor:
+        """The cut above which the wanted share of the training images' patches is."""
+        model, parts = self.tokenizer.network, self.features.rows[::EVERY].split(BATCH)
+        chances = [model.selector(model.patches(part.float().to(self.processes.device))) for part in parts]
+        return cut_for(torch.cat(chances), self.config.network.keep_ratio)
+
     def metadata(self) -> dict[str, Any]:
-        training = {key: value for key, value in asdict(self.config.training).items() if key not in FREE}
         return {
             **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
-            **{f"training.{key}": value for key, value in training.items()},
-            "seed": self.seed,
-            "processes": self.processes.num_processes,
+            **run_facts(self.config.training, self.seed, self.processes),
             "images": self.features.description,
-            "words": self.tokenizer.words.codebook.source.encoder_fingerprint,
+            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
         }
 
     def save_result(self, folder: Path, step: int) -> None:
@@ -138,19 +142,8 @@ class SelectionRecipe(Recipe[Tensor]):
             "seed": self.seed,
             "validation": self.validate(step),
         }
+        self.tokenizer.cut.copy_(self._cut())
         self.tokenizer.save_pretrained(folder, half=True)
-
-    def loop_settings(self, run: Path) -> LoopSettings:
-        """The settings of the loop."""
-        training = self.config.training
-        return LoopSettings(
-            run,
-            training.steps,
-            training.save_every,
-            log_every=training.log_every,
-            validate_every=training.validate_every,
-            ema_decay=training.ema_decay,
-        )
 
     def _with_random(self, chosen: Tensor) -> Tensor:
         """Kept (B, n) of the selector ──► the same, where some images keep random patches instead."""
@@ -173,11 +166,13 @@ class SelectionRecipe(Recipe[Tensor]):
         return ((commitment + codebook) * kept).sum() / count
 
 
-def words_of_patches(words: PatchWords, encoder: JointEncoder, features: PatchFeatures, count: int) -> Tensor:
+def words_of_patches(
+    codebook: Codebook, encoder: JointEncoder, features: PatchFeatures, count: int
+) -> Tensor:
     """The rows of the codebook that training patches are nearest to most often: (count,) int64, ascending."""
-    entries = normalize(words.codebook.embeddings.float(), dim=-1)
+    entries = normalize(codebook.embeddings.float(), dim=-1)
     votes = torch.zeros(len(entries), dtype=torch.int64)
-    for rows in features.rows[::EVERY].split(32):
+    for rows in features.rows[::EVERY].split(BATCH):
         vectors = encoder.to_joint_space(rows.float().to(encoder.device)).flatten(0, 2).cpu()
         votes += nearest(vectors, entries).bincount(minlength=len(entries))
     best = votes.argsort(descending=True, stable=True)[:count]
