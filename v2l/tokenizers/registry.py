@@ -22,6 +22,7 @@ NEEDS = {
     "codes": "codes",
     "grid codes": "a grid of codes that are token ids of the LLM",
     "embeddings": "embeddings for the LLM",
+    "sets": "soft tokens for a set of images",
     "regions": "regions that a user may choose",
     "decoder": "a decoder",
 }
@@ -152,3 +153,4 @@ SOFT = ("embeddings", "words")  # what adapters give; the words are those neares
 register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)
 register_tokenizer("projector", "v2l.tokenizers.adapters.model:ProjectorTokenizer", gives=SOFT)
 register_tokenizer("sea", "v2l.tokenizers.adapters.model:SeaTokenizer", gives=SOFT)
+register_tokenizer("sam", "v2l.tokenizers.adapters.sets:SetTokenizer", gives=(*SOFT, "sets"))
