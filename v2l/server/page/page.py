@@ -24,7 +24,7 @@ from v2l.server.page.fewshot_tab import fewshot_tab
 from v2l.server.page.html import paragraph
 from v2l.server.page.inpaint_tab import inpaint_tab
 from v2l.server.page.reconstruct_tab import reconstruct_tab
-from v2l.server.page.samples import sample_photographs
+from v2l.server.page.samples import SAMPLES, sample_photographs
 from v2l.server.page.words_tab import words_tab
 from v2l.server.page.work import Stops, sentence
 from v2l.tokenizers.contract import ImageTokenizer, require
@@ -80,7 +80,7 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
                     with gr.Tab(tab.title) as place:
                         fill(tab, Desk(pipeline, photograph, stops, place, endpoint))
         page.unload(stops.ask)  # nobody reads the result of a closed page
-    queued: gr.Blocks = page.queue(max_size=MOST_WAITING)
+    queued: gr.Blocks = page.queue(max_size=MOST_WAITING, api_open=False)  # nothing runs beside the queue
     return queued
 
 
@@ -92,6 +92,7 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         page: what `build_page` gave.
         path: where.
     """
+    page.has_launched = True  # else gradio takes any file of this machine for an uploaded one
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -102,6 +103,7 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         run_history=False,
         show_error=False,  # a bug keeps its traceback in the terminal, and says nothing of this machine
         max_file_size=LARGEST_FILE,
+        allowed_paths=[str(SAMPLES)],
         ssr_mode=False,
     )
     return mounted
