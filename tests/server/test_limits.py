@@ -43,9 +43,26 @@ def as_url(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
+def leaping_bmp() -> bytes:
+    """A run-length BMP of 60 bytes and a palette, which skips 255 rows of a million pixels in one step."""
+    head = struct.pack("<IiiHHIIiiII", 40, 1_000_000, 25, 1, 8, 1, 4, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1082, 0, 0, 1078) + head + bytes(1024) + b"\x00\x02\x00\xff"
+
+
+def tiled_tiff(tiles: int) -> bytes:
+    """A TIFF with a table of very many tiles."""
+    sides = [(256, 4, 1, 5000), (257, 4, 1, 5000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    table = [(322, 4, 1, 1), (323, 4, 1, 1), (324, 4, tiles, 122), (325, 4, tiles, 122)]
+    entries = b"".join(struct.pack("<HHII", *entry) for entry in sides + table)
+    return b"II*\x00" + struct.pack("<IH", 8, 9) + entries + bytes(4) + struct.pack("<I", 8) * tiles
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        as_url(leaping_bmp()),
+        as_url(tiled_tiff(10)),
+        as_url(b"P3 1 1 255\n1 1 1"),
         as_url(png(30_000, 30_000, bytes(3751 * 3000))),  # 900 million pixels
         as_url(png(5_001, 5_000)),
         as_url(png(2**31 - 1, 2**31 - 1)),
