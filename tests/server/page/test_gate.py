@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+
+from v2l.server.page.files import SHOWN, make_room, private_folder
 
 PHOTOGRAPH, EDITOR = "photograph", "editor"
 FILE = {"meta": {"_type": "gradio.FileData"}}
@@ -73,3 +76,70 @@ def test_an_uploaded_file_is_one(client: TestClient, config: dict[str, Any], sam
     said = run(client, event(config, [PHOTOGRAPH], [EDITOR]), {"path": path, **FILE})
     assert path in said
     assert client.get(f"/gradio_api/file={path}").content == content
+
+
+def test_no_answer_names_a_path_of_the_machine(client: TestClient, samples: Path) -> None:
+    folder = str(private_folder())
+    path = uploaded(client, (samples / "hat" / "straw.jpg").read_bytes())
+    assert path.startswith(SHOWN)
+    for url in ("/", "/config", "/gradio_api/info", "/theme.css"):
+        answer = client.get(url)
+        assert answer.status_code == 200
+        assert folder not in answer.text
+        assert str(samples) not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=https://example.org/a.png",
+        "/gradio_api/file=/page-files/../../etc/hostname",
+        "/gradio_api/file=/page-files/%00",
+        "/gradio_api/file=/page-files/" + "a" * 5000,
+        "/gradio_api/file/etc/hostname",
+        "/gradio_api/proxy=https://example.org/",
+        "/gradio_api/custom_component/a/client/b/c%0Ainjected",
+        "/gradio_api/openapi.json",
+        "/gradio_api/dev/reload",
+        "/gradio_api/heartbeat/" + "a" * 100,
+        "/monitoring/summary",
+        "/docs",
+    ],
+)
+def test_routes_that_the_page_does_not_need_are_not_there(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["process_recording", "call/run", "vibe-edit", "stream/x", "queue/status"])
+def test_nothing_else_can_be_sent(client: TestClient, path: str) -> None:
+    assert client.post(f"/gradio_api/{path}", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["https://example.org/a.png", "/page-files/../x", "/page-files", "\x00", 7, ["/page-files/a"]]
+)
+def test_only_uploaded_files_are_read(client: TestClient, config: dict[str, Any], path: Any) -> None:
+    body = {"fn_index": event(config, [PHOTOGRAPH], [EDITOR]), "session_hash": "s"}
+    for sent in ({"path": path, **FILE}, {"path": path}, [{"image": {"path": path, **FILE}}]):
+        answer = client.post("/gradio_api/queue/join", json={**body, "data": [sent]})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == "there is no such file"
+
+
+@pytest.mark.parametrize("body", ["[]", "{", '{"data": [], "session_hash": "' + "s" * 99 + '"}', "[" * 9_999])
+def test_malformed_events_are_refused_without_their_text(client: TestClient, body: str) -> None:
+    for path in ("queue/join", "cancel", "run/ask"):
+        answer = client.post(f"/gradio_api/{path}", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert len(answer.text) < 200
+
+
+def test_the_oldest_files_make_room(tmp_path: Path) -> None:
+    files = [tmp_path / name / "hat.jpg" for name in ("sample", "old", "new")]
+    for age, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_bytes(b"")
+        os.utime(file, (age, age))
+    make_room(tmp_path, files[:1], limit=2**16)
+    assert [file.exists() for file in files] == [True, False, True]
+    assert not files[1].parent.exists()

@@ -13,6 +13,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 from fastapi import FastAPI
 from gradio.data_classes import ImageData
+from starlette.routing import Mount
 
 from v2l.errors import V2LError
 from v2l.llm.endpoint import Endpoint
@@ -21,6 +22,8 @@ from v2l.server.page.ask_tab import ask_tab
 from v2l.server.page.compare_tab import compare_tab
 from v2l.server.page.desk import Desk
 from v2l.server.page.fewshot_tab import fewshot_tab
+from v2l.server.page.files import private_folder
+from v2l.server.page.gate import Gate
 from v2l.server.page.html import paragraph
 from v2l.server.page.inpaint_tab import inpaint_tab
 from v2l.server.page.reconstruct_tab import reconstruct_tab
@@ -70,6 +73,7 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
         pipeline: tokenizer and LLM.
         endpoint: a server whose LLM answers questions instead of the pipeline's, or None.
     """
+    private_folder()  # before the first component: it keeps the folder of its files
     with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as page:
         gr.HTML(HEAD + paragraph(stack_line(pipeline, endpoint), "hint"), elem_id="head")
         with gr.Row(elem_id="main"):
@@ -106,6 +110,9 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         allowed_paths=[str(SAMPLES)],
         ssr_mode=False,
     )
+    place = mounted.router.routes[-1]
+    assert isinstance(place, Mount)
+    place.app = Gate(place.app, private_folder())
     return mounted
 
 
