@@ -101,9 +101,9 @@ def test_one_more_pile_is_shown_until_all_are():
 
 
 def test_the_hole_is_the_centre_or_what_was_brushed():
-    assert chosen_mask((8, 8), None, "centre").sum() == 16
+    assert chosen_mask((8, 8), [], "centre").sum() == 16
     with pytest.raises(V2LError, match="nothing is brushed"):
-        chosen_mask((8, 8), None, "brushed")
+        chosen_mask((8, 8), [], "brushed")
 
 
 def test_the_editor_shows_the_photograph_with_nothing_brushed():
