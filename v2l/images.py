@@ -27,6 +27,7 @@ from torchvision.transforms import functional as transforms
 from v2l.archives import LeftOutWarning
 from v2l.errors import V2LError
 from v2l.files import write_file
+from v2l.pieces import MOST_PIECES, has_too_many_pieces
 from v2l.sources import ImageFile, image_bytes, image_size
 from v2l.tokens import Outline
 
@@ -39,8 +40,8 @@ class UnreadableWarning(LeftOutWarning):
 warnings.filterwarnings("ignore", category=UnreadableWarning, append=True)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-# Of a file that may be hostile: what decoders in C read, whose memory the stated size bounds. A run-length BMP of
-# 60 bytes skips over gigabytes, and each byte of a TIFF's table of tiles makes a hundred bytes of Python objects.
+# Of a file that may be hostile: what decoders in C read, whose memory the stated size bounds. A run-length
+# BMP of 1 kB skips over gigabytes, and a TIFF's table of tiles becomes a hundred times its size in memory.
 SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -536,6 +537,17 @@ def _opened(file: Readable, decode: Callable[[], Decoded]) -> Decoded:
         ) from error
 
 
+def _check_pieces(file: Readable) -> None:
+    """Refuse a hostile file before Pillow looks at it.
+
+    Raises:
+        V2LError: it has more pieces than pictures have.
+    """
+    if isinstance(file, EncodedImage) and file.max_pixels is not None and has_too_many_pieces(file.content):
+        got = f"{file} has more than {MOST_PIECES:,} pieces beside its pixels"
+        raise V2LError(got, "a file as cameras and programs write it", "this one saved again as PNG")
+
+
 def formats_of(file: Readable) -> tuple[str, ...]:
     """The formats in which a file may be."""
     return file.formats if isinstance(file, EncodedImage) else FORMATS
@@ -566,6 +578,7 @@ def _decode(file: Readable, background: str, needed_pixels: int | None) -> Decod
 
 def _upright(file: Readable, needed_pixels: int | None = None) -> Decoded:
     """A picture as the camera held it, in the file's own mode."""
+    _check_pieces(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
         warnings.simplefilter("error", Image.DecompressionBombWarning)
