@@ -91,7 +91,7 @@ class RemoteImages:
                 "GET", url.copy_with(host=address), headers=headers, extensions={"sni_hostname": url.host}
             ) as answer,
         ):
-            if answer.is_redirect:
+            if answer.has_redirect_location:
                 return answer.headers["location"]
             if answer.status_code != 200:
                 raise unreachable(f"its host answered {answer.status_code}")
