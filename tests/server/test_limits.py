@@ -168,7 +168,9 @@ def small(long_pipeline: Pipeline) -> Iterator[str]:
     """A server with room for one request, and little patience."""
     with served(
         long_pipeline,
-        local_settings(requests=1, header_seconds=1, body_seconds=1, request_seconds=20, connections=8),
+        local_settings(
+            requests=1, header_seconds=1, body_seconds=1, read_seconds=1, request_seconds=20, connections=8
+        ),
     ) as address:
         yield address
 
@@ -204,6 +206,33 @@ def test_slow_clients_are_cut_off(small: str) -> None:
             answer += second.recv(1000)
         second.sendall(b"GET /healthz HT")
         assert second.recv(100) == b""
+
+
+def cut_off_after(connection: socket.socket, request: bytes) -> bool:
+    """Whether the server ends a connection on which requests are sent and no answer is read."""
+    connection.settimeout(5)
+    try:
+        for _ in range(100):
+            connection.sendall(request * 100)
+            time.sleep(0.05)
+    except TimeoutError:  # its buffer is full, and it waits for ever
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_a_client_that_does_not_read_is_cut_off(small: str) -> None:
+    with connect(small) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        assert cut_off_after(deaf, b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+
+
+def test_a_slow_body_to_the_page_is_cut_off(small: str) -> None:
+    with connect(small) as slow:
+        head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"
+        slow.sendall(head)
+        assert b" 408 " in slow.recv(100)
 
 
 def test_too_many_connections_are_closed(small: str) -> None:
