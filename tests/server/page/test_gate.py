@@ -129,7 +129,9 @@ def test_only_uploaded_files_are_read(client: TestClient, config: dict[str, Any]
 @pytest.mark.parametrize("body", ["[]", "{", '{"data": [], "session_hash": "' + "s" * 99 + '"}', "[" * 9_999])
 def test_malformed_events_are_refused_without_their_text(client: TestClient, body: str) -> None:
     for path in ("queue/join", "cancel", "run/ask"):
-        answer = client.post(f"/gradio_api/{path}", content=body, headers={"Content-Type": "application/json"})
+        answer = client.post(
+            f"/gradio_api/{path}", content=body, headers={"Content-Type": "application/json"}
+        )
         assert answer.status_code == 400
         assert len(answer.text) < 200
 

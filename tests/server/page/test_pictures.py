@@ -79,6 +79,11 @@ def test_few_and_small_drawings_are_kept():
         drawings.accept(sent(f"drawing {number}", "0"))
     taken = [drawings.take(SimpleNamespace(id=f"drawing {number}")) for number in (0, 1, 1)]
     assert taken == [[], [b"png"], []]
-    for large in (sent("a", "1000000000"), sent("a", "-1"), sent("a" * 99, "0"), sent("a", "0", "layer", LARGE)):
+    for large in (
+        sent("a", "1000000000"),
+        sent("a", "-1"),
+        sent("a" * 99, "0"),
+        sent("a", "0", "layer", LARGE),
+    ):
         with pytest.raises(ValueError, match="too large"):
             drawings.accept(large)

@@ -139,3 +139,8 @@ def test_a_page_of_any_tokenizer_is_built_without_loading_an_llm(quarters):
 
 def test_the_head_names_tokenizer_and_llm_without_loading_it(quarters):
     assert stack_line(Pipeline(quarters, None), None) == "Tokenizer tiny-quarters · LLM none"
+
+
+def test_the_head_names_a_model_in_a_folder_without_the_folder(quarters, monkeypatch):
+    monkeypatch.setattr(Pipeline, "describe", lambda _: {"llm": "/home/somebody/models/smol"})
+    assert stack_line(Pipeline(quarters, None), None).endswith("LLM smol")

@@ -1,4 +1,4 @@
-"""files of the page's visitors ──► a private folder that is removed at the end, and names that hide where it is.
+"""files of the page's visitors ──► a private folder that is removed at the end, and names that hide it.
 
 Gradio puts the path of a file into its address. The browser gets `SHOWN` in the place of the folder.
 """

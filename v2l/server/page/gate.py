@@ -1,8 +1,8 @@
 """a browser's request ──► gradio, if the page makes such requests; else a refusal.
 
-Gradio has many routes that the page does not need. Some fetch any address for the visitor, some convert videos,
-some show figures of the process. Here only those pass that the page itself uses, with uploaded files in the
-place of paths, and what gradio answers names no path of this machine.
+Gradio has many routes that the page does not need. Some fetch any address for the visitor, some convert
+videos, some show figures of the process. Here only those pass that the page itself uses, with uploaded files
+in the place of paths, and what gradio answers names no path of this machine.
 """
 
 from __future__ import annotations

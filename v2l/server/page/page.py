@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 # Read when gradio is imported: the page sends nothing anywhere.
@@ -182,5 +182,6 @@ def refusal_of(tab: Tab, tokenizer: ImageTokenizer) -> str:
 
 def stack_line(pipeline: Pipeline, endpoint: Endpoint | None) -> str:
     """Which tokenizer and which LLM; the LLM is not loaded for it."""
-    llm = endpoint.name if endpoint is not None else pipeline.describe()["llm"]
-    return f"Tokenizer {pipeline.tokenizer.NAME} · LLM {llm or 'none'}"
+    name = endpoint.name if endpoint is not None else pipeline.describe()["llm"] or "none"
+    llm = PurePath(name).name if PurePath(name).is_absolute() else name  # no folder of this machine
+    return f"Tokenizer {pipeline.tokenizer.NAME} · LLM {llm}"
