@@ -177,6 +177,8 @@ def test_a_redirect_to_a_private_address_is_refused(port: int) -> None:
         ("::1", False),
         ("fe80::1%eth0", False),
         ("fc00::1", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::a00:1", False),
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::1", False),

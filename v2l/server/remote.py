@@ -123,7 +123,7 @@ def is_public(address: str) -> bool:
     """True for an address of the public internet, also when it is wrapped in an IPv6 one."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in NAT64 or ip.sixtofour or ip.teredo:
+        if ip in NAT64 or ip.sixtofour or ip.teredo or ip.is_site_local:
             return False
         ip = ip.ipv4_mapped or ip
     return ip.is_global and not (ip.is_multicast or ip.is_reserved)

@@ -21,7 +21,7 @@ from v2l.llm.retries import parse_retry_after
 from v2l.pipeline.image_words import ImageWords
 from v2l.prompts.chat import ShownImage, turn_text
 from v2l.server.errors import ApiError
-from v2l.server.messages import ChatRequest, CompletionRequest, Message, Sampling, TextPart
+from v2l.server.messages import ChatRequest, CompletionRequest, Sampling, TextPart
 from v2l.server.metrics import Metrics
 from v2l.server.settings import Limits
 
@@ -81,13 +81,13 @@ class Upstream:
 
     def _body(self, request: Sampling, stream: bool) -> dict[str, Any]:
         """The fields that the client sent, with the upstream's own name of the model."""
-        return fields_of(request) | {"model": self.model, "stream": stream}
+        return request.model_dump(exclude_unset=True) | {"model": self.model, "stream": stream}
 
     def _chat_body(self, request: ChatRequest, images: Sequence[ImageWords], stream: bool) -> dict[str, Any]:
         shown = iter([ShownImage(number, image.words) for number, image in enumerate(images, start=1)])
         messages = []
         for message in request.messages:
-            fields = fields_of(message)
+            fields = message.model_dump(exclude_unset=True)
             if isinstance(message.content, list):
                 parts = [part.text if isinstance(part, TextPart) else next(shown) for part in message.parts]
                 fields["content"] = turn_text(parts)
@@ -140,7 +140,7 @@ class Upstream:
         try:
             content = json.dumps(body, allow_nan=False).encode()
         except (ValueError, RecursionError):
-            raise unwritable() from None
+            raise ApiError(400, "a field holds a number that is not finite, or is nested too deep") from None
         try:
             async with self._client.stream(
                 "POST", path, content=content, headers={"Content-Type": "application/json"}
@@ -212,23 +212,6 @@ class Upstream:
     def _quoted(self, words: str) -> str:
         """The beginning of its own words, without the key."""
         return words.replace(self._key, "…")[:LONGEST_QUOTE]
-
-
-def fields_of(sent: Sampling | Message) -> dict[str, Any]:
-    """The fields that the client sent.
-
-    Raises:
-        ApiError: 400, one is nested too deep.
-    """
-    try:
-        return sent.model_dump(exclude_unset=True)
-    except (ValueError, RecursionError):
-        raise unwritable() from None
-
-
-def unwritable() -> ApiError:
-    """The refusal of a request that cannot be passed on."""
-    return ApiError(400, "a field holds a number that is not finite, or is nested too deep")
 
 
 def _refuse(name: str) -> None:
