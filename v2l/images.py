@@ -27,6 +27,7 @@ from torchvision.transforms import functional as transforms
 from v2l.archives import LeftOutWarning
 from v2l.errors import V2LError
 from v2l.files import write_file
+from v2l.pieces import MOST_PIECES, has_too_many_pieces
 from v2l.sources import ImageFile, image_bytes, image_size
 from v2l.tokens import Outline
 
@@ -39,6 +40,9 @@ class UnreadableWarning(LeftOutWarning):
 warnings.filterwarnings("ignore", category=UnreadableWarning, append=True)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+# Of a file that may be hostile: what decoders in C read, whose memory the stated size bounds. A run-length
+# BMP of 1 kB skips over gigabytes, and a TIFF's table of tiles becomes a hundred times its size in memory.
+SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -91,12 +95,18 @@ class EncodedImage:
     Attributes:
         name: what errors call it ("image 2").
         content: the bytes of the file.
-        max_pixels: width times height above which it is refused before it is decoded; None is Pillow's limit.
+        max_pixels: width times height above which it is refused before it is decoded; then only
+            `SAFE_FORMATS` are read. None is Pillow's limit, and `FORMATS`.
     """
 
     name: str
     content: bytes = field(repr=False)
     max_pixels: int | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that are read."""
+        return FORMATS if self.max_pixels is None else SAFE_FORMATS
 
     def check_pixels(self, width: int, height: int) -> None:
         """Refuse a picture of too many pixels, by the sides that the file's head states.
@@ -252,17 +262,26 @@ def load_mask(file: str | Readable, size: tuple[int, int]) -> Tensor:
     return check_mask(values >= 0.5, size, name=f"the mask {file}")
 
 
-def transparent_part(file: Readable) -> Tensor | None:
-    """Where a picture is transparent: (H, W) bool, True below half opacity; None if it is opaque.
+def opacity(file: Readable) -> Tensor:
+    """How opaque a picture is: (H, W) uint8, from 0 to 255.
 
     Raises:
         V2LError: as `load_image`.
     """
     picture, _ = _opened(file, lambda: _upright(file))
     if not picture.has_transparency_data:
-        return None
-    alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))) < HALF_OPAQUE
-    return alpha if bool(alpha.any()) else None
+        return torch.full((picture.height, picture.width), 255, dtype=torch.uint8)
+    return torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A")))
+
+
+def transparent_part(file: Readable) -> Tensor | None:
+    """Where a picture is transparent: (H, W) bool, True below half opacity; None if it is opaque.
+
+    Raises:
+        V2LError: as `load_image`.
+    """
+    transparent = opacity(file) < HALF_OPAQUE
+    return transparent if bool(transparent.any()) else None
 
 
 def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
@@ -506,16 +525,32 @@ def _opened(file: Readable, decode: Callable[[], Decoded]) -> Decoded:
     except UnidentifiedImageError as error:
         got = "is empty (0 bytes)" if _size(file) == 0 else "is no image that v2l reads"
         raise V2LError(
-            f"{file} {got}", ", ".join(FORMATS), "another file, or this one saved again as PNG"
+            f"{file} {got}", ", ".join(formats_of(file)), "another file, or this one saved again as PNG"
         ) from error
     except (
         Exception
     ) as error:  # Pillow's decoders raise a dozen kinds; each means that the file is not to be had whole
         raise V2LError(
             f"{file} is truncated, damaged or unreadable ({error})",
-            "a whole " + ", ".join(FORMATS) + " file",
+            "a whole " + ", ".join(formats_of(file)) + " file",
             "another copy of it",
         ) from error
+
+
+def _check_pieces(file: Readable) -> None:
+    """Refuse a hostile file before Pillow looks at it.
+
+    Raises:
+        V2LError: it has more pieces than pictures have.
+    """
+    if isinstance(file, EncodedImage) and file.max_pixels is not None and has_too_many_pieces(file.content):
+        got = f"{file} has more than {MOST_PIECES:,} pieces beside its pixels"
+        raise V2LError(got, "a file as cameras and programs write it", "this one saved again as PNG")
+
+
+def formats_of(file: Readable) -> tuple[str, ...]:
+    """The formats in which a file may be."""
+    return file.formats if isinstance(file, EncodedImage) else FORMATS
 
 
 def _size(file: Readable) -> int:
@@ -543,10 +578,11 @@ def _decode(file: Readable, background: str, needed_pixels: int | None) -> Decod
 
 def _upright(file: Readable, needed_pixels: int | None = None) -> Decoded:
     """A picture as the camera held it, in the file's own mode."""
+    _check_pieces(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on odd but readable files
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(_source(file), formats=FORMATS) as picture:
+        with Image.open(_source(file), formats=formats_of(file)) as picture:
             width, height = picture.size
             if isinstance(file, EncodedImage):
                 file.check_pixels(width, height)

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from served import image_part, text_part
+from served import chat, image_part, text_part
 from starlette.testclient import TestClient
+from tiny_pipeline import tiny_pipeline
+from tiny_words_tokenizer import QuarterTokenizer
 
 from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
+from v2l.server.app import create_app
 
 URL = "/v1/embeddings"
 
@@ -39,7 +42,17 @@ def test_base64_holds_the_same_numbers(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"input": ""}, {"input": []}, {"input": "a", "dimensions": 3}, {"input": [[1]]}]
+    "bad",
+    [{"input": ""}, {"input": "a" * 1001}, {"input": []}, {"input": "a", "dimensions": 3}, {"input": [[1]]}],
 )
 def test_what_is_malformed_is_refused(client: TestClient, bad: dict[str, object]) -> None:
     assert client.post(URL, json={"model": "v2l", **bad}).status_code == 400
+
+
+def test_a_tokenizer_without_a_joint_space_embeds_nothing(straw: str) -> None:
+    pipeline = Pipeline(QuarterTokenizer(), tiny_pipeline(context=256).llm)
+    with TestClient(create_app(pipeline), base_url="http://127.0.0.1") as client:
+        for given in ("a hat", straw):
+            assert client.post(URL, json={"model": "v2l", "input": given}).status_code == 404
+        body = chat(image_part(straw), text_part("go on"), max_tokens=1)
+        assert client.post("/v1/chat/completions", json=body).status_code == 200

@@ -43,9 +43,26 @@ def as_url(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
+def leaping_bmp() -> bytes:
+    """A run-length BMP of 60 bytes and a palette, which skips 255 rows of a million pixels in one step."""
+    head = struct.pack("<IiiHHIIiiII", 40, 1_000_000, 25, 1, 8, 1, 4, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1082, 0, 0, 1078) + head + bytes(1024) + b"\x00\x02\x00\xff"
+
+
+def tiled_tiff(tiles: int) -> bytes:
+    """A TIFF with a table of very many tiles."""
+    sides = [(256, 4, 1, 5000), (257, 4, 1, 5000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    table = [(322, 4, 1, 1), (323, 4, 1, 1), (324, 4, tiles, 122), (325, 4, tiles, 122)]
+    entries = b"".join(struct.pack("<HHII", *entry) for entry in sides + table)
+    return b"II*\x00" + struct.pack("<IH", 8, 9) + entries + bytes(4) + struct.pack("<I", 8) * tiles
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        as_url(leaping_bmp()),
+        as_url(tiled_tiff(10)),
+        as_url(b"P3 1 1 255\n1 1 1"),
         as_url(png(30_000, 30_000, bytes(3751 * 3000))),  # 900 million pixels
         as_url(png(5_001, 5_000)),
         as_url(png(2**31 - 1, 2**31 - 1)),
@@ -151,7 +168,9 @@ def small(long_pipeline: Pipeline) -> Iterator[str]:
     """A server with room for one request, and little patience."""
     with served(
         long_pipeline,
-        local_settings(requests=1, header_seconds=1, body_seconds=1, request_seconds=20, connections=8),
+        local_settings(
+            requests=1, header_seconds=1, body_seconds=1, read_seconds=1, request_seconds=20, connections=8
+        ),
     ) as address:
         yield address
 
@@ -187,6 +206,33 @@ def test_slow_clients_are_cut_off(small: str) -> None:
             answer += second.recv(1000)
         second.sendall(b"GET /healthz HT")
         assert second.recv(100) == b""
+
+
+def cut_off_after(connection: socket.socket, request: bytes) -> bool:
+    """Whether the server ends a connection on which requests are sent and no answer is read."""
+    connection.settimeout(5)
+    try:
+        for _ in range(100):
+            connection.sendall(request * 100)
+            time.sleep(0.05)
+    except TimeoutError:  # its buffer is full, and it waits for ever
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_a_client_that_does_not_read_is_cut_off(small: str) -> None:
+    with connect(small) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        assert cut_off_after(deaf, b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+
+
+def test_a_slow_body_to_the_page_is_cut_off(small: str) -> None:
+    with connect(small) as slow:
+        head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"
+        slow.sendall(head)
+        assert b" 408 " in slow.recv(100)
 
 
 def test_too_many_connections_are_closed(small: str) -> None:

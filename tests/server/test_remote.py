@@ -18,8 +18,9 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.server import remote
 from v2l.server.app import create_app
 from v2l.server.errors import ApiError
+from v2l.server.images import FETCHES
 from v2l.server.remote import RemoteImages, is_public
-from v2l.server.settings import ServerSettings
+from v2l.server.settings import Limits, ServerSettings
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.wfile.write(bytes(10_000))
             except OSError:
                 pass
+        elif self.path == "/nowhere":
+            self.send(302, b"")
         elif place != self.path:
             self.send(302, b"", Location=place)
         else:
@@ -174,6 +177,8 @@ def test_a_redirect_to_a_private_address_is_refused(port: int) -> None:
         ("::1", False),
         ("fe80::1%eth0", False),
         ("fc00::1", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::a00:1", False),
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::1", False),
@@ -181,6 +186,33 @@ def test_a_redirect_to_a_private_address_is_refused(port: int) -> None:
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+def test_a_redirect_to_nowhere_is_a_refusal(port: int) -> None:
+    with pytest.raises(ApiError, match="answered 302"):
+        fetch(f"http://photos.example:{port}/nowhere", port, is_allowed=loopback_is_public)
+
+
+def test_few_images_are_fetched_at_once(
+    long_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, samples: Path
+) -> None:
+    fetching, most = 0, 0
+
+    async def slowly(_: RemoteImages, url: str) -> bytes:
+        nonlocal fetching, most
+        fetching += 1
+        most = max(most, fetching)
+        await asyncio.sleep(0.01)
+        fetching -= 1
+        return (samples / "hat" / "straw.jpg").read_bytes()
+
+    monkeypatch.setattr(RemoteImages, "fetch", slowly)
+    settings = ServerSettings(allow_hosts=("photos.example",), limits=Limits(images=FETCHES + 4))
+    with TestClient(create_app(long_pipeline, settings), base_url="http://127.0.0.1") as client:
+        parts = [image_part("http://photos.example/a.jpg")] * (FETCHES + 4)
+        answer = client.post("/v1/chat/completions", json=chat(*parts, max_tokens=1))
+    assert answer.status_code == 200
+    assert most == FETCHES
 
 
 def test_the_server_fetches_from_named_hosts_only(long_pipeline: Pipeline) -> None:

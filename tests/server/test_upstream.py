@@ -118,6 +118,20 @@ def test_half_a_character_of_the_upstream_is_passed_on(front: tuple[str, TinySer
     assert post(address, chat(text_part("hi"))).status_code == 200
 
 
+def test_fields_that_are_nested_too_deep_are_refused(front: tuple[str, TinyServer]) -> None:
+    address, _ = front
+    for depth in (200, 300, 600, 900):
+        deep = "[" * depth + "]" * depth
+        turn = '{"role": "user", "content": "hi", "x": ' + deep + "}"
+        for body in (
+            '{"model": "v2l", "messages": [' + turn + "]}",
+            '{"model": "v2l", "messages": [{"role": "user", "content": "hi"}], "x": ' + deep + "}",
+        ):
+            headers = {"Content-Type": "application/json"}
+            answer = httpx.post(address + CHAT, content=body, headers=headers, timeout=30)
+            assert answer.status_code in (200, 400), (depth, answer.text)
+
+
 def test_an_upstream_that_is_slow_or_down(long_pipeline: Pipeline) -> None:
     with behind(long_pipeline, saying("late"), delay=1.0, upstream_seconds=0.2) as (address, _):
         late = post(address, chat(text_part("hi")))

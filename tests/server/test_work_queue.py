@@ -88,6 +88,28 @@ def test_a_job_whose_client_left_does_not_run() -> None:
     asyncio.run(run())
 
 
+def test_jobs_of_clients_that_left_make_room_and_hold_nothing() -> None:
+    async def run() -> None:
+        slow = Slow()
+        jobs: WorkQueue[int, int] = WorkQueue("doubler", slow, 2, Metrics())
+        first = asyncio.create_task(jobs.run(1))
+        await started(slow)
+        left = [asyncio.create_task(jobs.run(number)) for number in (2, 3)]
+        await asyncio.sleep(0)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        stays = asyncio.create_task(jobs.run(4))
+        await asyncio.sleep(0)
+        slow.go.set()
+        assert [await first, await stays] == [2, 8]
+        jobs.close()
+        with pytest.raises(ApiError, match="stopping"):
+            await jobs.run(5)
+
+    asyncio.run(run())
+
+
 def test_what_waits_is_finished_before_the_end() -> None:
     async def run() -> None:
         slow = Slow()

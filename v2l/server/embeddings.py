@@ -69,6 +69,8 @@ def check_size(items: list[ImageUrl | str], service: Service) -> None:
         raise ApiError(400, "a text is empty", "input")
     if sum(map(len, texts)) > limits.text_characters:
         raise ApiError(400, f"the texts have more than {limits.text_characters:,} characters", "input")
+    if any(len(word) > limits.word_characters for text in texts for word in text.split()):
+        raise ApiError(400, f"a word has more than {limits.word_characters:,} characters", "input")
 
 
 def written(vector: Tensor, encoding: str | None) -> Any:

@@ -1,7 +1,7 @@
 """every request ──► one that was let in, is small enough, and ends in time; or a refusal in OpenAI's format.
 
-The guard stands before all routes. It reads the whole body of a request to /v1/ before the route runs, so
-that a slow or endless body costs no model time, and it cancels the route when the client goes away. It writes
+The guard stands before all routes. It reads the whole body of a request before the route runs, so that a slow
+or endless body costs no model time. It cancels a route of /v1/ when the client goes away. It writes
 one line for each request: method, route, status, seconds, and a number for the request. No body, no query, no
 header and no message of an exception is ever logged.
 """
@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
@@ -26,7 +26,11 @@ from v2l.server.service import Service
 log = logging.getLogger("v2l.server")
 STRUCTURE = (b"{", b"[", b",")
 MOST_DIGITS = 20  # of a Content-Length
+LONGEST_METHOD = 16  # characters of a method in the log
 RETRY = 2  # seconds after which there may be room for another request
+
+
+Answering = Callable[[Scope, "Connection", "Sent"], Awaitable[None]]
 
 
 class ClientGoneError(Exception):
@@ -65,9 +69,9 @@ class Guard:
             self._door.check(scope["path"], headers)
             if scope["path"].startswith("/v1/"):
                 async with self._admitted():
-                    await self._run(scope, receive, sent)
+                    await self._run(scope, receive, sent, self._answer)
             else:
-                await self._app(scope, limited(receive, self._limits.body_bytes), sent)
+                await self._run(scope, receive, sent, self._show)
         except ClientGoneError:
             sent.status = sent.status or 499  # nginx's number for it; it is only logged
         except ApiError as error:
@@ -81,22 +85,22 @@ class Guard:
         seconds = time.perf_counter() - started
         self._metrics.requests.labels(route, str(sent.status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-        log.info("%s %s %s %.3f s %s", scope["method"], route, sent.status, seconds, number)
+        log.info("%s %s %s %.3f s %s", scope["method"][:LONGEST_METHOD], route, sent.status, seconds, number)
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, sent: Sent) -> None:
-        """Answer with an error, unless an answer has begun; then the connection is cut."""
+        """Answer with an error, unless an answer has begun; then uvicorn cuts the connection."""
         if sent.status:
-            raise ConnectionAbortedError from None
+            return
         sent.headers.append((b"connection", b"close"))  # a body may be unread
         await error.response()(scope, receive, sent)
 
-    async def _run(self, scope: Scope, receive: Receive, sent: Sent) -> None:
-        """Read the body, then run the route."""
+    async def _run(self, scope: Scope, receive: Receive, sent: Sent, answer: Answering) -> None:
+        """Read the body, then run the route by `_answer` or `_show`."""
         body = bytearray()
         try:
             await self._read_in_time(scope, receive, body)
             self._check_structure(scope, body)
-            await self._answer(scope, Connection(bytes(body), receive), sent)
+            await answer(scope, Connection(bytes(body), receive), sent)
         finally:
             self._body_bytes -= len(body)
 
@@ -119,6 +123,10 @@ class Guard:
             for task in (route, gone):
                 task.cancel()
             await asyncio.gather(route, gone, return_exceptions=True)
+
+    async def _show(self, scope: Scope, connection: Connection, sent: Sent) -> None:
+        """Run a route of the page, whose streams last as long as it is open."""
+        await self._app(scope, connection.receive_all, sent)
 
     async def _read_in_time(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         try:
@@ -222,26 +230,15 @@ class Connection:
         await self._gone.wait()
         return {"type": "http.disconnect"}
 
+    async def receive_all(self) -> Message:
+        """The body once; then what comes."""
+        return await (self._receive() if self._body is None else self.receive())
+
     async def watch(self) -> None:
         """Wait until the client goes away."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone.set()
-
-
-def limited(receive: Receive, limit: int) -> Receive:
-    """The same body, cut off with 413 after so many bytes."""
-    size = 0
-
-    async def checked() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise ApiError(413, f"the body is too large; allowed: {limit:,} bytes")
-        return message
-
-    return checked
 
 
 def places(error: BaseException) -> str:

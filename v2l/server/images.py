@@ -33,6 +33,7 @@ WORDS = {"low": 3, "auto": 5, "high": 21}  # of an image by its `detail`; 5 is w
 DATA_URL = re.compile(r"data:(image/[\w.+-]{1,64})?;base64,", re.IGNORECASE | re.ASCII)
 SPACE = b" \t\r\n"
 BATCH = 8  # images that are encoded together
+FETCHES = 16  # images that are fetched and decoded at once: their bytes count in no body
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ class Prepared:
     """An image that waits for the encoder.
 
     Attributes:
-        image: (3, S, S) float32 in [0, 1], what a tagger's encoder sees; (3, H, W) without a tagger.
+        image: (3, S, S) float32 in [0, 1], what a tagger's encoder sees; without a tagger the file, which is
+            decoded again, because many whole photographs would fill the memory.
         count: words that are wanted.
         note: why there is too little to see in it; else None.
     """
 
-    image: Tensor
+    image: Tensor | EncodedImage
     count: int
     note: str | None
 
@@ -62,6 +64,7 @@ class ImageReader:
     def __init__(self, pipeline: Pipeline, settings: ServerSettings, metrics: Metrics) -> None:
         self.pipeline, self.limits = pipeline, settings.limits
         self.remote = RemoteImages(settings.allow_hosts, self.limits.remote_bytes, self.limits.remote_seconds)
+        self._fetches = asyncio.Semaphore(FETCHES)
         limit = self.limits.images_waiting
         self.decoder: WorkQueue[tuple[EncodedImage, int], Prepared] = WorkQueue(
             "decoder", self._prepare, limit, metrics
@@ -101,19 +104,23 @@ class ImageReader:
         return await self.texts.run(text)
 
     async def _read_one(self, name: str, image: ImageUrl) -> ImageWords:
-        content = await self._content(name, image.url)
-        received = EncodedImage(name, content, self.limits.pixels)
-        prepared = await self.decoder.run((received, WORDS[image.detail]))
+        if image.url[:5].lower() == "data:":
+            prepared = await self._decode(name, decode_data_url(name, image.url), image)
+        else:
+            self._check_hosts(name)
+            async with self._fetches:
+                prepared = await self._decode(name, await self.remote.fetch(image.url), image)
         return await self.encoder.run(prepared)
 
-    async def _content(self, name: str, url: str) -> bytes:
-        """The bytes of an image file.
+    async def _decode(self, name: str, content: bytes, image: ImageUrl) -> Prepared:
+        return await self.decoder.run((EncodedImage(name, content, self.limits.pixels), WORDS[image.detail]))
+
+    def _check_hosts(self, name: str) -> None:
+        """Refuse an address where no host is allowed.
 
         Raises:
-            ApiError: the URL is malformed, or its host is not allowed.
+            ApiError: 400.
         """
-        if url[:5].lower() == "data:":
-            return decode_data_url(name, url)
         if not self.remote.hosts:
             raise ApiError(
                 400,
@@ -122,7 +129,6 @@ class ImageReader:
                 "image_url",
                 "remote_images_refused",
             )
-        return await self.remote.fetch(url)
 
     def _prepare(self, images: Sequence[tuple[EncodedImage, int]]) -> list[Prepared | Exception]:
         return [self._prepared(received, count) for received, count in images]
@@ -135,24 +141,27 @@ class ImageReader:
             note = measure_visibility(image, view).note
         except V2LError as error:
             return refused(error, "image_url")
-        return Prepared(image if self.pipeline.tokenizer.tagger is None else view, count, note)
+        return Prepared(received if self.pipeline.tokenizer.tagger is None else view, count, note)
 
     @torch.inference_mode()
     def _encode(self, images: Sequence[Prepared]) -> list[ImageWords | Exception]:
         """One pass for all images where the words come from a tagger; else image by image."""
         tagger = self.pipeline.tokenizer.tagger
         if tagger is None:
-            choices = [WordSelection(image.count, "nearest") for image in images]
-            return [
-                words_of_images(self.pipeline.tokenizer, [image.image], choice)[0]
-                for image, choice in zip(images, choices, strict=True)
-            ]
+            return [self._words_of(image) for image in images]
         encoder = tagger.joint_encoder(self.pipeline.tokenizer.device)
-        vectors = encoder.encode_images(torch.stack([image.image for image in images]))
+        views = [image.image for image in images if isinstance(image.image, Tensor)]
+        vectors = encoder.encode_images(torch.stack(views))
         return [
             ImageWords(words_near(tagger, vector, image.count), vector.cpu(), image.note)
             for image, vector in zip(images, vectors, strict=True)
         ]
+
+    def _words_of(self, prepared: Prepared) -> ImageWords:
+        """The words of one image, by a tokenizer without a tagger."""
+        image = load_image(prepared.image) if isinstance(prepared.image, EncodedImage) else prepared.image
+        choice = WordSelection(prepared.count, "nearest")
+        return words_of_images(self.pipeline.tokenizer, [image], choice)[0]
 
     @torch.inference_mode()
     def _encode_texts(self, texts: Sequence[str]) -> list[tuple[Tensor, int] | Exception]:

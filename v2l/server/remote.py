@@ -91,7 +91,7 @@ class RemoteImages:
                 "GET", url.copy_with(host=address), headers=headers, extensions={"sni_hostname": url.host}
             ) as answer,
         ):
-            if answer.is_redirect:
+            if answer.has_redirect_location:
                 return answer.headers["location"]
             if answer.status_code != 200:
                 raise unreachable(f"its host answered {answer.status_code}")
@@ -123,7 +123,7 @@ def is_public(address: str) -> bool:
     """True for an address of the public internet, also when it is wrapped in an IPv6 one."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in NAT64 or ip.sixtofour or ip.teredo:
+        if ip in NAT64 or ip.sixtofour or ip.teredo or ip.is_site_local:
             return False
         ip = ip.ipv4_mapped or ip
     return ip.is_global and not (ip.is_multicast or ip.is_reserved)

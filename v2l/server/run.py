@@ -62,41 +62,57 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def protocol_with(limits: Limits) -> type[H11Protocol]:
-    """Uvicorn's HTTP protocol, which closes connections that send no request in time, and those too many."""
+class PatientProtocol(H11Protocol):
+    """Uvicorn's HTTP protocol; it ends connections that are too many, or do not send or read in time."""
 
-    class PatientProtocol(H11Protocol):
-        """One connection."""
+    limits: Limits
+    _deadline: asyncio.TimerHandle | None = None  # while a request's head is not complete
+    _patience: asyncio.TimerHandle | None = None  # while the client does not read
 
-        _deadline: asyncio.TimerHandle | None = None  # while a request's head is not complete
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+        if len(self.connections) > self.limits.connections:
+            transport.close()
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting until a head is complete."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
             self._wait_for_head()
-            if len(self.connections) > limits.connections:
-                transport.close()
+        else:
+            self._deadline = stopped(self._deadline)
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is None or self.cycle.response_complete:
-                self._wait_for_head()
-            else:
-                self._stop_waiting()
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read."""
+        super().pause_writing()
+        self._patience = self.loop.call_later(self.limits.read_seconds, self.transport.abort)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
+    def resume_writing(self) -> None:
+        """The client reads."""
+        super().resume_writing()
+        self._patience = stopped(self._patience)
 
-        def _wait_for_head(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(limits.header_seconds, self.transport.close)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._deadline, self._patience = stopped(self._deadline), stopped(self._patience)
+        super().connection_lost(exc)
 
-        def _stop_waiting(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+    def _wait_for_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.limits.header_seconds, self.transport.close)
 
-    return PatientProtocol
+
+def stopped(timer: asyncio.TimerHandle | None) -> None:
+    """Stop a timer, if there is one."""
+    if timer is not None:
+        timer.cancel()
+
+
+def protocol_with(limits: Limits) -> type[PatientProtocol]:
+    """The protocol with these limits."""
+    return type("Protocol", (PatientProtocol,), {"limits": limits})
 
 
 def listen(settings: ServerSettings) -> socket.socket:

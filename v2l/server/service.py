@@ -76,7 +76,7 @@ class Service:
         Raises:
             ApiError: 404, with the names that there are.
         """
-        if name not in (known, ALIAS):
+        if known is None or name not in (known, ALIAS):
             allowed = known or "none of this server's models does this"
             raise ApiError(
                 404, f"there is no model {name[:64]!r}; allowed: {allowed}", "model", "model_not_found"

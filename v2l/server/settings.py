@@ -25,12 +25,15 @@ class Limits:
         messages: of one chat.
         texts: of one request for embeddings.
         text_characters: of all texts of one request.
+        word_characters: of a text to be embedded between two spaces; the time of some encoders grows with its
+            square.
         new_tokens: that one answer may have.
         requests: under way at once; more get 429.
         images_waiting: for the encoder; more get 429.
         answers_waiting: for the LLM; more get 429.
         header_seconds: until a connection has sent a whole request head.
         body_seconds: until the body is here.
+        read_seconds: that a client may read nothing of an answer.
         request_seconds: until the answer is complete.
         stop_seconds: that running requests get after SIGTERM.
         connections: open at once; more are closed.
@@ -48,12 +51,14 @@ class Limits:
     messages: int = 512
     texts: int = 256
     text_characters: int = 1_000_000
+    word_characters: int = 1_000
     new_tokens: int = 1024
     requests: int = 128
     images_waiting: int = 256
     answers_waiting: int = 128
     header_seconds: float = 15.0
     body_seconds: float = 60.0
+    read_seconds: float = 30.0
     request_seconds: float = 600.0
     stop_seconds: float = 60.0
     connections: int = 512

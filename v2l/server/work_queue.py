@@ -1,18 +1,20 @@
 """jobs of many requests ──► batches on one worker thread; too many waiting jobs are refused.
 
-A job whose client went away is dropped before it runs. The thread takes all jobs that wait, up to the size of
-a batch, and never waits for more: a lone request is not delayed, and under load batches fill by themselves.
+A job whose client went away leaves the queue at once, with all that it holds. The thread takes all jobs that
+wait, up to the size of a batch, and never waits for more: a lone request is not delayed, and under load
+batches fill by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -24,7 +26,7 @@ Result = TypeVar("Result")
 LONGEST_RETRY = 60  # seconds
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself: items may be tensors
 class Job(Generic[Item, Result]):
     """One item, and where its result goes."""
 
@@ -54,11 +56,11 @@ class WorkQueue(Generic[Item, Result]):
     ) -> None:
         self.name, self._work, self._limit, self._metrics = name, work, limit, metrics
         self._batch_size = batch_size
-        self._jobs: queue.SimpleQueue[Job[Item, Result] | None] = queue.SimpleQueue()
+        self._jobs: deque[Job[Item, Result]] = deque()
+        self._changed = threading.Condition()  # held while the jobs are looked at
+        self._closed = False
         self._seconds_a_job = 0.1
-        self._waiting = 0
-        self._lock = threading.Lock()
-        metrics.watch_queue(name, lambda: self._waiting)
+        metrics.watch_queue(name, lambda: len(self._jobs))
         self._thread = threading.Thread(target=self._loop, name=f"v2l-{name}", daemon=True)
         self._thread.start()
 
@@ -66,28 +68,37 @@ class WorkQueue(Generic[Item, Result]):
         """The result of one item.
 
         Raises:
-            ApiError: 429, too many jobs wait.
+            ApiError: 429, too many jobs wait; 503, the queue is closed.
         """
-        with self._lock:
-            if self._waiting >= self._limit:
+        job: Job[Item, Result] = Job(item)
+        with self._changed:
+            if self._closed:
+                raise ApiError(503, "the server is stopping", retry_after=1)
+            if len(self._jobs) >= self._limit:
                 raise ApiError(
                     429,
-                    f"the server is busy: {self._waiting} jobs wait for the {self.name}",
+                    f"the server is busy: {len(self._jobs)} jobs wait for the {self.name}",
                     retry_after=self.retry_after(),
                 )
-            self._waiting += 1
-        job: Job[Item, Result] = Job(item)
-        self._jobs.put(job)
-        return await asyncio.wrap_future(job.future)
+            self._jobs.append(job)
+            self._changed.notify()
+        try:
+            return await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            with self._changed, suppress(ValueError):  # it runs already
+                self._jobs.remove(job)
+            raise
 
     def retry_after(self) -> int:
         """Seconds until the jobs that wait now are done, 1 or more."""
-        seconds = math.ceil(self._waiting * self._seconds_a_job)
+        seconds = math.ceil(len(self._jobs) * self._seconds_a_job)
         return max(1, min(LONGEST_RETRY, seconds))
 
     def close(self) -> None:
         """End the thread after the jobs that wait."""
-        self._jobs.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     def _loop(self) -> None:
         while batch := self._next_batch():
@@ -97,21 +108,9 @@ class WorkQueue(Generic[Item, Result]):
 
     def _next_batch(self) -> list[Job[Item, Result]]:
         """The jobs that wait, one at least; empty when the queue is closed."""
-        batch: list[Job[Item, Result]] = []
-        job = self._jobs.get()
-        while job is not None:
-            batch.append(job)
-            if len(batch) == self._batch_size:
-                break
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-        if job is None and batch:  # closed: these jobs first, then the end
-            self._jobs.put(None)
-        with self._lock:
-            self._waiting -= len(batch)
-        return batch
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            return [self._jobs.popleft() for _ in range(min(self._batch_size, len(self._jobs)))]
 
     def _run(self, jobs: Sequence[Job[Item, Result]]) -> None:
         started = time.perf_counter()

@@ -101,9 +101,9 @@ def test_one_more_pile_is_shown_until_all_are():
 
 
 def test_the_hole_is_the_centre_or_what_was_brushed():
-    assert chosen_mask((8, 8), None, "centre").sum() == 16
+    assert chosen_mask((8, 8), [], "centre").sum() == 16
     with pytest.raises(V2LError, match="nothing is brushed"):
-        chosen_mask((8, 8), None, "brushed")
+        chosen_mask((8, 8), [], "brushed")
 
 
 def test_the_editor_shows_the_photograph_with_nothing_brushed():
@@ -139,3 +139,8 @@ def test_a_page_of_any_tokenizer_is_built_without_loading_an_llm(quarters):
 
 def test_the_head_names_tokenizer_and_llm_without_loading_it(quarters):
     assert stack_line(Pipeline(quarters, None), None) == "Tokenizer tiny-quarters · LLM none"
+
+
+def test_the_head_names_a_model_in_a_folder_without_the_folder(quarters, monkeypatch):
+    monkeypatch.setattr(Pipeline, "describe", lambda _: {"llm": "/home/somebody/models/smol"})
+    assert stack_line(Pipeline(quarters, None), None).endswith("LLM smol")

@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 
 from v2l.errors import V2LError
-from v2l.server.page.work import StoppedError, Stops, sentence
+from v2l.server.page.work import MOST_STOPS, StoppedError, Stops, sentence
 
 
 def request(session: str) -> gr.Request:
@@ -41,3 +41,10 @@ def test_the_next_work_of_a_stopped_session_runs():
     seen = []
     stops.reporter(request("a"), lambda *bar, **more: seen.append(bar))("windows", 1, 3)
     assert len(seen) == 1, "the work went on and reported"
+
+
+def test_few_stops_are_remembered():
+    stops = Stops()
+    for number in range(MOST_STOPS + 5):
+        stops.ask(request(str(number)))
+    assert len(stops.sessions) == MOST_STOPS

@@ -11,8 +11,9 @@ from v2l.images import centre_mask
 from v2l.progress import Progress
 from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk
+from v2l.server.page.drawings import Drawings, keep_drawings
 from v2l.server.page.html import before_after, paragraph, result
-from v2l.server.page.pictures import brushed_mask, read_photograph
+from v2l.server.page.pictures import Drawing, brushed_mask, read_photograph
 from v2l.server.page.work import Event, run_on
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
 
@@ -35,11 +36,12 @@ def inpaint_tab(desk: Desk) -> None:
         brush=gr.Brush(default_size=24, colors=[BRUSH], color_mode="fixed"),
         height=440,
     )
+    keep_drawings(editor, Drawings())
     with gr.Row():
         button, stop = action("Paint", "paint", "primary"), stop_button()
     painted = gr.HTML(elem_id="painted")
 
-    def work(report: Progress, file: str | None, drawing: Any, hole: str) -> str:
+    def work(report: Progress, file: str | None, drawing: Drawing, hole: str) -> str:
         image = read_photograph(file)
         mask = chosen_mask((image.shape[-2], image.shape[-1]), drawing, hole)
         report("loading the language model", 0, 1)
@@ -59,7 +61,7 @@ def inpaint_tab(desk: Desk) -> None:
     desk.clear(painted)
 
 
-def chosen_mask(size: tuple[int, int], drawing: dict[str, Any] | None, hole: str) -> Tensor:
+def chosen_mask(size: tuple[int, int], drawing: Drawing, hole: str) -> Tensor:
     """The hole, (H, W) bool: what was brushed, or the centre.
 
     Raises:

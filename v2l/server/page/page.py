@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 # Read when gradio is imported: the page sends nothing anywhere.
@@ -13,6 +13,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 from fastapi import FastAPI
 from gradio.data_classes import ImageData
+from starlette.routing import Mount
 
 from v2l.errors import V2LError
 from v2l.llm.endpoint import Endpoint
@@ -21,10 +22,12 @@ from v2l.server.page.ask_tab import ask_tab
 from v2l.server.page.compare_tab import compare_tab
 from v2l.server.page.desk import Desk
 from v2l.server.page.fewshot_tab import fewshot_tab
+from v2l.server.page.files import private_folder
+from v2l.server.page.gate import Gate
 from v2l.server.page.html import paragraph
 from v2l.server.page.inpaint_tab import inpaint_tab
 from v2l.server.page.reconstruct_tab import reconstruct_tab
-from v2l.server.page.samples import sample_photographs
+from v2l.server.page.samples import SAMPLES, sample_photographs
 from v2l.server.page.words_tab import words_tab
 from v2l.server.page.work import Stops, sentence
 from v2l.tokenizers.contract import ImageTokenizer, require
@@ -70,6 +73,7 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
         pipeline: tokenizer and LLM.
         endpoint: a server whose LLM answers questions instead of the pipeline's, or None.
     """
+    private_folder()  # before the first component: it keeps the folder of its files
     with gr.Blocks(analytics_enabled=False, title=TITLE, fill_width=True) as page:
         gr.HTML(HEAD + paragraph(stack_line(pipeline, endpoint), "hint"), elem_id="head")
         with gr.Row(elem_id="main"):
@@ -80,7 +84,7 @@ def build_page(pipeline: Pipeline, endpoint: Endpoint | None = None) -> gr.Block
                     with gr.Tab(tab.title) as place:
                         fill(tab, Desk(pipeline, photograph, stops, place, endpoint))
         page.unload(stops.ask)  # nobody reads the result of a closed page
-    queued: gr.Blocks = page.queue(max_size=MOST_WAITING)
+    queued: gr.Blocks = page.queue(max_size=MOST_WAITING, api_open=False)  # nothing runs beside the queue
     return queued
 
 
@@ -92,6 +96,7 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         page: what `build_page` gave.
         path: where.
     """
+    page.has_launched = True  # else gradio takes any file of this machine for an uploaded one
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -102,8 +107,12 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         run_history=False,
         show_error=False,  # a bug keeps its traceback in the terminal, and says nothing of this machine
         max_file_size=LARGEST_FILE,
+        allowed_paths=[str(SAMPLES)],
         ssr_mode=False,
     )
+    place = mounted.router.routes[-1]
+    assert isinstance(place, Mount)
+    place.app = Gate(place.app, private_folder())
     return mounted
 
 
@@ -173,5 +182,6 @@ def refusal_of(tab: Tab, tokenizer: ImageTokenizer) -> str:
 
 def stack_line(pipeline: Pipeline, endpoint: Endpoint | None) -> str:
     """Which tokenizer and which LLM; the LLM is not loaded for it."""
-    llm = endpoint.name if endpoint is not None else pipeline.describe()["llm"]
-    return f"Tokenizer {pipeline.tokenizer.NAME} · LLM {llm or 'none'}"
+    name = endpoint.name if endpoint is not None else pipeline.describe()["llm"] or "none"
+    llm = PurePath(name).name if PurePath(name).is_absolute() else name  # no folder of this machine
+    return f"Tokenizer {pipeline.tokenizer.NAME} · LLM {llm}"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from v2l.errors import V2LError
-from v2l.images import load_image
+from v2l.images import EncodedImage, load_image, opacity
+
+MOST_PIXELS = 25_000_000  # of a picture
+Drawing = Sequence[bytes]
+"""Image files, one for each layer of what was brushed."""
 
 
 def read_photograph(file: str | None) -> Tensor:
@@ -23,27 +26,26 @@ def read_photograph(file: str | None) -> Tensor:
     """
     if not file:
         raise V2LError("there is no photograph yet: choose one first")
+    name = Path(file).name
     try:
-        return load_image(file)
-    except V2LError as error:
-        name = Path(file).name
-        raise V2LError(
-            *(part.replace(file, name) for part in (error.got, error.allowed, error.run))
-        ) from error
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise V2LError(f"{name} is not there any more: choose it again") from error
+    return load_image(EncodedImage(name, content, MOST_PIXELS))
 
 
-def brushed_mask(drawing: dict[str, Any] | None, size: tuple[int, int]) -> Tensor:
+def brushed_mask(drawing: Drawing, size: tuple[int, int]) -> Tensor:
     """What was brushed over a photograph: (H, W) bool, True where there is colour.
 
     Args:
-        drawing: an editor's value; each of its "layers" is (h, w, 4) uint8, RGBA.
+        drawing: its layers, transparent where nothing was brushed.
         size: (H, W) of the photograph.
 
     Raises:
-        V2LError: nothing was brushed.
+        V2LError: nothing was brushed, or a layer is no readable image.
     """
-    layers = [torch.from_numpy(np.asarray(layer)) for layer in (drawing or {}).get("layers", [])]
-    masks = [at_size(layer[..., 3] > 0, size) for layer in layers if layer.shape[-1] == 4]
+    layers = [opacity(EncodedImage("the drawing", layer, MOST_PIXELS)) for layer in drawing]
+    masks = [at_size(layer > 0, size) for layer in layers]
     mask = torch.stack(masks).any(dim=0) if masks else torch.zeros(size, dtype=torch.bool)
     if not mask.any():
         raise V2LError("nothing is brushed yet: brush over what shall be painted anew, or choose the centre")

@@ -16,6 +16,7 @@ import gradio as gr
 from v2l.errors import V2LError
 from v2l.progress import Progress
 
+MOST_STOPS = 1000  # that are remembered
 MODEL = "model"  # events with this id wait for each other
 Handler = Callable[..., Any]
 """Called as `handler(report, *values)`; gives the values of the outputs."""
@@ -29,15 +30,17 @@ class StoppedError(Exception):
 class Stops:
     """The browser sessions whose running work was asked to stop."""
 
-    sessions: set[str | None] = field(default_factory=set)
+    sessions: dict[str | None, None] = field(default_factory=dict)  # in order
 
     def ask(self, request: gr.Request) -> None:
         """Stop what this session runs, at its next report."""
-        self.sessions.add(request.session_hash)
+        self.sessions[request.session_hash] = None
+        while len(self.sessions) > MOST_STOPS:  # every page that is closed asks, too
+            del self.sessions[next(iter(self.sessions))]
 
     def reporter(self, request: gr.Request, progress: gr.Progress) -> Progress:
         """Reports of long work: shown by the page, and the place where work stops."""
-        self.sessions.discard(request.session_hash)
+        self.sessions.pop(request.session_hash, None)
 
         def report(step: str, done: int, total: int) -> None:
             if request.session_hash in self.sessions:
