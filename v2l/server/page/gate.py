@@ -12,7 +12,6 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
@@ -191,7 +190,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     """
     body = bytearray()
     while True:
-        message: dict[str, Any] = dict(await receive())
+        message = await receive()
         body += message.get("body", b"")
         if len(body) > limit:
             raise RefusedError(413, f"the body is too large; allowed: {limit:,} bytes")
@@ -203,7 +202,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 def replayed(body: bytes, receive: Receive) -> Receive:
     """Gives a body that was read, then what comes after it."""
-    left = [{"type": "http.request", "body": body, "more_body": False}]
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def given() -> Message:
         return left.pop() if left else await receive()
