@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from v2l.server.door import Door
 from v2l.server.errors import ApiError
+from v2l.server.page.faults import places
 from v2l.server.service import Service
 
 log = logging.getLogger("v2l.server")
@@ -239,11 +239,3 @@ class Connection:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone.set()
-
-
-def places(error: BaseException) -> str:
-    """Type and places of an exception. Its message is left out, because it may hold text of a request."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return f"{type(error).__name__} at " + " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-    )

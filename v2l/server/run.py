@@ -82,7 +82,7 @@ class PatientProtocol(H11Protocol):
         if self.cycle is None or self.cycle.response_complete:
             self._wait_for_head()
         else:
-            self._deadline = stopped(self._deadline)
+            self._stop_waiting()
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""
@@ -92,27 +92,37 @@ class PatientProtocol(H11Protocol):
     def resume_writing(self) -> None:
         """The client reads."""
         super().resume_writing()
-        self._patience = stopped(self._patience)
+        self._stop_patience()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._deadline, self._patience = stopped(self._deadline), stopped(self._patience)
+        self._stop_waiting()
+        self._stop_patience()
         super().connection_lost(exc)
 
     def _wait_for_head(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(self.limits.header_seconds, self.transport.close)
 
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
-def stopped(timer: asyncio.TimerHandle | None) -> None:
-    """Stop a timer, if there is one."""
-    if timer is not None:
-        timer.cancel()
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 def protocol_with(limits: Limits) -> type[PatientProtocol]:
     """The protocol with these limits."""
-    return type("Protocol", (PatientProtocol,), {"limits": limits})
+
+    class LimitedProtocol(PatientProtocol):
+        """Of one server."""
+
+    LimitedProtocol.limits = limits
+    return LimitedProtocol
 
 
 def listen(settings: ServerSettings) -> socket.socket:

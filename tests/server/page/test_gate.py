@@ -126,7 +126,16 @@ def test_only_uploaded_files_are_read(client: TestClient, config: dict[str, Any]
         assert answer.json()["error"]["message"] == "there is no such file"
 
 
-@pytest.mark.parametrize("body", ["[]", "{", '{"data": [], "session_hash": "' + "s" * 99 + '"}', "[" * 9_999])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "{",
+        '{"data": [], "session_hash": "' + "s" * 99 + '"}',
+        "[" * 9_999,
+        '{"data": [], "session_hash": "\\ud800"}',
+    ],
+)
 def test_malformed_events_are_refused_without_their_text(client: TestClient, body: str) -> None:
     for path in ("queue/join", "cancel", "run/ask"):
         answer = client.post(
@@ -145,3 +154,16 @@ def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     make_room(tmp_path, files[:1], limit=2**16)
     assert [file.exists() for file in files] == [True, False, True]
     assert not files[1].parent.exists()
+
+
+def test_what_fails_is_one_line_without_what_was_sent(
+    client: TestClient,
+    config: dict[str, Any],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    filled = [component(config, "words")]
+    number = next(one["id"] for one in config["dependencies"] if one["outputs"] == filled)
+    assert '"success":false' in run(client, number, *[{"typed": "by a visitor"}] * 3)
+    assert "by a visitor" not in "".join(capfd.readouterr()) + caplog.text
+    assert "the page failed: " in caplog.text

@@ -61,6 +61,8 @@ def test_piles_need_names_that_differ_and_photographs(samples):
         read_piles(["hat", " "], [pile, pile])
     with pytest.raises(V2LError, match="at least two piles"):
         read_piles(["hat", "dress"], [pile, None])
+    with pytest.raises(V2LError, match="too many photographs"):
+        read_piles(["hat", "dress"], [pile * 50, pile])
     with pytest.raises(V2LError, match="the same name"):
         read_piles(["hat", "hat"], [pile, pile])
     assert [pile.name for pile in read_piles(["sun  hat", "dress", ""], [pile, pile, None])] == [
@@ -71,7 +73,7 @@ def test_piles_need_names_that_differ_and_photographs(samples):
 
 def test_odds_are_the_softmax_of_the_scores_of_the_task(roomy, samples):
     piles = [
-        Pile(name, [load_image(samples / name / file)])
+        Pile(name, [str(samples / name / file)])
         for name, file in {"hat": "straw.jpg", "dress": "blue.jpg"}.items()
     ]
     odds = pile_odds(roomy, piles, load_image(samples / "hat" / "plaid.jpg"))

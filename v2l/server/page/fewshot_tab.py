@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import exp
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from v2l.server.page.work import Event, run_on
 from v2l.tasks.classification.fewshot import Method, classify_query
 from v2l.tasks.classification.label_scoring import LabelQuery
 
+MOST_PHOTOGRAPHS = 50  # in all piles
 PILES, SHOWN = 5, 2  # that can be filled, and that are there at first
 SHOTS = 2  # sample photographs of a pile
 LEAD = "Give each pile a name and a few photographs. The LLM says which pile the photograph belongs to."
@@ -30,10 +32,10 @@ MEANING = "Odds of the scores that decide. They put the piles in order; they are
 
 
 class Pile(NamedTuple):
-    """Photographs (3, H, W) that share a name."""
+    """Files of photographs that share a name. They are read one by one: many whole ones fill the memory."""
 
     name: str
-    images: Sequence[Tensor]
+    files: Sequence[str]
 
 
 def fewshot_tab(desk: Desk) -> None:
@@ -118,7 +120,7 @@ def read_piles(names: Sequence[str | None], galleries: Sequence[Any]) -> list[Pi
         galleries: one a pile: (file, caption) for each photograph; None when it is empty.
 
     Raises:
-        V2LError: fewer than two piles, one without a name, two with one name, or an unreadable file.
+        V2LError: fewer than two piles, one without a name, two with one name, or too many photographs.
     """
     piles = []
     for number, (name, gallery) in enumerate(zip(names, galleries, strict=True), start=1):
@@ -126,9 +128,11 @@ def read_piles(names: Sequence[str | None], galleries: Sequence[Any]) -> list[Pi
         if gallery and not title:
             raise V2LError(f"pile {number} has photographs and no name: give it one")
         if gallery:
-            piles.append(Pile(title, [read_photograph(file) for file, _ in gallery]))
+            piles.append(Pile(title, [file for file, _ in gallery]))
     if len(piles) < 2:
         raise V2LError("at least two piles need a photograph")
+    if sum(len(pile.files) for pile in piles) > MOST_PHOTOGRAPHS:
+        raise V2LError("the piles have too many photographs", f"{MOST_PHOTOGRAPHS} in all")
     if len({pile.name for pile in piles}) < len(piles):
         raise V2LError("two piles have the same name: give each its own")
     return piles
@@ -140,13 +144,13 @@ def pile_odds(pipeline: Pipeline, piles: Sequence[Pile], query: Tensor) -> dict[
     A share is the softmax of the scores of the default few-shot method.
 
     Raises:
-        V2LError: the tokenizer gives no words, or the prompt is longer than the LLM's context.
+        V2LError: the tokenizer gives no words, a file is unreadable, or the prompt is longer than the LLM's
+            context.
     """
     method = Method()
-    images = [image for pile in piles for image in pile.images]
-    labels = [pile.name for pile in piles for _ in pile.images]
-    *shots, asked = words_of_images(pipeline.tokenizer, [*images, query], method.words)
-    supports = [(shot.words, label) for shot, label in zip(shots, labels, strict=True)]
+    words = partial(words_of_images, pipeline.tokenizer, choice=method.words)
+    shots = [(pile.name, words([read_photograph(file)])[0]) for pile in piles for file in pile.files]
+    supports, [asked] = [(shot.words, name) for name, shot in shots], words([query])
     request = LabelQuery(supports, asked.words, method.format, method.orders, method.per_token)
     request.check(pipeline.llm)
     _, scores = classify_query(pipeline.llm, request, method)

@@ -33,7 +33,7 @@ def private_folder() -> Path:
     From then on gradio keeps its files there, too.
     """
     folder = Path(tempfile.mkdtemp(prefix="v2l-page-")).resolve()
-    register(shutil.rmtree, folder, ignore_errors=True)
+    register(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     return folder
 

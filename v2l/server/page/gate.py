@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from v2l.server.page.faults import places
 from v2l.server.page.files import NoFileError, hide_folder, make_room, real_file, with_real_files
 
 log = logging.getLogger("v2l.server")
@@ -44,8 +45,8 @@ SENT = (f"{API}/queue/join", f"{API}/cancel", f"{API}/reset")  # JSON, by POST
 RUN = f"{API}/run/"  # the same, for events without a queue
 WITH_QUERY = (f"{API}/queue/data", f"{API}/upload_progress")
 TEXTS = ("text/html", "application/json", "text/event-stream")
-LONGEST_SESSION = 64  # characters of a session's name, which browsers choose
-LARGEST_JSON, LARGEST_UPLOAD = 2**20, 33 * 2**20
+SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)  # its name, which browsers choose
+LARGEST_JSON, LARGEST_UPLOAD = 2**18, 33 * 2**20
 UNREADABLE = (422, 500)  # what gradio answers to input of another form than its own
 
 
@@ -93,7 +94,7 @@ class Gate:
         except Exception as error:
             if shown.began:
                 raise
-            log.warning("the page did not take a request: %s", type(error).__name__)
+            log.warning("the page did not take a request: %s", places(error))
             shown.withheld = True
         if shown.withheld:
             await RefusedError(400, "the page does not take this request").response()(scope, receive, send)
@@ -127,7 +128,7 @@ class Gate:
             except NoFileError:
                 raise RefusedError(404, "there is no such file") from None
             return {**scope, "path": root + path, "raw_path": quote(root + path).encode()}
-        heartbeat = path.startswith(HEARTBEAT) and len(path) <= len(HEARTBEAT) + LONGEST_SESSION
+        heartbeat = path.startswith(HEARTBEAT) and SESSION.fullmatch(path.removeprefix(HEARTBEAT))
         if path not in ASKED_FOR and not heartbeat:
             raise RefusedError(404, "the page has no such path")
         query = scope["query_string"] if path in WITH_QUERY else b""
@@ -137,7 +138,7 @@ class Gate:
         """The JSON of an event, with the paths of uploaded files."""
         try:
             sent = json.loads(body)
-            if not isinstance(sent, dict) or len(str(sent.get("session_hash"))) > LONGEST_SESSION:
+            if not isinstance(sent, dict) or not SESSION.fullmatch(str(sent.get("session_hash"))):
                 raise RefusedError(400, "the page sends no such event")
             return json.dumps({**sent, "data": with_real_files(sent.get("data"), self._folder)}).encode()
         except NoFileError:
@@ -189,7 +190,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     """
     body = bytearray()
     while True:
-        message: dict[str, Any] = dict(await receive())
+        message = await receive()
         body += message.get("body", b"")
         if len(body) > limit:
             raise RefusedError(413, f"the body is too large; allowed: {limit:,} bytes")
@@ -201,7 +202,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 def replayed(body: bytes, receive: Receive) -> Receive:
     """Gives a body that was read, then what comes after it."""
-    left = [{"type": "http.request", "body": body, "more_body": False}]
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def given() -> Message:
         return left.pop() if left else await receive()

@@ -21,6 +21,7 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.server.page.ask_tab import ask_tab
 from v2l.server.page.compare_tab import compare_tab
 from v2l.server.page.desk import Desk
+from v2l.server.page.faults import log_in_one_line
 from v2l.server.page.fewshot_tab import fewshot_tab
 from v2l.server.page.files import private_folder
 from v2l.server.page.gate import Gate
@@ -105,11 +106,12 @@ def mount_page(app: FastAPI, page: gr.Blocks, path: str = "/") -> FastAPI:
         css_paths=[STYLE],
         footer_links=[],
         run_history=False,
-        show_error=False,  # a bug keeps its traceback in the terminal, and says nothing of this machine
+        show_error=False,  # a bug says nothing of this machine
         max_file_size=LARGEST_FILE,
         allowed_paths=[str(SAMPLES)],
         ssr_mode=False,
     )
+    log_in_one_line()
     place = mounted.router.routes[-1]
     assert isinstance(place, Mount)
     place.app = Gate(place.app, private_folder())
