@@ -153,7 +153,8 @@ register_tokenizer(
 register_tokenizer(
     "titok",
     "v2l.tokenizers.latents.model:TiTokTokenizer",
-    gives=("codes", "decoder", "sentence"),  # none ships yet: v2l train-titok
+    gives=("codes", "decoder", "sentence"),
+    weights=WEIGHTS / "titok",
 )
 SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
 register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)

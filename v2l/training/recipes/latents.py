@@ -68,15 +68,11 @@ class LatentRecipe(Recipe[Tensor]):
     ) -> None:
         if tokenizer.grid is None:
             raise V2LError("got a released model, which is not trained here", "pixel_decoder: grid")
-        self.tokenizer, self.grid, self.config, self.perceptual = (
-            tokenizer,
-            tokenizer.grid,
-            config,
-            perceptual,
-        )
-        self.processes, self.seed = processes, seed
+        self.tokenizer, self.grid, self.config = tokenizer, tokenizer.grid, config
+        self.perceptual, self.processes, self.seed = perceptual, processes, seed
         self.features, self.held_out = features.split(HELD_OUT, VALIDATED)
-        self.variance = float(self.features.rows[:FITTED].float().var(dim=0).mean())
+        self.fitted = spread(len(self.features.files), FITTED)
+        self.variance = float(self.features.rows[self.fitted].float().var(dim=0).mean())
         training, network = config.training, tokenizer.network.to(processes.device).train()
         optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
         self.networks = {"model": OptimizerStep(network, optimizer, processes, clip_norm=1.0)}
@@ -149,12 +145,11 @@ class LatentRecipe(Recipe[Tensor]):
     @torch.no_grad()
     def fit(self, step: int) -> None:
         """Fit the linear code and the words to training images: the same in every process."""
-        network, rows = self.tokenizer.network, self.features.rows[:FITTED].float().to(self.processes.device)
+        network, latents = self.tokenizer.network, self.config.network.latents
         if network.linear is not None:
-            fit_linear(network.linear, network.quantizer, rows)
+            fit_linear(network.linear, network.quantizer, self._features(self.fitted))
             return
-        seen = torch.arange(min(FITTED, len(self.features.rows)))
-        parts = [network.encode(*self._read(part), self.config.network.latents) for part in seen.split(32)]
+        parts = [network.encode(*self._read(part), latents) for part in self.fitted.split(32)]
         network.quantizer.fit(torch.cat([coded.vectors.flatten(0, 1) for coded in parts]))
 
     @torch.no_grad()
@@ -224,6 +219,11 @@ class LatentRecipe(Recipe[Tensor]):
             validate_every=training.validate_every,
             ema_decay=training.ema_decay,
         )
+
+
+def spread(count: int, most: int) -> Tensor:
+    """At most `most` of `count` places, evenly spread, because files of one class lie beside each other."""
+    return torch.arange(0, count, -(-count // most))
 
 
 def _plain(value: Any) -> Any:
