@@ -115,6 +115,13 @@ def test_a_stopped_run_goes_on_exactly(config: ClusterConfig, files: list[ImageF
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
+def test_a_phase_begins_where_a_term_does(files: list[ImageFile], tmp_path: Path) -> None:
+    config = adversarial(steps=20, perceptual_start=0.25)
+    phases = recipe_of(files, tmp_path / "run", config).phases(20)
+    assert [(phase.first, phase.end) for phase in phases] == [(0, 5), (5, 10), (10, 20)]
+    assert phases[-1].name == "pixels, concepts, perceptual distance, adversarial term"
+
+
 def test_both_divisions_have_equally_many_clusters_and_each_cluster_one_concept(
     files: list[ImageFile], tmp_path: Path
 ) -> None:

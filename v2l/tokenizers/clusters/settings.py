@@ -88,6 +88,7 @@ class ClusterTraining(MemberTraining):
     l2_weight: float = ranged(0.0, 0, 1000, "Weight of their mean squared error.")
     perceptual: str = described("lpips-vgg", "Frozen network of the perceptual term; none is off.")
     perceptual_weight: float = ranged(1.0, 0, 1000, "Weight of the perceptual distance.")
+    perceptual_start: float = ranged(0.0, 0, 1, "Share of the steps before the perceptual term.")
     concept_weight: float = ranged(0.1, 0, 1000, "Weight of the contrastive loss of the concepts.")
     adversarial_weight: float = ranged(
         0.1, 0, 1000, "Of the adversarial term, before its adaptive ratio; 0 is off."

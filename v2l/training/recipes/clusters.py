@@ -8,6 +8,7 @@ baseline as well as what the merger gives, and a comparison is fair. Source: SeT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,9 +95,12 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         return [MODEL, DISCRIMINATOR] if self._is_adversarial(step) else [MODEL]
 
     def phases(self, steps: int) -> list[Phase]:
-        start = next((step for step in range(steps) if self._is_adversarial(step)), steps)
-        phases = [Phase("pixels and concepts", 0, start), Phase("the adversarial term, too", start, steps)]
-        return [phase for phase in phases if phase.first < phase.end]
+        training = self.config.training
+        begins = [0.0, training.perceptual_start]
+        begins += [training.adversarial_start] if training.adversarial_weight > 0 else []
+        starts = sorted({math.ceil(share * steps) for share in begins if share < 1})
+        ends = [*starts[1:], steps]
+        return [Phase(self._terms(start), start, end) for start, end in zip(starts, ends, strict=True)]
 
     def batches(self, first: int, last: int) -> Iterator[Sequence[ClusterBatch]]:
         own = self.seed * self.processes.num_processes + self.processes.process_index
@@ -158,6 +162,16 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
         return OptimizerStep(network, optimizer, self.processes, clip_norm=1.0)
 
+    def _terms(self, step: int) -> str:
+        """The terms of the loss at a step, for people."""
+        terms = ["pixels", "concepts"]
+        terms += ["perceptual distance"] if self._is_perceptual(step) else []
+        terms += ["adversarial term"] if self._is_adversarial(step) else []
+        return ", ".join(terms)
+
+    def _is_perceptual(self, step: int) -> bool:
+        return step >= self.config.training.perceptual_start * self.config.training.steps
+
     def _is_adversarial(self, step: int) -> bool:
         training = self.config.training
         return training.adversarial_weight > 0 and step >= training.adversarial_start * training.steps
@@ -165,7 +179,8 @@ class ClusterRecipe(Recipe[ClusterBatch]):
     def _model_loss(self, step: int, part: ClusterBatch) -> Loss:
         painted: Painted = self.networks[MODEL].prepared(part.features, part.members, part.merged)
         training = self.config.training
-        terms = reconstruction_terms(part.images, painted.images, self.perceptual)
+        perceptual = self.perceptual if self._is_perceptual(step) else None
+        terms = reconstruction_terms(part.images, painted.images, perceptual)
         weights = {
             "l1": training.l1_weight,
             "l2": training.l2_weight,
