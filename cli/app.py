@@ -30,6 +30,7 @@ from v2l.cli.doctor import doctor
 from v2l.cli.encode import decode, encode
 from v2l.cli.evaluate.group import evaluate
 from v2l.cli.failures import explain
+from v2l.cli.make_sets import make_sets
 from v2l.cli.options import Options, globals_first, prepare_environment
 from v2l.cli.output import show_left_out
 from v2l.cli.reconstruct import reconstruct
@@ -43,7 +44,9 @@ from v2l.cli.tokenize import tokenize
 from v2l.cli.train.adapter import train_adapter
 from v2l.cli.train.latents import train_titok
 from v2l.cli.train.lora import train_lora
+from v2l.cli.train.restorer import train_restorer
 from v2l.cli.train.selection import train_lavit
+from v2l.cli.train.sets import train_sam
 from v2l.cli.train.tokenizer import train
 from v2l.cli.words import words
 
@@ -73,6 +76,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-lavit": train_lavit,
     "train-titok": train_titok,
     "train-adapter": train_adapter,
+    "train-restorer": train_restorer,
+    "train-sam": train_sam,
+    "make-sets": make_sets,
     "convert-official": convert_official,
     "convert-taming": convert_taming,
     "convert-titok": convert_titok,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli.compare.options import Count, load_group
+from v2l.cli.compare.options import Count, describe_guided, load_group
 from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -27,12 +27,17 @@ def difference(
     tokenizer: Tokenizer = None,
     json: Json = False,
 ) -> None:
-    """Find what came and what went between two photographs, in words of the frozen LLM's vocabulary."""
+    """Find what came and what went between two photographs, in words of the frozen LLM's vocabulary.
+
+    With an adapter for sets (v2l train-sam) the LLM says it in a sentence.
+    """
     from v2l.tasks.comparison.difference import find_difference
     from v2l.tasks.comparison.group import OWN_WORDS
 
     with output(json) as out:
         pipeline = load_pipeline(options(ctx), tokenizer)
+        if describe_guided(pipeline, [before, after], "difference", out):
+            return
         group = load_group(pipeline, [before, after], 2, OWN_WORDS.count)
         found = find_difference(group, count)
         record = {

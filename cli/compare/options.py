@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from v2l.cli.output import Output
 from v2l.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -46,3 +47,19 @@ def load_group(pipeline: Pipeline, files: Sequence[Path], least: int, words: int
 
     with progress() as report:
         return read_group(pipeline.tokenizer, files, least, WordSelection(words, "nearest"), report)
+
+
+def describe_guided(pipeline: Pipeline, files: Sequence[Path], task: str, out: Output) -> bool:
+    """Print what the LLM says about a set, if the tokenizer is an adapter for sets; returns whether it is.
+
+    Raises:
+        V2LError: too many images, or one that cannot be read.
+    """
+    from v2l.tasks.comparison.guided import describe_set, reads_sets
+
+    if not reads_sets(pipeline):
+        return False
+    sentence = describe_set(pipeline, files, task)
+    record = {"images": list(map(str, files)), "sentence": sentence, "stack": pipeline.describe()}
+    out.result(record, sentence)
+    return True

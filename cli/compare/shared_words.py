@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from v2l.cli.compare.options import Count, GroupOfImages, group_files, load_group
+from v2l.cli.compare.options import Count, GroupOfImages, describe_guided, group_files, load_group
 from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -24,7 +24,8 @@ def common(
 ) -> None:
     """Find what photographs have in common, in words of the frozen LLM's vocabulary.
 
-    A photograph that does not fit the others counts little.
+    A photograph that does not fit the others counts little. With an adapter for sets (v2l train-sam) the LLM
+    says it in a sentence.
     """
     from v2l.tasks.comparison.group import OWN_WORDS, check_size
     from v2l.tasks.comparison.shared_words import common_words
@@ -32,6 +33,8 @@ def common(
     with output(json) as out:
         files = check_size(group_files(images), 2)
         pipeline = load_pipeline(options(ctx), tokenizer)
+        if describe_guided(pipeline, files, "common", out):
+            return
         group = load_group(pipeline, files, 2, OWN_WORDS.count)
         words = common_words(group, count)
         record = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.compare.options import GroupOfImages, group_files, load_group
+from v2l.cli.compare.options import GroupOfImages, describe_guided, group_files, load_group
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -28,7 +28,8 @@ def story(
 ) -> None:
     """Write a short story about photographs, one sentence for each in their order.
 
-    The frozen LLM reads the words of the photographs and makes up the rest.
+    The frozen LLM reads the words of the photographs and makes up the rest; with an adapter for sets (v2l
+    train-sam) it reads soft tokens, and says what follows what.
     """
     from v2l.tasks.comparison.group import check_size
     from v2l.tasks.comparison.story import StorySettings, write_story
@@ -38,6 +39,8 @@ def story(
         settings = StorySettings(words, temperature, given.seed)
         files = check_size(group_files(images), 2)
         pipeline = load_pipeline(given, tokenizer, llm)
+        if describe_guided(pipeline, files, "story", out):
+            return
         group = load_group(pipeline, files, 2, words)
         text = write_story(pipeline.llm, group, settings)
         record = {

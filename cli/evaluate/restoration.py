@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,10 @@ from v2l.cli.restore.options import (
     preset_name,
 )
 from v2l.errors import V2LError
+
+if TYPE_CHECKING:
+    from v2l.pipeline.pipeline import Pipeline
+    from v2l.tasks.restoration.restorer import Restorer
 
 Places = Annotated[
     list[str],
@@ -58,7 +63,37 @@ Target = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
 ]
+Restorers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--restorer",
+        help="What v2l train-restorer wrote: measured by the blind protocol too. May be given several times.",
+        metavar="DIR",
+    ),
+]
+Prompts = Annotated[
+    bool,
+    typer.Option("--prompts/--no-prompts", help="blind: also restore by prompts, which takes most time."),
+]
 Log = Annotated[Path | None, typer.Option(help="Journal: the same command resumes it.", metavar="FILE.jsonl")]
+
+
+def load_restorers(folders: Sequence[Path] | None, pipeline: Pipeline) -> dict[str, Restorer]:
+    """Title ──► restorer, with the pipeline's LLM.
+
+    Raises:
+        V2LError: a folder is missing, or belongs to another LLM; two have the same body.
+    """
+    from v2l.tasks.restoration.restorer import Restorer
+
+    found: dict[str, Restorer] = {}
+    for folder in folders or ():
+        restorer = Restorer.load(folder).use_llm(pipeline.llm)
+        title = f"restorer, {restorer.settings.body}"
+        if title in found:
+            raise V2LError(f"got two restorers with the body {restorer.settings.body!r}", "one of each body")
+        found[title] = restorer
+    return found
 
 
 def evaluate_restoration(
@@ -75,6 +110,8 @@ def evaluate_restoration(
     assignments: Assignments = None,
     examples: Examples = None,
     adapter: Adapter = None,
+    restorers: Restorers = None,
+    prompts: Prompts = True,
     target: Target = None,
     log: Log = None,
     tokenizer: Tokenizer = None,
@@ -107,12 +144,18 @@ def evaluate_restoration(
         chosen |= {"n_before": 0} if protocol == "official" else {}  # its two-token input
         best = "adapter" if adapter else "blind" if protocol == "blind" else "strong"
         values = preset(preset_name(settings, old_preset), prompt, best) | chosen
-        cases = CaseSettings(protocol, build_settings(values, assignments), windows or None)
+        cases = CaseSettings(protocol, build_settings(values, assignments), windows or None, prompts)
         plan = RestorationPlan(cases, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
         if adapter is not None and not cases.blind:
             raise V2LError(
                 f"got --adapter with the protocol {protocol}",
                 "blind, which an adapter is tuned for",
+                "--protocol blind",
+            )
+        if restorers and not cases.blind:
+            raise V2LError(
+                f"got --restorer with the protocol {protocol}",
+                "blind, which a restorer is trained for",
                 "--protocol blind",
             )
         files, shown = find_images(*places), example_images(examples)
@@ -124,7 +167,8 @@ def evaluate_restoration(
                 "--examples FOLDER",
             )
         pipeline = load_pipeline(given, tokenizer, llm, adapter)
-        evaluation = Restoration(pipeline, ReconstructionMetrics.load(pipeline.grid), plan, tuple(shown))
+        metrics = ReconstructionMetrics.load(pipeline.grid)
+        evaluation = Restoration(pipeline, metrics, plan, tuple(shown), load_restorers(restorers, pipeline))
         with progress() as show:
             result = evaluation.run(files, log, show)
         shown_page = pictures(result)

@@ -14,8 +14,9 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
-from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page, shuffle_weights
+from v2l.evaluation.fewshot import CONTROL, Cell, FewShotEvaluation, FewShotTable, Grid, page
 from v2l.llm import FrozenLLM
+from v2l.llm.shuffle import shuffle_weights
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings
 

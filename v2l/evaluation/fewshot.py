@@ -6,7 +6,6 @@ episodes. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 and table 1.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,13 +13,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from v2l.datasets import ClassFolder, Episode, draw_episodes
 from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped
-from v2l.llm import FrozenLLM
+from v2l.llm.shuffle import shuffle_weights
 from v2l.metrics import Proportion
 from v2l.pipeline.image_words import read_image_words
 from v2l.pipeline.pipeline import Pipeline
@@ -282,21 +279,6 @@ def known_share(right: Iterable[bool | None]) -> Proportion:
     if found is None:
         raise ValueError("no episode has a known class")
     return found
-
-
-def shuffle_weights(llm: FrozenLLM, seed: int = 0) -> FrozenLLM:
-    """A copy of the LLM with the values of every weight tensor in random order.
-
-    This control keeps architecture, vocabulary and the distribution of the weights, and removes what training
-    gave.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    model = copy.deepcopy(llm.model)
-    with torch.no_grad():
-        for weight in model.parameters():
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-            weight.copy_(weight.flatten()[order].view_as(weight))
-    return FrozenLLM(model, llm.tokenizer, f"{llm.name} with its weights shuffled")
 
 
 HEAD = ("cell", "accuracy", "chance")

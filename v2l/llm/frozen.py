@@ -91,6 +91,21 @@ class FrozenLLM(Vocabulary):
         vectors: Tensor = self.model.get_input_embeddings()(torch.tensor(list(ids), device=self.device))
         return vectors
 
+    def hidden_states(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, L, width) in place of input embeddings ──► the last hidden states, (B, L, width).
+
+        Gradients flow to the vectors; the weights get none.
+
+        Raises:
+            V2LError: L is more than the LLM's context.
+        """
+        if vectors.shape[1] > self.context:
+            got = f"got {vectors.shape[1]} vectors"
+            raise V2LError(got, f"{self.context}, which {self.name!r} reads at once", "a smaller image")
+        inputs = vectors.to(self.device, embedding_weight(self.model).dtype)
+        hidden: Tensor = self.model.base_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        return hidden
+
     @torch.inference_mode()
     def read(self, prompt: Prompt | str) -> CachedPrefix:
         """Read a prompt once, so that many prompts can continue it (`after=` below).

@@ -162,6 +162,14 @@ class ImageTokenizer(nn.Module, ABC):
     def save_parts(self, folder: Path) -> None:
         """Write what is neither weights nor settings (codebooks); nothing by default."""
 
+    def encode_set(self, images: Sequence[Tensor]) -> Tensor:
+        """Images (3, H, W) of one set, of any sizes ──► soft tokens (n, N, width), each guided by the others.
+
+        Raises:
+            V2LError: this tokenizer reads each image alone; the line names those that read sets.
+        """
+        raise refusal(self.NAME, "sets", "encode_set")
+
     def decode(self, tokens: VisualTokens) -> Tensor:
         """Tokens ──► images (B, 3, H, W) float32 in [0, 1].
 

@@ -23,6 +23,7 @@ NEEDS = {
     "grid codes": "a grid of codes that are token ids of the LLM",
     "sentence": "a sentence of the LLM's words that is decoded again",
     "embeddings": "embeddings for the LLM",
+    "sets": "soft tokens for a set of images",
     "regions": "regions that a user may choose",
     "decoder": "a decoder",
 }
@@ -158,3 +159,4 @@ SOFT = ("embeddings", "words")  # what adapters give; the words are those neares
 register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)
 register_tokenizer("projector", "v2l.tokenizers.adapters.model:ProjectorTokenizer", gives=SOFT)
 register_tokenizer("sea", "v2l.tokenizers.adapters.model:SeaTokenizer", gives=SOFT)
+register_tokenizer("sam", "v2l.tokenizers.adapters.sets:SetTokenizer", gives=(*SOFT, "sets"))

@@ -37,9 +37,12 @@ from v2l.evaluation.restoration.run import Restoration, RestorationPlan, Restora
 from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.sources import ImageFile, find_images
+from v2l.tasks.restoration.restorer import Restorer
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.token_prior import CandidateTokens
+from v2l.training.recipes.restorer import new_restorer
 
+SOFT = "restorer, llm"
 SETTINGS = RestorationSettings(n_context=3, n_before=0, n_examples=4, n_predict=4)
 
 
@@ -168,17 +171,28 @@ def test_unreadable_files_are_listed_and_none_at_all_is_refused(
         Restoration(pipeline, tiny_metrics(), plan).run([bad])
 
 
+@pytest.fixture(scope="module")
+def restorers(pipeline: Pipeline) -> dict[str, Restorer]:
+    restorer = new_restorer(pipeline, "llm")
+    torch.nn.init.normal_(restorer.maps)
+    torch.nn.init.normal_(restorer.last.weight)
+    return {SOFT: restorer}
+
+
 def test_no_method_gets_the_masked_pixels_of_a_blind_case(
-    pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile]
+    pipeline: Pipeline,
+    photographs: tuple[Tensor, ...],
+    files: list[ImageFile],
+    restorers: dict[str, Restorer],
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs, restorers)
     for task in ("inpaint", "outpaint"):
         case = make_case(pipeline, load_image(files[0]), task, seed=3)
         noise = torch.where(case.mask, torch.rand(case.clean.shape), case.clean)
         first, second = (
             methods.restore(replace(case, corrupted=corrupted), 3) for corrupted in (case.clean, noise)
         )
-        for row in (LLM, NEAREST, FIRST, RANDOM):
+        for row in (LLM, SOFT, NEAREST, FIRST, RANDOM):
             assert torch.equal(first.ids[row], second.ids[row])
             assert torch.equal(first.pictures[row], second.pictures[row])
         for row in (MEAN, TELEA):
@@ -188,15 +202,19 @@ def test_no_method_gets_the_masked_pixels_of_a_blind_case(
 
 @pytest.mark.parametrize("task", ["deblur", "unshift", "unrotate"])
 def test_no_method_gets_the_clean_image_of_a_corrupted_case(
-    pipeline: Pipeline, photographs: tuple[Tensor, ...], files: list[ImageFile], task: str
+    pipeline: Pipeline,
+    photographs: tuple[Tensor, ...],
+    files: list[ImageFile],
+    restorers: dict[str, Restorer],
+    task: str,
 ) -> None:
-    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs)
+    methods = Methods(pipeline, CaseSettings("blind", SETTINGS), photographs, restorers)
     case = make_case(pipeline, load_image(files[0]), task, seed=3)
     first, second = (
         methods.restore(replace(case, clean=clean), 3) for clean in (case.clean, torch.rand(case.clean.shape))
     )
     rows = set(first.pictures) - {CEILING}
-    assert {LLM, FIRST, RANDOM, NOTHING} <= rows
+    assert {LLM, SOFT, FIRST, RANDOM, NOTHING} <= rows
     assert all(torch.equal(first.pictures[row], second.pictures[row]) for row in rows)
 
 
@@ -246,6 +264,31 @@ def test_token_fillings_take_what_is_near() -> None:
 def test_unknown_tasks_are_refused(change: dict) -> None:
     with pytest.raises(V2LError, match="inpaint, outpaint, deblur"):
         RestorationPlan(**change)
+
+
+def test_restorers_are_measured_without_prompts(
+    pipeline: Pipeline,
+    photographs: tuple[Tensor, ...],
+    files: list[ImageFile],
+    restorers: dict[str, Restorer],
+    tmp_path: Path,
+) -> None:
+    plan = RestorationPlan(CaseSettings("blind", SETTINGS, prompts=False), ("inpaint", "deblur"), limit=2)
+    evaluation = Restoration(pipeline, tiny_metrics(), plan, photographs, restorers)
+    result = evaluation.run(files, tmp_path / "log.jsonl")
+    rows = result.totals["inpaint"].figures["region"]
+    assert {SOFT, FIRST, TELEA} <= rows.keys()
+    assert LLM not in rows
+    assert SOFT in page(result)
+    assert set(report(result)["baselines"]) == {"inpaint", "deblur"}
+    with pytest.raises(V2LError, match="another"):
+        replace(evaluation, restorers={}).run(files, tmp_path / "log.jsonl")
+    with pytest.raises(V2LError, match="--protocol blind"):
+        CaseSettings("paper", prompts=False)
+    restorer = new_restorer(pipeline, "linear")
+    restorer.settings = replace(restorer.settings, codes="another")
+    with pytest.raises(V2LError, match="those of the tokenizer"):
+        Methods(pipeline, CaseSettings("blind"), photographs, {SOFT: restorer})
 
 
 def test_unknown_protocols_and_blindness_without_examples_are_refused(pipeline: Pipeline) -> None:

@@ -8,7 +8,7 @@ official code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
@@ -25,9 +25,11 @@ from v2l.evaluation.restoration.oracle import CorruptedTokens, Denoised, denoise
 from v2l.images import resize_shorter
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
-from v2l.tasks.restoration.inpaint import inpaint
-from v2l.tasks.restoration.repair import repair
+from v2l.tasks.restoration.inpaint import cell_candidates, filled_ids, inpaint, mask_photograph
+from v2l.tasks.restoration.repair import check_request, corrupted_photograph
+from v2l.tasks.restoration.restorer import Restorer
 from v2l.tasks.restoration.settings import RestorationSettings
+from v2l.tasks.restoration.soft import check_codes, fill_cells, repair_cells
 from v2l.tasks.restoration.token_prior import CellCandidates
 from v2l.tokens import ImageTokens
 
@@ -90,18 +92,22 @@ class CaseSettings:
         protocol: paper, official or blind.
         prediction: how the LLM is prompted.
         windows: at most so many windows of a case, except by the blind protocol; None means all.
+        prompts: whether the LLM is prompted; by the blind protocol it may be left out, to measure the others.
 
     Raises:
-        V2LError: the protocol is unknown.
+        V2LError: the protocol is unknown, or needs the prompts.
     """
 
     protocol: str = "paper"
     prediction: RestorationSettings = field(default_factory=RestorationSettings)
     windows: int | None = None
+    prompts: bool = True
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise V2LError(f"got the protocol {self.protocol!r}", ", ".join(PROTOCOLS), "--protocol paper")
+        if not (self.prompts or self.blind):
+            raise V2LError(f"got no prompts with the protocol {self.protocol}", "blind", "--protocol blind")
 
     @property
     def blind(self) -> bool:
@@ -147,16 +153,26 @@ class Methods:
         pipeline: tokenizer and LLM.
         settings: protocol, and how the LLM is prompted.
         examples: clean photographs (3, H, W), from which the blind protocol learns a corruption.
+        restorers: title ──► restorer with its LLM, which the blind protocol measures too.
 
     Raises:
-        V2LError: the blind protocol has no examples.
+        V2LError: the blind protocol has no examples, or a restorer belongs to other codes.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: CaseSettings, examples: Sequence[Tensor] = ()) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: CaseSettings,
+        examples: Sequence[Tensor] = (),
+        restorers: Mapping[str, Restorer] | None = None,
+    ) -> None:
         if settings.blind and not examples:
             allowed = "clean photographs, other ones than are measured"
             raise V2LError("got no example images", allowed, "--examples FOLDER")
         self.pipeline, self.settings, self.examples = pipeline, settings, examples
+        self.restorers = restorers or {}
+        for restorer in self.restorers.values():
+            check_codes(pipeline, restorer)
 
     def restore(self, case: RestorationCase, seed: int, progress: Progress | None = None) -> CaseResults:
         """Restore one test case by all methods.
@@ -206,30 +222,42 @@ class Methods:
     def _blind_masked(
         self, case: RestorationCase, clean: Tensor, settings: RestorationSettings, progress: Progress | None
     ) -> tuple[TokenRows, Callable[[Tensor], Tensor]]:
-        done = inpaint(self.pipeline, case.corrupted, case.mask, settings, progress, self.examples)
-        ids = done.tokens.local_ids[0]
-        rows = {
-            LLM: ids,
-            **candidate_rows(ids, done.candidates, settings.seed),
-            NEAREST: nearest_token_fill(ids, case.hidden),
-            CEILING: torch.where(case.hidden, clean, ids),
+        photograph = mask_photograph(self.pipeline, case.corrupted, case.mask)
+        ids, hidden = photograph.ids, photograph.hidden
+        rows: TokenRows = {}
+        if self.settings.prompts:
+            done = inpaint(self.pipeline, case.corrupted, case.mask, settings, progress, self.examples)
+            rows[LLM] = done.tokens.local_ids[0]
+        for title, restorer in self.restorers.items():
+            rows[title] = fill_cells(self.pipeline, restorer, photograph)
+        candidates = cell_candidates(self.pipeline, ids, hidden, settings)
+        rows |= {
+            **candidate_rows(ids, candidates, settings.seed),
+            NEAREST: nearest_token_fill(ids, hidden),
+            CEILING: torch.where(hidden, clean, ids),
         }
-        return rows, done.decode
+        return rows, photograph.decode
 
     def _blind_corrupted(
         self, case: RestorationCase, clean: Tensor, settings: RestorationSettings, progress: Progress | None
     ) -> tuple[TokenRows, Callable[[Tensor], Tensor]]:
         if case.corruption is None:
             raise ValueError("the blind protocol corrupts images in a way that examples can show")
-        done = repair(self.pipeline, case.corrupted, case.corruption, self.examples, settings, progress)
-        rows = {
-            LLM: done.tokens.local_ids[0],
-            **candidate_rows(done.realigned, done.candidates, settings.seed),
-            REALIGNED: done.realigned,
+        check_request(self.examples, settings)
+        photograph = corrupted_photograph(self.pipeline, case.corrupted, case.corruption, self.examples)
+        predictor, realigned = photograph.predictor(self.pipeline, settings), photograph.realigned
+        rows: TokenRows = {}
+        if self.settings.prompts:
+            rows[LLM] = filled_ids(realigned[None], predictor.predict(progress))[0]
+        for title, restorer in self.restorers.items():
+            rows[title] = repair_cells(self.pipeline, restorer, photograph, case.task)
+        rows |= {
+            **candidate_rows(realigned, predictor.candidates, settings.seed),
+            REALIGNED: realigned,
             AS_CORRUPTED: self._encoded(case),
             CEILING: clean,
         }
-        return rows, done.decode
+        return rows, photograph.decode
 
     def _encoded(self, case: RestorationCase) -> Tensor:
         """(h, w) int64: the local tokens of the corrupted image."""

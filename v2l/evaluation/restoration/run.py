@@ -7,7 +7,7 @@ after the last of them. Memory holds figures and sums of the cases, not their pi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -36,6 +36,7 @@ from v2l.metrics import FrechetDistance
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.sources import ImageFile, image_size
+from v2l.tasks.restoration.restorer import Restorer
 from v2l.tasks.restoration.settings import stored
 
 SHOWN = 4  # photographs on the page of pictures
@@ -142,12 +143,14 @@ class Restoration:
         metrics: the metrics of the restored images.
         settings: the plan.
         examples: clean photographs for the blind protocol, none of which is measured.
+        restorers: title ──► restorer with its LLM, measured by the blind protocol too.
     """
 
     pipeline: Pipeline
     metrics: ReconstructionMetrics
     settings: RestorationPlan
     examples: tuple[Tensor, ...] = ()
+    restorers: Mapping[str, Restorer] = field(default_factory=dict)
 
     def run(
         self, files: Sequence[ImageFile], log: Path | None = None, progress: Progress | None = None
@@ -164,7 +167,7 @@ class Restoration:
             V2LError: no photograph can be read, or the journal belongs to another evaluation.
         """
         drawn, tasks = self.settings.draw(files), self.settings.tasks
-        methods = Methods(self.pipeline, self.settings.cases, self.examples)
+        methods = Methods(self.pipeline, self.settings.cases, self.examples, self.restorers)
         journal = Journal.open(log, self.metadata(drawn))
         totals = {task: TaskTotals() for task in tasks}
         for number, record in enumerate(journal.records):
@@ -216,7 +219,13 @@ class Restoration:
                 "tokenizer": fingerprint_of(self.pipeline.grid.state_dict()),
                 "llm": self.pipeline.llm.weights_fingerprint,
             },
+            **({} if cases.prompts else {"prompts": False}),
+            **({"restorers": self._restorers()} if self.restorers else {}),
         }
+
+    def _restorers(self) -> dict[str, str]:
+        """Title ──► hash of the weights."""
+        return {title: fingerprint_of(one.state_dict()) for title, one in self.restorers.items()}
 
     def _measure(
         self, methods: Methods, file: ImageFile, task: str, number: int

@@ -70,6 +70,49 @@ class Inpainted:
     decode: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class MaskedPhotograph:
+    """A photograph with a hole, at the size of the model. Nothing in it depends on masked pixels.
+
+    Attributes:
+        grey: (3, H', W') in [0, 1], masked pixels in mid-grey.
+        tokens: of `grey`, B = 1.
+        hidden: (h, w) bool, the cells that the mask touches; some are visible.
+        decode: (1, h, w) token ids ──► the photograph (3, H, W) with their pixels in the hole.
+    """
+
+    grey: Tensor
+    tokens: ImageTokens
+    hidden: Tensor
+    decode: Callable[[Tensor], Tensor]
+
+    @property
+    def ids(self) -> Tensor:
+        """(h, w) int64 token ids on the CPU; those of hidden cells mean nothing."""
+        return self.tokens.local_ids[0].cpu()
+
+
+def mask_photograph(pipeline: Pipeline, image: Tensor, mask: Tensor) -> MaskedPhotograph:
+    """Mask a photograph (3, H, W) by (H, W) bool, and encode it.
+
+    Raises:
+        V2LError: as `inpaint`.
+    """
+    check_mask(mask, (image.shape[-2], image.shape[-1]))
+    grey = whole_at_model_size(torch.where(mask, MID_GREY, image), pipeline)  # (3, H', W')
+    tokens = pipeline.grid.encode(grey[None], crop=False)
+    hidden = hidden_cells(mask, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
+    check_some_visible(hidden)
+    hole = resized_mask(mask, (grey.shape[-2], grey.shape[-1]))
+
+    def decode(local_ids: Tensor) -> Tensor:
+        decoded = pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu()
+        blended = resize(seamless(grey, decoded, hole), (image.shape[-2], image.shape[-1]))
+        return torch.where(mask, blended, image)
+
+    return MaskedPhotograph(grey, tokens, hidden, decode)
+
+
 def inpaint(
     pipeline: Pipeline,
     image: Tensor,
@@ -94,32 +137,21 @@ def inpaint(
             or a prompt is longer than the LLM's context.
     """
     settings = settings_or_default(settings, pipeline)
-    check_mask(mask, (image.shape[-2], image.shape[-1]))
-    grey = whole_at_model_size(torch.where(mask, MID_GREY, image), pipeline)  # (3, H', W')
-    tokens = pipeline.grid.encode(grey[None], crop=False)
-    ids = tokens.local_ids[0].cpu()  # (h, w)
-    hidden = hidden_cells(mask, (ids.shape[0], ids.shape[1]))
-    check_some_visible(hidden)
+    photograph = mask_photograph(pipeline, image, mask)
+    ids, hidden = photograph.ids, photograph.hidden
     candidates = cell_candidates(pipeline, ids, hidden, settings)
     maps = [token_map(example, pipeline) for example in examples]
     samples = InpaintingPredictor(pipeline, ids, hidden, settings, candidates, maps).predict(progress)
     best = max(samples, key=loglikelihood)
-    hole = resized_mask(mask, (grey.shape[-2], grey.shape[-1]))
-
-    def decode(local_ids: Tensor) -> Tensor:
-        decoded = pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu()
-        blended = resize(seamless(grey, decoded, hole), (image.shape[-2], image.shape[-1]))
-        return torch.where(mask, blended, image)
-
     filled = filled_ids(ids[None], best)
     return Inpainted(
-        decode(filled),
-        tokens.with_local_ids(filled),
+        photograph.decode(filled),
+        photograph.tokens.with_local_ids(filled),
         hidden,
         tuple(best),
         candidates,
         tuple(loglikelihood(sample) for sample in samples),
-        decode,
+        photograph.decode,
     )
 
 

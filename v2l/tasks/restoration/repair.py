@@ -75,6 +75,61 @@ class Repaired:
     decode: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class CorruptedPhotograph:
+    """A corrupted photograph, at the size of the model, and example pairs of the same corruption.
+
+    Attributes:
+        corrupted: (3, H', W') in [0, 1].
+        tokens: of `corrupted`, B = 1.
+        sources: for each cell of the clean grid, the corrupted cell that holds its content.
+        grid: rows and columns of the clean grid.
+        pairs: tokens of the examples, corrupted ones moved back to their places.
+        decode: (1, h, w) token ids ──► the restored photograph (3, H, W).
+    """
+
+    corrupted: Tensor
+    tokens: ImageTokens
+    sources: list[int]
+    grid: tuple[int, int]
+    pairs: list[TokenPair]
+    decode: Callable[[Tensor], Tensor]
+
+    @property
+    def realigned(self) -> Tensor:
+        """(h, w) int64: the corrupted tokens, moved back to the place of their content."""
+        return self.tokens.local_ids.flatten().cpu()[self.sources].view(self.grid)
+
+    def predictor(self, pipeline: Pipeline, settings: RestorationSettings) -> CorruptionPredictor:
+        """What predicts its clean tokens."""
+        ids = tuple(self.realigned.flatten().tolist())
+        return CorruptionPredictor(pipeline, ids, self.grid[1], self.pairs, settings)
+
+
+def corrupted_photograph(
+    pipeline: Pipeline, image: Tensor, corruption: Corruption, examples: Sequence[Tensor]
+) -> CorruptedPhotograph:
+    """Encode a corrupted photograph (3, H, W), and find from the examples where its content belongs."""
+    corrupted = whole_at_model_size(image, pipeline)
+    tokens = pipeline.grid.encode(corrupted[None], crop=False)
+    clean_size = corrupted_size(corruption, corrupted)
+    grid = (clean_size[0] // pipeline.grid.factor, clean_size[1] // pipeline.grid.factor)
+    pairs = [token_pair(pipeline, example, corruption, clean_size) for example in examples]
+    sources = find_source_cells(pipeline, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
+    size = corrupted_size(corruption, image)
+
+    def decode(local_ids: Tensor) -> Tensor:
+        decoded = resize(pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu(), size)
+        if sources != list(range(len(sources))):
+            return decoded
+        # Nothing was moved: keep the detail of the image that the tokens do not hold, and add the predicted
+        # change.
+        unchanged = resize(pipeline.grid.decode(tokens)[0].cpu(), size)
+        return (image + decoded - unchanged).clamp(0, 1)
+
+    return CorruptedPhotograph(corrupted, tokens, sources, grid, realigned_pairs(pairs, sources), decode)
+
+
 def repair(
     pipeline: Pipeline,
     image: Tensor,
@@ -100,36 +155,17 @@ def repair(
     """
     settings = settings_or_default(settings, pipeline)
     check_request(examples, settings)
-    corrupted = whole_at_model_size(image, pipeline)
-    tokens = pipeline.grid.encode(corrupted[None], crop=False)
-    clean_size = corrupted_size(corruption, corrupted)
-    grid = (clean_size[0] // pipeline.grid.factor, clean_size[1] // pipeline.grid.factor)
-    pairs = [token_pair(pipeline, example, corruption, clean_size) for example in examples]
-    sources = find_source_cells(pipeline, pairs, grid, (tokens.local_ids.shape[1], tokens.local_ids.shape[2]))
-    realigned = tokens.local_ids.flatten().cpu()[sources]  # (h · w,)
-    predictor = CorruptionPredictor(
-        pipeline, tuple(realigned.tolist()), grid[1], realigned_pairs(pairs, sources), settings
-    )
-    log = predictor.predict(progress)
-    size = corrupted_size(corruption, image)
-
-    def decode(local_ids: Tensor) -> Tensor:
-        decoded = resize(pipeline.grid.decode(tokens.with_local_ids(local_ids))[0].cpu(), size)
-        if sources != list(range(len(sources))):
-            return decoded
-        # Nothing was moved: keep the detail of the image that the tokens do not hold, and add the predicted
-        # change.
-        unchanged = resize(pipeline.grid.decode(tokens)[0].cpu(), size)
-        return (image + decoded - unchanged).clamp(0, 1)
-
-    filled = filled_ids(realigned.view(1, *grid), log)
+    photograph = corrupted_photograph(pipeline, image, corruption, examples)
+    predictor = photograph.predictor(pipeline, settings)
+    log, realigned = predictor.predict(progress), photograph.realigned
+    filled = filled_ids(realigned[None], log)
     return Repaired(
-        decode(filled),
-        tokens.with_local_ids(filled),
+        photograph.decode(filled),
+        photograph.tokens.with_local_ids(filled),
         tuple(log),
         predictor.candidates,
-        realigned.view(grid),
-        decode,
+        realigned,
+        photograph.decode,
     )
 
 

@@ -1,0 +1,112 @@
+"""SAM's adapter learns from sets, resumes exactly, and answers about images in common, difference and story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_pipeline import tiny_pipeline
+
+from v2l.datasets import ClassFolder
+from v2l.errors import V2LError
+from v2l.image_sets import ImageSet, SetSettings, make_sets, read_sets
+from v2l.pipeline.pipeline import Pipeline
+from v2l.prompts.sets import set_sentence
+from v2l.tasks.comparison.guided import describe_set, reads_sets
+from v2l.tokenizers.adapters.guidance import Guidance
+from v2l.tokenizers.loading import load_tokenizer
+from v2l.training.recipes.adapter import AdapterRun
+from v2l.training.recipes.adapter_run import AdapterModels
+from v2l.training.recipes.sets import SetTraining
+
+
+@pytest.fixture(scope="module")
+def models() -> AdapterModels:
+    pipeline = tiny_pipeline()
+    return AdapterModels(pipeline.tokenizer.joint_encoder, pipeline.llm, pipeline.tokenizer.global_codebook)
+
+
+@pytest.fixture(scope="module")
+def sets(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> list[ImageSet]:
+    folder = tmp_path_factory.mktemp("sets") / "made"
+    make_sets(ClassFolder.load(samples), folder, SetSettings(2, 2, 1, 2, 2, 2))
+    return read_sets(folder)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(own_cache: None) -> None:
+    """Patch features stay out of the user's cache."""
+
+
+def run(folder: Path, steps: int = 4, **changes: object) -> AdapterRun:
+    settings = AdapterRun(folder, 1e-2, steps, 1, batch_size=2, save_every=2, log_every=1, watch_every=100)
+    return replace(settings, **changes)
+
+
+def train(models: AdapterModels, sets: list[ImageSet], settings: AdapterRun) -> list[float]:
+    losses: list[float] = []
+    SetTraining(4, sets, settings).train(models, lambda step, terms: losses.append(terms["loss"]))
+    return losses
+
+
+@pytest.mark.parametrize("align", [0.0, 0.5])
+def test_it_learns_and_the_llm_keeps_its_weights(
+    models: AdapterModels, sets: list[ImageSet], tmp_path: Path, align: float
+) -> None:
+    before = {name: weight.clone() for name, weight in models.llm.model.state_dict().items()}
+    losses = train(models, sets[:2], run(tmp_path, 20, align=align))
+    assert sum(losses[-5:]) < sum(losses[:5])
+    after = models.llm.model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_a_stopped_run_goes_on_exactly(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        """The machine goes down."""
+
+    def stop(step: int, terms: dict[str, float]) -> None:
+        if step == 3:
+            raise StoppedError
+
+    whole, parts = run(tmp_path / "whole"), run(tmp_path / "parts")
+    train(models, sets, whole)
+    with pytest.raises(StoppedError):
+        SetTraining(4, sets, parts).train(models, stop)
+    assert len(train(models, sets, parts)) == 2  # from step 2, the last saved state
+    first, second = (tmp_path / name / "model" / "model.safetensors" for name in ("whole", "parts"))
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.raises(V2LError, match="ANOTHER_FOLDER"):
+        SetTraining(4, sets, whole, Guidance(rounds=2)).train(models, stop)
+
+
+def test_the_llm_answers_about_a_set(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
+    train(models, sets, run(tmp_path, 2))
+    tokenizer = load_tokenizer(tmp_path / "model", device="cpu")
+    tokenizer.use_joint_encoder(models.encoder)
+    pipeline = Pipeline(tokenizer, models.llm, str(tmp_path))
+    assert reads_sets(pipeline)
+    for one in sets[::2]:
+        assert isinstance(describe_set(pipeline, one.images, one.task), str)
+    with pytest.raises(V2LError, match="2 images and more"):
+        describe_set(pipeline, sets[0].images[:1], "common")
+    with pytest.raises(V2LError, match=r"at most \d+, by the context of 512 tokens"):
+        describe_set(pipeline, sets[0].images * 100, "common")
+    other = tiny_pipeline()
+    other.llm.fingerprint = "another"
+    with pytest.raises(V2LError, match="as the tokenizer needs"):
+        describe_set(Pipeline(tokenizer, other.llm), sets[0].images, "common")
+    with pytest.raises(V2LError, match="--tokenizer sam"):
+        describe_set(other, sets[0].images, "common")
+
+
+def test_sentences_say_what_a_set_shows() -> None:
+    assert set_sentence("common", ["ant"]) == "an ant."
+    assert set_sentence("difference", ["ant"], "removed") == "an ant was removed."
+    assert set_sentence("story", ["ant", "cup", "watch"]) == "First an ant, then a cup, then a watch."
+
+
+def test_no_sets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(V2LError, match="v2l make-sets"):
+        SetTraining(4, [], run(tmp_path))

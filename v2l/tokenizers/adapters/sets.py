@@ -1,0 +1,67 @@
+"""the images of a set ──► soft tokens of each, guided by the others: the tokenizer sam.
+
+Source: SAM, arXiv 2408.12867. One image alone has soft tokens too, without guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from v2l.tokenizers.adapters.guidance import Guidance, GuidedFormer
+from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
+from v2l.tokenizers.adapters.word_table import WordTable
+
+
+class SetTokenizer(SoftTokenizer):
+    """SAM's adapter.
+
+    Args:
+        settings: sizes and frozen models.
+        table: words in the LLM's input-embedding space; None: soft tokens have no words.
+        guidance: how the images of a set guide each other.
+    """
+
+    NAME = "sam"
+
+    def __init__(
+        self, settings: AdapterSettings, table: WordTable | None = None, guidance: Guidance | None = None
+    ) -> None:
+        super().__init__(settings, table)
+        self.guide(guidance or Guidance())
+
+    def guide(self, guidance: Guidance) -> None:
+        """Change how the images of a set guide each other; no weight depends on it."""
+        self.guidance = guidance
+        self.network.guidance = guidance
+
+    @staticmethod
+    def network_of(settings: AdapterSettings) -> nn.Module:
+        return GuidedFormer(settings.dim, settings.width, settings.tokens, settings.heads)
+
+    def forward(self, features: Tensor, together: bool = False) -> Tensor:
+        """Patch features (n, h, w, D) ──► soft tokens (n, N, width); of one set if `together`."""
+        soft: Tensor = self.network(features.to(self.device).float(), together) * self.adapter.scale
+        return soft
+
+    @torch.inference_mode()
+    def encode_set(self, images: Sequence[Tensor]) -> Tensor:
+        """Images (3, H, W) in [0, 1] of any sizes, one set ──► soft tokens (n, N, width)."""
+        squares = [self.joint_encoder.prepare(image) for image in images]
+        features = [self.joint_encoder.encode_patches(square[None])[0] for square in squares]
+        return self(torch.stack(features), together=True)
+
+    def settings(self) -> dict[str, Any]:
+        """Sizes, frozen models and guidance, for the manifest."""
+        return {**super().settings(), "guidance": asdict(self.guidance)}
+
+    @classmethod
+    def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
+        """The adapter of a manifest, before its weights are loaded."""
+        settings, guidance = AdapterSettings(**manifest["adapter"]), Guidance(**manifest["guidance"])
+        return cls(settings, WordTable.load(folder), guidance)
