@@ -67,13 +67,10 @@ def train_restorer(
     from random import Random
 
     from v2l.sources import find_images
-    from v2l.tasks.restoration.restorer import BODIES
     from v2l.training.recipes.restorer import RestorerRun, RestorerTraining
 
     given = options(ctx)
     with output(json) as out:
-        if body not in BODIES:
-            raise typer.BadParameter(f"got {body!r}; allowed: {', '.join(BODIES)}", param_hint="--body")
         settings = RestorerRun(run, body, field, rate, steps, batch_size=batch_size, save_every=save_every)
         files = find_images(*places)
         chosen = files if limit is None else Random(given.seed).sample(files, min(limit, len(files)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,39 @@ def test_a_caption_file_without_images_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "captions.csv"
     source.write_text("image,caption\ngone.jpg,A cat\n", encoding="utf-8")
     assert "no image with a caption: 1 missing image(s)" in refused("train-adapter", source)
+
+
+def test_sets_that_cannot_be_drawn_or_read_are_refused(samples: Path, tmp_path: Path) -> None:
+    target = tmp_path / "sets"
+    refused_line = refused("make-sets", samples, "-o", target, "--others", 1000)
+    assert "v2l: " in refused_line
+    assert not target.exists()
+    assert "manifest.json" in refused("train-sam", tmp_path)
+
+
+def test_a_restorer_with_an_unknown_body_is_refused(samples: Path) -> None:
+    assert "allowed: llm, shuffled, transformer, linear" in refused(
+        "train-restorer", samples, "--body", "gpt"
+    )
+    line = refused("evaluate", "restoration", samples, "--restorer", "runs/restorer/restorer")
+    assert "--protocol blind" in line
+
+
+def test_sets_are_made_by_the_command(samples: Path, tmp_path: Path) -> None:
+    args = [
+        "make-sets",
+        samples,
+        "-o",
+        tmp_path / "sets",
+        "--groups",
+        1,
+        "--sharing",
+        2,
+        "--pairs",
+        1,
+        "--sequences",
+        1,
+    ]
+    done = CliRunner().invoke(app, [*map(str, args), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["sets"] == 3

@@ -62,10 +62,7 @@ class RestorerSettings:
     llm_weights: str
 
     def __post_init__(self) -> None:
-        if self.body not in BODIES:
-            raise V2LError(f"got the body {self.body!r}", ", ".join(BODIES), "--body llm")
-        if self.field < 1:
-            raise V2LError(f"got fields of {self.field} cells a side", "1 and more", "--field 2")
+        check_body(self.body, self.field)
 
     @property
     def inputs(self) -> int:
@@ -76,6 +73,18 @@ class RestorerSettings:
     def outputs(self) -> int:
         """Features of the cells of a field."""
         return self.field**2 * self.dim
+
+
+def check_body(body: str, field: int) -> None:
+    """Refuse a body that does not exist, and fields without a cell.
+
+    Raises:
+        V2LError: as said.
+    """
+    if body not in BODIES:
+        raise V2LError(f"got the body {body!r}", ", ".join(BODIES), "--body llm")
+    if field < 1:
+        raise V2LError(f"got fields of {field} cells a side", "1 and more", "--field 2")
 
 
 class Restorer(nn.Module):

@@ -26,6 +26,7 @@ from v2l.tasks.restoration.restorer import (
     TASKS,
     Restorer,
     RestorerSettings,
+    check_body,
     to_fields,
     width_of_control,
 )
@@ -73,6 +74,7 @@ class RestorerRun:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        check_body(self.body, self.field)
         if self.rate <= 0 or min(self.steps, self.batch_size, self.save_every, self.log_every) < 1:
             raise V2LError(
                 f"got rate {self.rate}, {self.steps} steps of {self.batch_size} photographs",
