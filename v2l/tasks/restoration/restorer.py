@@ -149,8 +149,9 @@ class Restorer(nn.Module):
         cells = self.mapped(fields, task)
         if self.settings.body != "linear":
             cells = cells + self.last(self.through_body(fields, task))
-        restored = to_cells(cells, (seen.shape[1], seen.shape[2]), self.settings.field)
-        return restored * self.std + self.mean
+        grid = (seen.shape[1], seen.shape[2])
+        restored: Tensor = to_cells(cells, grid, self.settings.field) * self.std + self.mean
+        return restored
 
     def restore(self, seen: Tensor, masked: Tensor, task: Tensor) -> Tensor:
         """As `forward`, with the predictions spread to the variance of clean features.
@@ -169,7 +170,8 @@ class Restorer(nn.Module):
     def mapped(self, fields: Tensor, task: Tensor) -> Tensor:
         """What the linear map of each task predicts: (B, rows, columns, outputs)."""
         ones = fields.new_ones(*fields.shape[:-1], 1)
-        return torch.einsum("bhwi,bio->bhwo", torch.cat([fields, ones], dim=-1), self.maps[task])
+        cells: Tensor = torch.einsum("bhwi,bio->bhwo", torch.cat([fields, ones], dim=-1), self.maps[task])
+        return cells
 
     def through_body(self, fields: Tensor, task: Tensor) -> Tensor:
         """Fields ──► the body's last vector of each, (B, rows, columns, width).
@@ -254,4 +256,5 @@ def to_cells(fields: Tensor, grid: tuple[int, int], side: int) -> Tensor:
     """Fields without a margin (B, rows, columns, C · side²) ──► their cells (B, h, w, C)."""
     size = (fields.shape[1] * side, fields.shape[2] * side)
     cells = fold(fields.flatten(1, 2).transpose(1, 2), size, side, stride=side)  # (B, C, h, w)
-    return cells[:, :, : grid[0], : grid[1]].movedim(1, -1)
+    inside: Tensor = cells[:, :, : grid[0], : grid[1]].movedim(1, -1)
+    return inside

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from v2l.tokenizers.adapters.guidance import Guidance, GuidedFormer
 from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
@@ -28,6 +28,7 @@ class SetTokenizer(SoftTokenizer):
     """
 
     NAME = "sam"
+    network: GuidedFormer
 
     def __init__(
         self, settings: AdapterSettings, table: WordTable | None = None, guidance: Guidance | None = None
@@ -41,7 +42,7 @@ class SetTokenizer(SoftTokenizer):
         self.network.guidance = guidance
 
     @staticmethod
-    def network_of(settings: AdapterSettings) -> nn.Module:
+    def network_of(settings: AdapterSettings) -> GuidedFormer:
         return GuidedFormer(settings.dim, settings.width, settings.tokens, settings.heads)
 
     def forward(self, features: Tensor, together: bool = False) -> Tensor:
@@ -54,7 +55,8 @@ class SetTokenizer(SoftTokenizer):
         """Images (3, H, W) in [0, 1] of any sizes, one set ──► soft tokens (n, N, width)."""
         squares = [self.joint_encoder.prepare(image) for image in images]
         features = [self.joint_encoder.encode_patches(square[None])[0] for square in squares]
-        return self(torch.stack(features), together=True)
+        soft: Tensor = self(torch.stack(features), together=True)
+        return soft
 
     def settings(self) -> dict[str, Any]:
         """Sizes, frozen models and guidance, for the manifest."""

@@ -150,8 +150,15 @@ def check_kind(kind: str) -> str:
 
 def new_adapter(kind: str, tokens: int, models: AdapterModels, table: WordTable) -> SoftTokenizer:
     """An adapter with random weights, between the encoder and the LLM."""
+    settings = adapter_settings(tokens, models)
+    adapter: SoftTokenizer = member_named(kind).load_class()(settings, table)
+    return adapter
+
+
+def adapter_settings(tokens: int, models: AdapterModels) -> AdapterSettings:
+    """The sizes of an adapter between the encoder and the LLM."""
     encoder, llm = models.encoder, models.llm
-    settings = AdapterSettings(
+    return AdapterSettings(
         encoder.dim,
         llm.embedding_width,
         tokens,
@@ -161,8 +168,6 @@ def new_adapter(kind: str, tokens: int, models: AdapterModels, table: WordTable)
         llm.name,
         llm.fingerprint,
     )
-    adapter: SoftTokenizer = member_named(kind).load_class()(settings, table)
-    return adapter
 
 
 def fit_to_words(adapter: SoftTokenizer, models: AdapterModels) -> None:

@@ -189,7 +189,7 @@ def fit_linear_maps(restorer: Restorer, batches: RestorationBatches) -> None:
     restorer.std.copy_(clean.std(dim=0).clamp_min(1e-6))
     for number in range(len(TASKS)):
         sums = [field_sums(restorer, data.batch(part, [number] * len(part))) for part in parts_of(places)]
-        square, products = sum(one for one, _ in sums), sum(two for _, two in sums)
+        square, products = (torch.stack(of_parts).sum(dim=0) for of_parts in zip(*sums, strict=True))
         square += RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
         restorer.maps[number].copy_(torch.linalg.solve(square, products))
 

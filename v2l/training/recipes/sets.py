@@ -39,7 +39,7 @@ from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, read_features
 from v2l.training.recipes.adapter_run import (
     AdapterModels,
-    new_adapter,
+    adapter_settings,
     table_rows,
     word_embeddings,
     word_table,
@@ -264,10 +264,8 @@ class SetTraining:
         if data.unreadable:
             raise V2LError(f"{data.unreadable[0]} is no readable image", "sets as make-sets wrote them")
         torch.manual_seed(self.seed)
-        tokenizer = new_adapter(
-            "sam", self.tokens, models, word_table(models, table_rows(models.codebook, data))
-        )
-        tokenizer.guide(self.guidance)
+        table = word_table(models, table_rows(models.codebook, data))
+        tokenizer = SetTokenizer(adapter_settings(self.tokens, models), table, self.guidance)
         tokenizer.use_joint_encoder(models.encoder)
         world = start_processes(str(models.llm.device))
         return SetRecipe(
