@@ -159,7 +159,8 @@ class Restorer(nn.Module):
         A regression shrinks what it predicts to the mean, which looks smooth.
         """
         spread = self.spread[task][:, None, None]  # (B, 1, 1, d)
-        return self.mean + (self(seen, masked, task) - self.mean) * spread
+        restored: Tensor = self.mean + (self(seen, masked, task) - self.mean) * spread
+        return restored
 
     def fields(self, seen: Tensor, masked: Tensor) -> Tensor:
         """(B, h, w, d) and (B, h, w) ──► standardised features of each field, (B, rows, columns, inputs)."""
@@ -184,7 +185,8 @@ class Restorer(nn.Module):
         read, predicted = vectors + self.roles.weight[0], vectors + self.roles.weight[1]
         whole = torch.cat([self.tasks(task)[:, None], read, predicted], dim=1)
         hidden = self._through(whole * self.settings.scale).to(fields)
-        return hidden[:, -rows * columns :].unflatten(1, (rows, columns))
+        said: Tensor = hidden[:, -rows * columns :].unflatten(1, (rows, columns))
+        return said
 
     def _through(self, vectors: Tensor) -> Tensor:
         if self.body is not None:
@@ -249,7 +251,8 @@ def to_fields(cells: Tensor, side: int, margin: int = 0) -> Tensor:
     beyond = (margin, margin + -width % side, margin, margin + -height % side)  # left, right, top, bottom
     padded = pad(cells.movedim(-1, 1), beyond, mode="replicate")
     columns = unfold(padded, side + 2 * margin, stride=side)  # (B, C · …, rows · columns)
-    return columns.transpose(1, 2).unflatten(1, (-(-height // side), -(-width // side)))
+    fields: Tensor = columns.transpose(1, 2).unflatten(1, (-(-height // side), -(-width // side)))
+    return fields
 
 
 def to_cells(fields: Tensor, grid: tuple[int, int], side: int) -> Tensor:
