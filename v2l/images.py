@@ -42,7 +42,8 @@ warnings.filterwarnings("ignore", category=UnreadableWarning, append=True)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 # Of a file that may be hostile: what decoders in C read, whose memory the stated size bounds. A run-length
 # BMP of 1 kB skips over gigabytes, and a TIFF's table of tiles becomes a hundred times its size in memory.
-SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+LARGEST_EXIF = 131_072  # bytes of such a file's EXIF block, or of its hexadecimal digits: a JPEG's segments
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -537,6 +538,21 @@ def _opened(file: Readable, decode: Callable[[], Decoded]) -> Decoded:
         ) from error
 
 
+def _orientation(picture: Image.Image, file: Readable) -> int:
+    """EXIF's orientation; 1 where a hostile file's block is so large that its tags would fill the memory."""
+    if file_is_hostile(file):
+        blocks = (picture.info.get(name, b"") for name in ("exif", "Raw profile type exif"))
+        if any(len(block) > LARGEST_EXIF for block in blocks):
+            return 1
+    orientation: int = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation
+
+
+def file_is_hostile(file: Readable) -> bool:
+    """Whether a file may have come from anybody."""
+    return isinstance(file, EncodedImage) and file.max_pixels is not None
+
+
 def _check_pieces(file: Readable) -> None:
     """Refuse a hostile file before Pillow looks at it.
 
@@ -590,7 +606,7 @@ def _upright(file: Readable, needed_pixels: int | None = None) -> Decoded:
                 picture.draft(None, (needed_pixels, needed_pixels))
             picture.load()
             # Not exif_transpose: it also rewrites the EXIF block, which fails when a camera damaged it.
-            turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+            turn = UPRIGHT.get(_orientation(picture, file))
             upright = picture.copy() if turn is None else picture.transpose(turn)
     return upright, (width, height) if turn in QUARTER_TURNS else (height, width)
 
