@@ -244,5 +244,10 @@ def split(images: ClusterImages) -> tuple[ClusterImages, ClusterImages]:
 
 def on_device(batch: ClusterBatch, device: torch.device) -> ClusterBatch:
     """The same batch on a device."""
-    *tensors, merged = batch
-    return ClusterBatch(*(tensor.to(device) for tensor in tensors), merged)
+    return ClusterBatch(
+        batch.features.to(device),
+        batch.images.to(device),
+        batch.members.to(device),
+        batch.concepts.to(device),
+        batch.merged,
+    )
