@@ -150,7 +150,8 @@ class TiTokTokenizer(ImageTokenizer):
         self._check_length(rows.shape[1])
         entries = self.network.entries(rows)
         if self.network.pixels is not None:
-            return self.network.pixels(self.network.decoder(entries)).clamp(0, 1)
+            images: Tensor = self.network.pixels(self.network.decoder(entries))
+            return images.clamp(0, 1)
         assert self.grid is not None
         return to_image_range(self.grid.paint(self.network.features(entries)))
 
