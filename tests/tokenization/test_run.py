@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from v2l.engines import local
 from v2l.errors import V2LError
-from v2l.tokenization import local
 from v2l.tokenization.plan import Settings
 from v2l.tokenization.run import Request, Summary, tokenize
 from v2l.tokenization.verify import require_whole, verify
