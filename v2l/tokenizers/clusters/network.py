@@ -167,8 +167,8 @@ class PixelHead(nn.Module):
         self.enter = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HEAD_CHANNELS * self.factor**2))
         self.mix = nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1)
         self.last = nn.Conv2d(HEAD_CHANNELS, 3 * LAST_FACTOR**2, 3, padding=1)
-        nn.init.zeros_(self.last.weight)  # grey at first: a perceptual term would keep noise alive
-        nn.init.zeros_(self.last.bias)
+        for weights in self.last.parameters():
+            nn.init.zeros_(weights)  # grey at first: a perceptual term would keep noise alive
 
     def forward(self, cells: Tensor) -> Tensor:
         maps = pixel_shuffle(self.enter(cells).movedim(-1, 1), self.factor)
