@@ -20,6 +20,7 @@ from v2l.engines.engine import Engine, lost_workers
 from v2l.engines.work import Report
 from v2l.errors import V2LError
 from v2l.images import load_image
+from v2l.mapped import on_disk
 from v2l.shards import Shards, store
 from v2l.sources import ImageFile, image_version
 
@@ -144,6 +145,29 @@ def unreadable_files(files: Sequence[ImageFile], parts: Sequence[Tensor]) -> lis
             "another folder",
         )
     return [file for file, good in zip(files, readable.tolist(), strict=True) if not good]
+
+
+def readable_rows(
+    files: Sequence[ImageFile], parts: Sequence[Tensor], folder: Path
+) -> tuple[Tensor, list[ImageFile]]:
+    """The rows of the readable images of all shards, and the files that could not be read.
+
+    Args:
+        files: all images.
+        parts: (n, …) float16 each, one row per file in order; NaN where a file is not a readable image.
+        folder: where the rows are kept while they are used.
+
+    Returns:
+        (n, …) float16, memory-mapped, one row per readable image, in order; and the unreadable files.
+
+    Raises:
+        V2LError: no image is readable, or the disk is full.
+    """
+    flat = [part.flatten(1) for part in parts]
+    unreadable = unreadable_files(files, flat)
+    readable = (part[is_readable(rows)] for part, rows in zip(parts, flat, strict=True))
+    whole = (part for part in readable if len(part))  # without a readable image, its shape may differ
+    return on_disk(whole, folder, torch.float16), unreadable
 
 
 def is_readable(part: Tensor) -> Tensor:

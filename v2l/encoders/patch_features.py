@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from v2l.encoders.base import JointEncoder
-from v2l.encoders.image_features import unreadable_files
+from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
 from v2l.images import load_image
-from v2l.mapped import on_disk
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 
@@ -37,10 +36,7 @@ def patch_features(
     versions = [(file, image_version(file)) for file in files]
     metadata = [encoder.fingerprint, "patches"]
     parts = shards.run(versions, metadata, lambda part: _encode(encoder, [file for file, _ in part]))
-    unreadable = unreadable_files(files, [part.flatten(1) for part in parts])
-    readable = (part[part.flatten(1).isfinite().all(dim=-1)] for part in parts)
-    whole = (part for part in readable if len(part))  # without a readable image, a shard has no grid
-    return on_disk(whole, shards.folder, torch.float16), unreadable
+    return readable_rows(files, parts, shards.folder)
 
 
 def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
 from v2l.images import load_images, resize
 from v2l.progress import Progress, silent
@@ -93,7 +94,7 @@ def grid_features(
         progress: called after every shard.
 
     Raises:
-        V2LError: not one image is readable.
+        V2LError: no image is readable.
     """
     shards = Shards(cache_home() / "latents", "grid features", progress, SHARD)
     versions = [(file, image_version(file)) for file in files]
@@ -102,14 +103,10 @@ def grid_features(
         [grid.fingerprint, str(side)],
         lambda part: features_of_files(grid, [file for file, _ in part], side),
     )
-    rows = torch.cat(parts)
-    readable = rows.flatten(1).isfinite().all(dim=1)
-    if not readable.any():
-        raise V2LError(
-            f"none of {len(files)} files is a readable image", "a folder of photographs", "another folder"
-        )
-    used = tuple(file for file, good in zip(files, readable.tolist(), strict=True) if good)
-    return GridFeatures(rows[readable], used, side)
+    rows, unreadable = readable_rows(files, parts, shards.folder)
+    bad = set(unreadable)
+    used = tuple(file for file in files if file not in bad)
+    return GridFeatures(rows, used, side)
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from v2l.encoders import JointEncoder
+from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
 from v2l.images import load_images, resize_and_crop
 from v2l.progress import Progress, silent
@@ -69,7 +70,7 @@ def patch_features(
         progress: called after every shard.
 
     Raises:
-        V2LError: not one image is readable, or the encoder has no features of patches.
+        V2LError: no image is readable, or the encoder has no features of patches.
     """
     shards = Shards(cache_home() / "patches", "encoding patches", progress, SHARD)
     versions = [(file, image_version(file)) for file in files]
@@ -78,15 +79,11 @@ def patch_features(
         [encoder.fingerprint, str(side)],
         lambda part: encode_squares(encoder, [file for file, _ in part], side),
     )
-    rows = torch.cat(parts)
-    readable = rows.flatten(1).isfinite().all(dim=1)
-    if not readable.any():
-        raise V2LError(
-            f"none of {len(files)} files is a readable image", "a folder of photographs", "another folder"
-        )
-    used = [file for file, good in zip(files, readable.tolist(), strict=True) if good]
+    rows, unreadable = readable_rows(files, parts, shards.folder)
+    bad = set(unreadable)
+    used = tuple(file for file in files if file not in bad)
     description = f"{len(used):,} images with fingerprint {files_fingerprint(used)}"
-    return PatchFeatures(rows[readable], description, tuple(used))
+    return PatchFeatures(rows, description, used)
 
 
 def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from v2l.corruptions import Corruption, Rotation, Shift, draw_corruption
 from v2l.encoders.base import fingerprint_of
-from v2l.encoders.image_features import unreadable_files
+from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
 from v2l.images import load_image
-from v2l.mapped import on_disk
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
@@ -124,9 +123,7 @@ def restoration_features(
     items = [(file, image_version(file), number) for number, file in enumerate(files)]
     metadata = [fingerprint_of(tokenizer.encoder.state_dict()), tokenizer.code_fingerprint, str(seed)]
     parts = shards.run(items, metadata, lambda part: encode_photographs(tokenizer, part, seed))
-    unreadable = unreadable_files(files, [part.flatten(1) for part in parts])
-    readable = [part[part.flatten(1).isfinite().all(dim=-1)] for part in parts]
-    rows = on_disk((part for part in readable if len(part)), shards.folder, torch.float16)
+    rows, unreadable = readable_rows(files, parts, shards.folder)
     bad = set(unreadable)
     return RestorationFeatures(rows, tuple(file for file in files if file not in bad), tuple(unreadable))
 
