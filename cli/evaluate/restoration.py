@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from v2l.cli.evaluate.options import Target, note_skipped
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -28,6 +29,7 @@ from v2l.errors import V2LError
 
 if TYPE_CHECKING:
     from v2l.pipeline.pipeline import Pipeline
+    from v2l.sources import ImageFile
     from v2l.tasks.restoration.restorer import Restorer
 
 Places = Annotated[
@@ -58,10 +60,6 @@ Wording = Annotated[
         help="Wording of the prompt: tuned, paper, official; by default official by its protocol, "
         "else tuned.",
     ),
-]
-Target = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
 ]
 Restorers = Annotated[
     list[Path] | None,
@@ -94,6 +92,23 @@ def load_restorers(folders: Sequence[Path] | None, pipeline: Pipeline) -> dict[s
             raise V2LError(f"got two restorers with the body {restorer.settings.body!r}", "one of each body")
         found[title] = restorer
     return found
+
+
+def refuse_measured_examples(files: Sequence[ImageFile], examples: Sequence[str] | None) -> None:
+    """Check that no photograph is measured and shown as an example.
+
+    Raises:
+        V2LError: some are.
+    """
+    from v2l.sources import find_images
+
+    both = set(files).intersection(find_images(*examples)) if examples else ()
+    if both:
+        raise V2LError(
+            f"{len(both)} photograph(s) are both measured and examples",
+            "other photographs as examples",
+            "--examples FOLDER",
+        )
 
 
 def evaluate_restoration(
@@ -146,26 +161,15 @@ def evaluate_restoration(
         values = preset(preset_name(settings, old_preset), prompt, best) | chosen
         cases = CaseSettings(protocol, build_settings(values, assignments), windows or None, prompts)
         plan = RestorationPlan(cases, tuple(filter(None, tasks.split(","))), given.seed, limit or None)
-        if adapter is not None and not cases.blind:
-            raise V2LError(
-                f"got --adapter with the protocol {protocol}",
-                "blind, which an adapter is tuned for",
-                "--protocol blind",
-            )
-        if restorers and not cases.blind:
-            raise V2LError(
-                f"got --restorer with the protocol {protocol}",
-                "blind, which a restorer is trained for",
-                "--protocol blind",
-            )
+        for option, value in (("adapter", adapter), ("restorer", restorers)):
+            if value and not cases.blind:
+                raise V2LError(
+                    f"got --{option} with the protocol {protocol}",
+                    "blind, which it is trained for",
+                    "--protocol blind",
+                )
         files, shown = find_images(*places), example_images(examples)
-        measured = set(files).intersection(find_images(*examples)) if examples else ()
-        if measured:
-            raise V2LError(
-                f"{len(measured)} photograph(s) are both measured and examples",
-                "other photographs as examples",
-                "--examples FOLDER",
-            )
+        refuse_measured_examples(files, examples)
         pipeline = load_pipeline(given, tokenizer, llm, adapter)
         metrics = ReconstructionMetrics.load(pipeline.grid)
         evaluation = Restoration(pipeline, metrics, plan, tuple(shown), load_restorers(restorers, pipeline))
@@ -175,12 +179,4 @@ def evaluate_restoration(
         if target is not None and shown_page is not None:
             save_image(shown_page, target)
         out.result(report(result), page(result))
-        if result.skipped:
-            out.note(
-                "\n".join(
-                    [
-                        f"skipped {len(result.skipped)} unreadable file(s):",
-                        *(f"  {reason}" for _, reason in result.skipped),
-                    ]
-                )
-            )
+        note_skipped(out, [reason for _, reason in result.skipped])
