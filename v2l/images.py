@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -548,8 +548,8 @@ def _orientation(picture: Image.Image, file: Readable) -> int:
     return orientation
 
 
-def file_is_hostile(file: Readable) -> bool:
-    """Whether a file may have come from anybody."""
+def file_is_hostile(file: Readable) -> TypeGuard[EncodedImage]:
+    """Whether a file may have come from anybody: one with a limit of its pixels."""
     return isinstance(file, EncodedImage) and file.max_pixels is not None
 
 
@@ -559,7 +559,7 @@ def _check_pieces(file: Readable) -> None:
     Raises:
         V2LError: it has more pieces than pictures have.
     """
-    if isinstance(file, EncodedImage) and file.max_pixels is not None and has_too_many_pieces(file.content):
+    if file_is_hostile(file) and has_too_many_pieces(file.content):
         got = f"{file} has more than {MOST_PIECES:,} pieces beside its pixels"
         raise V2LError(got, "a file as cameras and programs write it", "this one saved again as PNG")
 

@@ -217,7 +217,11 @@ def test_the_keyboard_alone_is_enough(open_page):
     page.keyboard.press("Space")
     tab_to(page, "Paint")
     page.keyboard.press("Enter")
-    page.get_by_text(re.compile(r"The LLM predicted \d+ of \d+ tokens")).wait_for()
+    done = page.get_by_text(re.compile(r"The LLM predicted \d+ of \d+ tokens"))
+    done.wait_for()
+    assert page.locator("#words .bars li").count() > 0
+    assert page.locator("#answer .answer").inner_text()
+    assert done.count() == 1
 
 
 def test_a_telephone_shows_every_tab_without_scrolling_sideways(open_page, samples):

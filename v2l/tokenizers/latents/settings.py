@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from v2l.config import choice, described, ranged, read_member, section_from_dict
+from v2l.config import choice, described, load_sections, ranged
 from v2l.errors import V2LError
 
 GRID, MASKGIT = "grid", "maskgit"
@@ -132,8 +132,5 @@ class LatentConfig:
         Raises:
             V2LError: no such file, an unknown key, or a value of the wrong type or out of its range.
         """
-        values = read_member("titok", source)
         kinds = {"network": LatentSettings, "training": LatentTraining}
-        if unknown := sorted(values.keys() - kinds.keys()):
-            raise V2LError(f"got the unknown section {unknown[0]!r}", ", ".join(kinds))
-        return cls(**{name: section_from_dict(kinds[name], values.get(name) or {}, name) for name in kinds})
+        return cls(**load_sections(kinds, "titok", source))
