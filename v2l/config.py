@@ -1,4 +1,4 @@
-"""settings ⇄ YAML: frozen dataclasses with a text and a range beside every field.
+"""the settings of V2L ⇄ YAML; presets of it and of the other members.
 
 A YAML file holds only what differs from the file or preset that its key `extends` names. A file without
 `extends` extends the preset `small`, which also runs when no config is given. `extends: none` starts from the
@@ -9,8 +9,6 @@ Sources: arXiv 2403.07874, section 4.1, for the paper's values; its released cod
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,21 +18,7 @@ from typing import Any
 import yaml
 
 from v2l.errors import V2LError
-
-
-def ranged(default: float, low: float, high: float, text: str) -> Any:
-    """A number between `low` and `high`, both allowed."""
-    return field(default=default, metadata={"text": text, "low": low, "high": high})
-
-
-def choice(default: str, options: tuple[str, ...], text: str) -> Any:
-    """One of a few words."""
-    return field(default=default, metadata={"text": text, "options": options})
-
-
-def described(default: Any, text: str) -> Any:
-    """Any value of the field's type."""
-    return field(default=default, metadata={"text": text})
+from v2l.sections import check_keys, choice, described, ranged, section_from_dict
 
 
 @dataclass(frozen=True)
@@ -280,21 +264,6 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class MemberTraining:
-    """What every member of the family that is trained on frozen features can set."""
-
-    steps: int = ranged(100_000, 1, 10**9, "Optimizer steps.")
-    batch_size: int = ranged(256, 1, 10**5, "Images a step and a process.")
-    learning_rate: float = ranged(2e-4, 0, 1, "Peak learning rate of AdamW.")
-    warmup_fraction: float = ranged(0.05, 0, 1, "Share of the steps in which the rate rises.")
-    weight_decay: float = ranged(0.01, 0, 1, "Of AdamW.")
-    ema_decay: float = ranged(0.0, 0, 1, "Decay of the moving average of the weights; 0 is off.")
-    save_every: int = ranged(500, 1, 10**9, "Steps between saved states.")
-    log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")
-    validate_every: int = ranged(500, 0, 10**9, "Steps between validations; 0 is off.")
-
-
-@dataclass(frozen=True)
 class Config:
     """All settings, one section for each subject."""
 
@@ -324,7 +293,6 @@ class Config:
             )
 
 
-SectionT = typing.TypeVar("SectionT")
 SECTIONS = typing.get_type_hints(Config)
 DEFAULT = "small"  # the preset that runs without a config, and that a file without `extends` extends
 NOTHING = "none"  # `extends: none`: the fields' own defaults
@@ -363,26 +331,12 @@ def config_from_dict(values: dict[str, Any], where: str = "config") -> Config:
     Raises:
         V2LError: an unknown key, or a value of the wrong type or out of its range.
     """
-    _check_keys(values, SECTIONS, where)
+    check_keys(values, SECTIONS, where)
     sections = {
-        name: _section(SECTIONS[name], {} if part is None else part, name) for name, part in values.items()
+        name: section_from_dict(SECTIONS[name], {} if part is None else part, name)
+        for name, part in values.items()
     }
     return Config(**sections)
-
-
-def section_from_dict(kind: type[SectionT], values: Any, where: str) -> SectionT:
-    """Plain values ──► the settings of one member of the family, every key and value checked.
-
-    Args:
-        kind: a frozen dataclass whose fields are made by `ranged`, `choice` and `described`.
-        values: by field; a missing one takes its own default.
-        where: what the values belong to, for errors.
-
-    Raises:
-        V2LError: an unknown key, or a value of the wrong type or out of its range.
-    """
-    section: SectionT = _section(kind, values, where)
-    return section
 
 
 def load_sections(kinds: Mapping[str, type], member: str, source: str | Path = DEFAULT) -> dict[str, Any]:
@@ -470,62 +424,6 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(part, dict) and isinstance(base.get(name), dict)
         merged[name] = {**base[name], **part} if both else (merged.get(name) if part is None else part)
     return merged
-
-
-def _section(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise V2LError(f"got {where} = {values!r}", "keys and values")
-    fields = {item.name: item for item in dataclasses.fields(kind)}
-    _check_keys(values, fields, where)
-    hints = typing.get_type_hints(kind)
-    return kind(
-        **{key: _checked(value, hints[key], fields[key], f"{where}.{key}") for key, value in values.items()}
-    )
-
-
-def _check_keys(values: dict[str, Any], known: dict[str, Any], where: str) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise V2LError(
-                f"got the unknown key {where}.{key}",
-                f"{', '.join(known)}",
-                f"{near[0]}" if near else "v2l train --help",
-            )
-
-
-def _checked(value: Any, kind: Any, item: dataclasses.Field[Any], where: str) -> Any:
-    """One value with its type and range checked; lists become tuples."""
-    if typing.get_origin(kind) is tuple:
-        of = typing.get_args(kind)[0]
-        if not isinstance(value, list | tuple) or not all(_is_of(part, of) for part in value):
-            raise V2LError(f"got {where} = {value!r}", f"a list of {of.__name__}")
-        return tuple(of(part) for part in value)
-    if isinstance(value, str) and kind is float:  # YAML reads 1e-4 as text
-        value = _number(value)
-    if not _is_of(value, kind):
-        raise V2LError(f"got {where} = {value!r}", f"{kind.__name__}: {item.metadata['text']}")
-    if "options" in item.metadata and value not in item.metadata["options"]:
-        raise V2LError(f"got {where} = {value!r}", ", ".join(item.metadata["options"]))
-    if "low" in item.metadata and not item.metadata["low"] <= value <= item.metadata["high"]:
-        raise V2LError(
-            f"got {where} = {value!r}",
-            f"from {item.metadata['low']:g} to {item.metadata['high']:g}: {item.metadata['text']}",
-        )
-    return kind(value)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _is_of(value: Any, kind: type) -> bool:
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, kind) or (kind is float and isinstance(value, int))
 
 
 def _preset_folder() -> Path:

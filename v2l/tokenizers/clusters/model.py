@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, layer_norm
 
-from v2l.config import section_from_dict
 from v2l.errors import V2LError
+from v2l.sections import section_from_dict
 from v2l.tokenizers.clusters.density_peaks import find_clusters
 from v2l.tokenizers.clusters.network import ClusterNetwork, MergedTokens
 from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings

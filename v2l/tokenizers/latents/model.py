@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from v2l.codebook.codebook import Codebook
-from v2l.config import section_from_dict
 from v2l.errors import V2LError
 from v2l.images import resize
+from v2l.sections import section_from_dict
 from v2l.tokenizers.cnn.encoder import to_image_range
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images, check_streams
 from v2l.tokenizers.latents.frozen_grid import FrozenGrid

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from v2l.config import choice, described, load_sections, ranged
+from v2l.config import load_sections
 from v2l.errors import V2LError
+from v2l.sections import choice, described, ranged
 
 GRID, MASKGIT = "grid", "maskgit"
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from v2l.checkpoint import load_tensors, save_tensors
-from v2l.config import section_from_dict
+from v2l.sections import section_from_dict
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.patch_words import part_tokens
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger

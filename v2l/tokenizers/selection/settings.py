@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from v2l.config import MemberTraining, choice, load_sections, ranged
+from v2l.config import load_sections
 from v2l.errors import V2LError
+from v2l.sections import choice, ranged
+from v2l.tokenizers.member_training import MemberTraining
 
 
 @dataclass(frozen=True)

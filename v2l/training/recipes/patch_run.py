@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from v2l.config import MemberTraining
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
+from v2l.tokenizers.member_training import MemberTraining
 from v2l.tokenizers.placed_words import tagger_of
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.training.loop import LoopSettings, OnStep, TrainingLoop
