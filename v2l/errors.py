@@ -4,6 +4,8 @@ Every failure that a user can repair (a file, a setting, a missing model) is rai
 line prints it without a traceback and exits with 1. Anything else is a bug and keeps its traceback.
 """
 
+import traceback
+
 
 class V2LError(Exception):
     """What came, what is allowed, and what to type next, in one line.
@@ -22,3 +24,11 @@ class V2LError(Exception):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.got, self.allowed, self.run)  # survives a worker process
+
+
+def raised_at(error: BaseException) -> str:
+    """Type and places of an exception in one line, without its message: that may hold what a visitor sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return f"{type(error).__name__} at " + " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+    )

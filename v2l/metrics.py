@@ -1,4 +1,7 @@
-"""counts, images ──► figures with their intervals (by torchmetrics)."""
+"""counts, images ──► figures with their intervals.
+
+torchmetrics, which computes those of images, takes a second to import: it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 Z_95 = 1.959964  # quantile of the standard normal distribution: 95 % lie within
 LUMA = (0.299, 0.587, 0.114)  # of RGB in Y, as JPEG has it (ITU-R BT.601, full range)
@@ -140,6 +141,8 @@ def psnr(images: Tensor, others: Tensor) -> Tensor:
 
     The mean squared error runs over all pixels and channels of an image.
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     return peak_signal_noise_ratio(others, images, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
 
@@ -158,6 +161,8 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
 
     Source: Wang et al., IEEE TIP 13 (4), 2004: Gaussian window of 11 pixels, standard deviation 1.5.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     values = structural_similarity_index_measure(others, images, data_range=1.0, reduction="none")
     if isinstance(values, tuple):  # only with `return_full_image` or `return_contrast_sensitivity`
         raise TypeError("torchmetrics returned more than the similarity of each image")
@@ -184,6 +189,8 @@ class FrechetDistance:
     """
 
     def __init__(self, width: int) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
         self.metric = FrechetInceptionDistance(feature=_Features(width))
 
     def add(self, features: Tensor, others: Tensor) -> None:

@@ -10,8 +10,10 @@ from v2l.server.run import listen, serve
 
 if __name__ == "__main__":
     settings = local_settings()
-    app = create_app(tiny_pipeline(context=2048), settings)
-    app.state.service.warm_up()
     listener = listen(settings)
-    serve(app, listener, lambda: print(listener.getsockname()[1], flush=True))
+    app = create_app(
+        tiny_pipeline(context=2048), settings, page_built=lambda: print(listener.getsockname()[1], flush=True)
+    )
+    app.state.service.warm_up()
+    serve(app, listener)
     print("stopped", flush=True)

@@ -16,8 +16,6 @@ Source: Norouzi et al., arXiv 1312.5650, equation 4.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +24,6 @@ from typing import Any
 import timm
 import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-from sentence_transformers import SentenceTransformer
 from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,6 +37,7 @@ from v2l.encoders.base import (
     resize_shorter_side,
     resize_whole,
 )
+from v2l.encoders.sentences import SentenceEncoder
 from v2l.errors import V2LError
 from v2l.shards import Shards
 from v2l.zoo import cache_home, embedded_path
@@ -62,7 +60,7 @@ class ConSE(JointEncoder):
             definitions, "mean" the means of both.
 
     Raises:
-        V2LError: the sentence encoder does not state its width, or `definitions` is none of the three.
+        V2LError: the sentence encoder's weights are missing, or `definitions` is none of the three.
     """
 
     class_vectors: Tensor
@@ -72,7 +70,7 @@ class ConSE(JointEncoder):
     def __init__(
         self,
         classifier: Any,
-        sentences: SentenceTransformer,
+        sentences: SentenceEncoder,
         top_classes: int = 10,
         definitions: str = "none",
     ) -> None:
@@ -83,14 +81,7 @@ class ConSE(JointEncoder):
         self.name = "conse" if definitions == "none" else f"conse:{definitions}"
         self.image_size, self.templates = CROP, PHOTO_TEMPLATE
         self.classifier, self.sentences, self.top_classes = classifier, sentences, top_classes
-        width = sentences.get_embedding_dimension()
-        if width is None:
-            raise V2LError(
-                "the sentence encoder does not state the width of its vectors",
-                "a sentence encoder whose last module has a fixed width",
-                "v2l doctor",
-            )
-        self.dim = width
+        self.dim = sentences.dim
         self.requires_grad_(False).eval()
         settings: tuple[str, ...] = (
             f"conse top {top_classes}",
@@ -99,7 +90,8 @@ class ConSE(JointEncoder):
         )
         if definitions != "none":
             settings = (*settings, f"class definitions {definitions}")
-        self.fingerprint = fingerprint_of(self.state_dict(), *settings)
+        weights = {f"sentences.{name}": tensor for name, tensor in sentences.weights().items()}
+        self.fingerprint = fingerprint_of({**self.state_dict(), **weights}, *settings)
         self.register_buffer("class_vectors", self._embed_classes(definitions), persistent=False)  # (1000, D)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
@@ -126,21 +118,11 @@ class ConSE(JointEncoder):
     def to_joint_space(self, features: Tensor) -> Tensor:
         return self._mix_classes(self.classifier.classifier(features))  # (…, 1000) logits
 
-    @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        return self.sentences.encode(
-            list(texts),
-            batch_size=batch_size,
-            convert_to_tensor=True,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        ).float()
+        return self.sentences.encode(texts, batch_size)
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        encoded = self.sentences.tokenizer(
-            list(texts), add_special_tokens=False, truncation=True, max_length=self.sentences.max_seq_length
-        )
-        return [tuple(ids) for ids in encoded["input_ids"]]
+        return self.sentences.tokenize(texts)
 
     def _embed_classes(self, definitions: str) -> Tensor:
         """(1000, D) vectors of the classes in the classifier's order, unit length.
@@ -193,10 +175,7 @@ def load_conse(device: torch.device, definitions: str = "none") -> ConSE:
     """
     classifier = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     load_lite_weights(classifier, embedded_path("efficientnet-lite2"))
-    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        sentences = SentenceTransformer(
-            str(embedded_path("minilm")), device=str(device), local_files_only=True
-        )
+    sentences = SentenceEncoder(embedded_path("minilm"), device)
     classifier = classifier.to(device).to(memory_format=torch.channels_last)
     return ConSE(classifier, sentences, definitions=definitions).to(device)
 

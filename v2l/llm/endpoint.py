@@ -20,11 +20,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
-
-import openai
-from openai.types.chat import ChatCompletion
 
 from v2l.errors import V2LError
 from v2l.llm.generation import GenerationConfig
@@ -33,6 +30,10 @@ from v2l.llm.retries import AGAIN, RequestFailedError, RetryPolicy, parse_retry_
 from v2l.prompts.dialogue import Dialogue
 from v2l.prompts.prompt import refuse_embeddings
 from v2l.zoo import is_offline
+
+if TYPE_CHECKING:  # it takes two seconds to import, and most commands ask no server
+    import openai
+    from openai.types.chat import ChatCompletion
 
 KEY = "OPENAI_API_KEY"
 NO_KEY = "none"  # the client wants one; servers on one's own machine do not
@@ -167,6 +168,8 @@ class Endpoint:
     @cached_property
     def client(self) -> openai.OpenAI:
         """The standard client without retries of its own: those of `RetryPolicy` come with a note."""
+        import openai
+
         direct = is_loopback(urlsplit(self.url).hostname or "")
         http = openai.DefaultHttpxClient(trust_env=False, follow_redirects=False) if direct else None
         key = os.environ.get(KEY) or NO_KEY
@@ -271,6 +274,8 @@ class Endpoint:
 
     def _translated(self, send: Callable[[], Answered]) -> Answered:
         """Send a request once; what the client raises becomes a V2LError."""
+        import openai
+
         try:
             return send()
         except V2LError:
@@ -346,6 +351,8 @@ def reply_of(completion: ChatCompletion) -> Reply:
         RequestFailedError: the body was no JSON.
         ValueError: there is no message in it.
     """
+    from openai.types.chat import ChatCompletion
+
     if isinstance(completion, str):  # what the client gives for a body of another kind than JSON
         raise json.JSONDecodeError("a text instead", completion, 0)
     if not isinstance(completion, ChatCompletion) or not completion.choices:

@@ -18,9 +18,9 @@ from contextlib import asynccontextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from v2l.errors import raised_at
 from v2l.server.door import Door
 from v2l.server.errors import ApiError
-from v2l.server.page.faults import places
 from v2l.server.service import Service
 
 log = logging.getLogger("v2l.server")
@@ -77,7 +77,7 @@ class Guard:
         except ApiError as error:
             await self._refuse(error, scope, receive, sent)
         except Exception as error:
-            log.error("request %s failed: %s", number, places(error))
+            log.error("request %s failed: %s", number, raised_at(error))
             await self._refuse(
                 ApiError(500, f"a fault of the server; its log has request {number}"), scope, receive, sent
             )

@@ -148,15 +148,14 @@ def listen(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, listener: socket.socket, listening: Callable[[], None] = lambda: None) -> None:
+def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run are finished first.
 
     Args:
         app: of `create_app`.
         listener: of `listen`.
-        listening: called once, when connections are accepted.
     """
-    make_server(app, listening).run(sockets=[listener])
+    make_server(app).run(sockets=[listener])
 
 
 def make_server(app: FastAPI, listening: Callable[[], None] = lambda: None) -> Server:

@@ -1,35 +1,24 @@
-"""an exception ──► one line of the log: its type and its places, without its message.
-
-A message may hold what a visitor typed or sent. Gradio prints whole tracebacks with it; `log_in_one_line`
-puts such a line in their place.
-"""
+"""an exception in gradio ──► one line of the log, where gradio prints a whole traceback with its message."""
 
 from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from types import SimpleNamespace
 
 import gradio.queueing
 import gradio.routes
 
+from v2l.errors import raised_at
+
 log = logging.getLogger("v2l.server")
-
-
-def places(error: BaseException) -> str:
-    """Type and places of an exception."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return f"{type(error).__name__} at " + " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-    )
 
 
 def print_exc() -> None:
     """Log the exception that is handled now."""
     error = sys.exc_info()[1]
     if error is not None:
-        log.error("the page failed: %s", places(error))
+        log.error("the page failed: %s", raised_at(error))
 
 
 def log_in_one_line() -> None:

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from v2l.server.page.faults import places
+from v2l.errors import raised_at
 from v2l.server.page.files import NoFileError, hide_folder, make_room, real_file, with_real_files
 
 log = logging.getLogger("v2l.server")
@@ -94,7 +94,7 @@ class Gate:
         except Exception as error:
             if shown.began:
                 raise
-            log.warning("the page did not take a request: %s", places(error))
+            log.warning("the page did not take a request: %s", raised_at(error))
             shown.withheld = True
         if shown.withheld:
             await RefusedError(400, "the page does not take this request").response()(scope, receive, send)
