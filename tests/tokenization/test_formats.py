@@ -21,6 +21,7 @@ from v2l.tokenization.samples import Sample
 from v2l.tokenization.schema import from_row, table_schema, to_row
 from v2l.tokenization.writer import WRITERS
 from v2l.tokenizers.contract import PreparedTokens
+from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokens import ClusterMap, GridTokens, VisualTokens, Word
 
 Start = Callable[..., Summary]
@@ -123,6 +124,26 @@ def test_tokens_of_every_kind_survive_a_row(tokens: VisualTokens) -> None:
 def test_a_tokenizer_without_a_decoder_paints_nothing(parquet: Path, tmp_path: Path) -> None:
     with pytest.raises(V2LError, match="v2l detokenize needs a decoder"):
         detokenize(str(parquet), tmp_path / "painted", device="cpu")
+
+
+@pytest.mark.embedded
+def test_the_shipped_tokenizer_writes_pictures_and_goes_on(samples: Path, tmp_path: Path) -> None:
+    from v2l.metrics import psnr
+    from v2l.tokenization.run import Request, tokenize
+
+    tokens, painted, seen = str(tmp_path / "tokens"), tmp_path / "painted", []
+    tokenize(Request([str(samples / "shoes")], tokens, "v2l", workers=0, device="cpu"))
+    first = detokenize(tokens, painted, device="cpu", progress=lambda *bar: seen.append(bar))
+    count = len(list((samples / "shoes").iterdir()))
+    assert (first.images, first.there) == (count, 0)
+    assert seen == [("pictures", number + 1, count) for number in range(count)]
+    model = load_tokenizer("v2l", "cpu")
+    for path in (samples / "shoes").iterdir():
+        wanted = model.square(load_image(path)[None], 128)
+        assert psnr(load_image(painted / f"{path.name}.png")[None], wanted) > 20
+    (painted / f"{path.name}.png").unlink()
+    again = detokenize(tokens, painted, device="cpu")
+    assert (again.images, again.there) == (1, count - 1)
 
 
 def test_names_of_pictures_stay_below_their_folder() -> None:

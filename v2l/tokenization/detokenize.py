@@ -16,6 +16,7 @@ from v2l.progress import Progress, silent
 from v2l.tokenization.plan import read_run
 from v2l.tokenization.schema import from_row
 from v2l.tokenization.storage import Storage
+from v2l.tokenization.worker import count_images
 from v2l.tokenization.writer import WRITERS
 from v2l.tokenizers.contract import ImageTokenizer, require_decoder
 from v2l.tokenizers.loading import load_tokenizer, locate_tokenizer
@@ -49,7 +50,8 @@ def detokenize(
     Raises:
         V2LError: the folder is none of `v2l tokenize`, the tokenizer has no decoder or is another one.
     """
-    manifest = read_run(Storage(url))
+    output = Storage(url)
+    manifest, total = read_run(output), count_images(output)
     model = _load(manifest, tokenizer, device)
     kind = "embeddings" if "embeddings" in _gives(model) else "codes"
     written = there = 0
@@ -57,11 +59,11 @@ def detokenize(
         path = target / file_name(row["id"])
         if path.is_file():
             there += 1
-            continue
-        with torch.inference_mode():
-            save_image(model.decode(from_row(row, kind))[0], path)
-        written += 1
-        progress("detokenize", written + there, 0)
+        else:
+            with torch.inference_mode():
+                save_image(model.decode(from_row(row, kind))[0], path)
+            written += 1
+        progress("pictures", written + there, total)
     return Painted(written, there)
 
 

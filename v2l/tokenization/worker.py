@@ -123,6 +123,12 @@ def read_receipt(output: Storage, number: int) -> dict[str, Any] | None:
     return receipt if whole else None
 
 
+def count_images(output: Storage) -> int:
+    """The images of all shards that have a receipt."""
+    names = output.names("receipts/part-*.json")
+    return sum(int(json.loads(output.read(name))["images"]) for name in names)
+
+
 def tokenize_shard(job: Job, tokenizer: ImageTokenizer, shard: Shard, report: Report) -> dict[str, Any]:
     """Compute one shard, write its files, and return its receipt.
 
