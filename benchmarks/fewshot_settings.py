@@ -118,7 +118,7 @@ def main() -> None:
     drawn = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
     metadata = {"asked": drawn, "stack": pipeline.describe(), LLM: identify_llm(pipeline)}
     journal = Journal.open(given.log, metadata)
-    done = {(record["lever"], record["method"]): record for record in journal.records}
+    done = {(record["setting"], record["method"]): record for record in journal.records}
     paths = image_paths(episodes)
     rows = []
     for name, method in PRESETS.items():
@@ -133,7 +133,7 @@ def main() -> None:
                 for of in BASELINES
             }
             done[key] = {
-                "lever": name,
+                "setting": name,
                 "method": key[1],
                 "right": sum(bool(prediction.right) for prediction in predictions),
                 **right,

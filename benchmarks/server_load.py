@@ -7,7 +7,6 @@ Starts `v2l serve` as a process of its own on loopback. Nothing leaves this mach
 - encoding: embeddings of many photographs through the server, beside `v2l words` on a folder of the same
   photographs, model loading left out of both.
 - upstream: the time that v2l adds in front of another server.
-- restart: kill -9, then the seconds until the server is ready again.
 
     python benchmarks/server_load.py --seconds 300 --clients 64
 """
@@ -148,12 +147,6 @@ def added_time(upstream: ServerProcess, count: int) -> None:
     )
 
 
-def restart(server: ServerProcess) -> None:
-    """Kill it, and start it again on the same port."""
-    server.kill()
-    print(f"ready again {server.start():.1f} s after kill -9 and restart")
-
-
 def main() -> None:
     """Measure everything, one after the other."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -165,7 +158,6 @@ def main() -> None:
         asyncio.run(load(server, given.clients, given.seconds))
         asyncio.run(encoding(server, given.rounds))
         added_time(server, given.rounds)
-        restart(server)
 
 
 if __name__ == "__main__":
