@@ -52,7 +52,9 @@ def tiny_titok(settings: LatentSettings = TINY, seed: int = 0, fitted: bool = Tr
     if fitted and tokenizer.network.linear is not None:
         with torch.no_grad():
             features = grid.features(torch.rand(64, 3, 32, 32))
-        fit_linear(tokenizer.network.linear, tokenizer.network.quantizer, features)
+        network = tokenizer.network
+        quantizers = [network.block_quantizer(block) for block in range(len(settings.blocks))]
+        fit_linear(network.linear, quantizers, features)
     return tokenizer
 
 

@@ -22,7 +22,7 @@ from v2l.tokenizers.latents.model import TiTokTokenizer
 from v2l.tokenizers.latents.settings import MASKGIT, LatentSettings
 
 RENAMED = {  # the names that differ, as beginnings
-    "quantize.embedding.weight": "quantizer.codebook",
+    "quantize.embedding.weight": "quantizers.0.codebook",
     "pixel_quantize.embedding.weight": "pixels.codes",
     "pixel_decoder.": "pixels.decoder.",
 }

@@ -56,11 +56,11 @@ def test_a_block_takes_the_coefficients_with_the_most_variance_dealt_out_in_turn
 
 
 def test_every_further_length_makes_the_error_smaller() -> None:
-    linear, words, maps = LinearCode((3, 4, 4), BLOCKS, 4), quantizer(), features()
-    fit_linear(linear, words, maps)
+    linear, words = LinearCode((3, 4, 4), BLOCKS, 4), [quantizer() for _ in BLOCKS]
+    fit_linear(linear, words, features())
     left, errors = linear.transform(features(seed=3)), []
-    entries = words.entries()
-    for first, end in BLOCKS:
+    for (first, end), own in zip(BLOCKS, words, strict=True):
+        entries = own.entries()
         errors.append(float(left.square().sum(1).mean()))
         codes = linear.analyse(left, first, end)
         left = left - linear.spread(entries[nearest(codes.flatten(0, 1), entries)].view(codes.shape), first)

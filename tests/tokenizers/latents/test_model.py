@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokens import VisualTokens
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> TiTokTokenizer:
-    return tiny_titok()
+@pytest.fixture(scope="module", params=[0, 1], ids=["linear encoder", "transformer"])
+def tokenizer(request: pytest.FixtureRequest) -> TiTokTokenizer:
+    return tiny_titok(replace(TINY, encoder_layers=request.param))
 
 
 @pytest.fixture
@@ -51,6 +52,24 @@ def test_every_length_is_decoded_and_begins_the_longer_ones(tokenizer: TiTokToke
     assert torch.equal(short.ids, whole.ids[:, :length])
     assert tokenizer.decode(short).shape == (1, 3, 32, 32)
     assert tokenizer.length == 8  # the other one keeps its length
+
+
+def test_ids_become_the_entries_that_the_encoder_chose(tokenizer: TiTokTokenizer) -> None:
+    network = tokenizer.network
+    coded = network.encode(tokenizer.patches(tokenizer.square(photograph(), 32)), 8)
+    assert torch.allclose(network.entries(coded.indices), coded.entries, atol=1e-5)
+    assert network.entries(coded.indices[:, :2]).shape == (1, 2, 8)
+    maps = [quantizer.map for quantizer in network.quantizers]
+    assert len(maps) == 3
+    assert not torch.allclose(maps[0], maps[1])  # each length's block has its own
+
+
+def test_the_decoder_starts_from_what_the_linear_code_decodes(tokenizer: TiTokTokenizer) -> None:
+    network = tokenizer.network
+    assert network.linear is not None
+    entries = network.entries(torch.arange(16).view(2, 8))
+    linear = network.linear.inverse(network.linear.spread(entries, 0))
+    assert torch.equal(network.features(entries), linear)  # before training
 
 
 def test_an_image_of_any_aspect_ratio_comes_back_whole_at_its_own_size(tokenizer: TiTokTokenizer) -> None:
@@ -146,6 +165,18 @@ def test_codes_that_the_model_does_not_have_are_refused(
 def test_rows_outside_a_learned_codebook_are_refused() -> None:
     with pytest.raises(V2LError, match="outside the codebook"):
         learned_titok().decode(VisualTokens("codes", torch.full((1, 4), 16)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codebook": "learned"}, "got linear_path with reads = features and codebook = learned"),
+        ({"linear_path": False, "encoder_layers": 0}, "got no encoder"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(V2LError, match=message):
+        replace(TINY, **change)
 
 
 def test_a_length_that_the_model_does_not_have_is_refused(tokenizer: TiTokTokenizer) -> None:

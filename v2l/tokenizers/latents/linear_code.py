@@ -8,12 +8,12 @@ and Cover, IEEE Transactions on Information Theory 37 (2), 1991, for coding in r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from v2l.tokenizers.quantizers.base import Quantizer, nearest
-
-ROUNDS = 2  # of fitting blocks and codebook in turn
 
 
 class LinearCode(nn.Module):
@@ -99,27 +99,17 @@ def cosines(count: int) -> Tensor:
 
 
 @torch.no_grad()
-def fit_linear(linear: LinearCode, quantizer: Quantizer, features: Tensor) -> None:
-    """Fit a linear code, and the codebook of its coefficients, to features (n, d, h, w).
+def fit_linear(linear: LinearCode, quantizers: Sequence[Quantizer], features: Tensor) -> None:
+    """Fit a linear code, and the map of the codebook for each of its blocks, to features (n, d, h, w).
 
-    A block codes what the lookup of the blocks before it left over, and the codebook serves all blocks. So
-    the two are fitted in turn, from a codebook of the first block alone.
+    A block codes what the lookup of the blocks before it left over.
     """
     linear.fit_transform(features)
-    everything = linear.transform(features)
-    first, end = linear.blocks[0]
-    linear.fit_block(everything, first, end)
-    quantizer.fit(linear.analyse(everything, first, end).flatten(0, 1))
-    for _ in range(ROUNDS):
-        quantizer.fit(_fit_blocks(linear, quantizer, everything))
-
-
-def _fit_blocks(linear: LinearCode, quantizer: Quantizer, left: Tensor) -> Tensor:
-    """Fit all blocks with one codebook; returns their codes before the lookup, (N, code_width)."""
-    codes, entries = [], quantizer.entries()
-    for first, end in linear.blocks:
+    left = linear.transform(features)
+    for (first, end), quantizer in zip(linear.blocks, quantizers, strict=True):
         linear.fit_block(left, first, end)
         own = linear.analyse(left, first, end)
-        codes.append(own.flatten(0, 1))
-        left = left - linear.spread(entries[nearest(codes[-1], entries)].view(own.shape), first)
-    return torch.cat(codes)
+        vectors = own.flatten(0, 1)
+        quantizer.fit(vectors)
+        entries = quantizer.entries()
+        left = left - linear.spread(entries[nearest(vectors, entries)].view(own.shape), first)

@@ -97,7 +97,7 @@ class TiTokTokenizer(ImageTokenizer):
     @property
     def codebook_size(self) -> int:
         """Number of entries."""
-        return self.network.quantizer.codebook_size
+        return self.network.codebook_size
 
     @property
     def loss_network(self) -> str:

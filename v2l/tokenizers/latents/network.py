@@ -62,24 +62,36 @@ class LatentNetwork(nn.Module):
         self.settings, released = settings, settings.pixel_decoder == MASKGIT
         pixels = settings.reads == "pixels"
         self.cells = settings.patch // grid.factor  # of the grid, a side of a patch
-        make = LegacyEncoder if released else LatentEncoder
-        self.encoder = make(
-            settings, RGB if pixels else grid.channels, settings.patch if pixels else self.cells
-        )
-        self.latent_tokens = nn.Parameter(
-            settings.width**-0.5 * torch.randn(settings.latents, settings.width)
-        )
-        self.quantizer = self._quantizer(words, weights)
+        self.encoder, self.latent_tokens = None, None
+        if settings.encoder_layers:
+            make = LegacyEncoder if released else LatentEncoder
+            self.encoder = make(
+                settings, RGB if pixels else grid.channels, settings.patch if pixels else self.cells
+            )
+            self.latent_tokens = nn.Parameter(
+                settings.width**-0.5 * torch.randn(settings.latents, settings.width)
+            )
+        # (first, end) of the latents of each quantizer
+        self.blocks = settings.blocks if settings.linear_path else ((0, settings.latents),)
+        self.quantizers = nn.ModuleList(self._quantizer(words, weights) for _ in self.blocks)
         outputs = settings.proxy_codes if released else grid.channels * self.cells**2
         self.decoder = LatentDecoder(settings, outputs)
         self.pixels = ProxyDecoder(settings) if released else None
-        side = settings.image_size // grid.factor
-        self.linear = None
+        self.linear, self.draft_embed = None, None
         if settings.linear_path:
-            self.linear = LinearCode((grid.channels, side, side), settings.blocks, settings.code_width)
-            for layer in (self.encoder.conv_out, self.decoder.ffn[-1]):  # starts as the linear code alone
-                for weight in layer.parameters():
-                    nn.init.zeros_(weight)
+            side = settings.image_size // grid.factor
+            self.linear = LinearCode((grid.channels, side, side), self.blocks, settings.code_width)
+            self.draft_embed = nn.Conv2d(grid.channels, settings.width, self.cells, stride=self.cells)
+            self._start_linear()
+
+    def _start_linear(self) -> None:
+        """Let the networks add nothing to the linear code at first."""
+        last = [self.decoder.ffn[-1]]
+        if self.encoder is not None:
+            last.append(self.encoder.conv_out)
+        for layer in last:
+            for weight in layer.parameters():
+                nn.init.zeros_(weight)
 
     def _quantizer(self, words: Tensor | None, weights: tuple[float, float]) -> Quantizer:
         if self.settings.codebook == "learned":
@@ -95,14 +107,14 @@ class LatentNetwork(nn.Module):
             patches: (B, 3, S, S) in [0, 1], or features (B, d, h, w).
             count: one of the lengths.
         """
-        vectors = self.encoder(patches, self.latent_tokens[:count])
+        written = self._written(patches, count)
         if self.linear is None:
-            return self._look_up(vectors)
+            return self._look_up(written, 0)
         left, parts = self.linear.transform(patches), []
-        for first, end in self.settings.blocks:
+        for block, (first, end) in enumerate(self.blocks):
             if end > count:
                 break
-            coded = self._look_up(vectors[:, first:end] + self.linear.analyse(left, first, end))
+            coded = self._look_up(self.linear.analyse(left, first, end) + written[:, first:end], block)
             left = left - self.linear.spread(coded.entries.detach(), first)
             parts.append(coded)
         entries, indices, found, losses = zip(*parts, strict=True)
@@ -110,23 +122,47 @@ class LatentNetwork(nn.Module):
             torch.cat(entries, 1), torch.cat(indices, 1), torch.cat(found, 1), torch.stack(losses).mean()
         )
 
-    def _look_up(self, vectors: Tensor) -> Coded:
-        """(B, n, code_width) ──► their nearest entries."""
+    def _written(self, patches: Tensor, count: int) -> Tensor:
+        """What the encoder writes into the first `count` latents: (B, count, code_width); 0 without one."""
+        if self.encoder is None or self.latent_tokens is None:
+            return patches.new_zeros(len(patches), count, self.settings.code_width)
+        vectors: Tensor = self.encoder(patches, self.latent_tokens[:count])
+        return vectors
+
+    def _look_up(self, vectors: Tensor, block: int) -> Coded:
+        """(B, n, code_width) of one block ──► their nearest entries."""
         # The quantizers read maps (B, d, h, w).
-        quantized = self.quantizer(vectors.transpose(1, 2)[:, :, None])
+        quantized = self.quantizers[block](vectors.transpose(1, 2)[:, :, None])
         entries = quantized.quantized[:, :, 0].transpose(1, 2)
         return Coded(entries, quantized.indices[:, 0], vectors, quantized.loss)
 
+    @property
+    def codebook_size(self) -> int:
+        """V, entries of the codebook, which all blocks share."""
+        return self.block_quantizer(0).codebook_size
+
+    def block_quantizer(self, block: int) -> Quantizer:
+        """The quantizer of a block of latents."""
+        quantizer = self.quantizers[block]
+        assert isinstance(quantizer, Quantizer)
+        return quantizer
+
     def entries(self, indices: Tensor) -> Tensor:
         """Indices (B, n) ──► entries (B, n, code_width)."""
-        return self.quantizer.entries()[indices]
+        parts = [
+            self.block_quantizer(block).entries()[indices[:, first:end]]
+            for block, (first, end) in enumerate(self.blocks)
+            if first < indices.shape[1]
+        ]
+        return torch.cat(parts, dim=1)
 
     def features(self, entries: Tensor) -> Tensor:
         """Entries (B, n, code_width) ──► the proxy's features (B, d, h, w)."""
-        features = pixel_shuffle(self.decoder(entries), self.cells)
-        if self.linear is not None:
-            features = features + self.linear.inverse(self.linear.spread(entries, 0))
-        return features
+        if self.linear is None or self.draft_embed is None:
+            return pixel_shuffle(self.decoder(entries), self.cells)
+        draft = self.linear.inverse(self.linear.spread(entries, 0))
+        seen = self.draft_embed(draft).flatten(2).transpose(1, 2)  # (B, grid², width)
+        return draft + pixel_shuffle(self.decoder(entries, seen), self.cells)
 
     def forward(self, patches: Tensor, count: int) -> tuple[Coded, Tensor]:
         """Patches ──► `count` codes, and the features (B, d, h, w) that they decode to."""

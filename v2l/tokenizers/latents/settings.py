@@ -28,7 +28,9 @@ class LatentSettings:
         (32,), "Numbers of latents that an image can be decoded from, ascending; the last one is all."
     )
     width: int = ranged(1024, 8, 8192, "Channels of both transformers.")
-    encoder_layers: int = ranged(24, 1, 100, "Layers of the encoder.")
+    encoder_layers: int = ranged(
+        24, 0, 100, "Layers of the encoder; 0: the linear code alone encodes, without a network."
+    )
     decoder_layers: int = ranged(24, 1, 100, "Layers of the decoder.")
     heads: int = ranged(16, 1, 64, "Heads of every attention.")
     code_width: int = ranged(12, 2, 4096, "Width in which the nearest entry is looked up.")
@@ -40,7 +42,8 @@ class LatentSettings:
     codes: int = ranged(4096, 2, 10**6, "Entries of a learned codebook.")
     linear_path: bool = described(
         False,
-        "Whether a linear code of the grid's features, fitted before training, runs beside the networks.",
+        "Whether a linear code of the grid's features, fitted before training, runs beside the networks, and "
+        "the decoder starts from what it decodes.",
     )
     pixel_decoder: str = choice(
         GRID,
@@ -69,8 +72,13 @@ class LatentSettings:
                 f"got pixel_decoder = {MASKGIT} with codebook = {self.codebook} and reads = {self.reads}",
                 "codebook: learned, reads: pixels",
             )
-        if self.linear_path and self.reads != "features":
-            raise V2LError("got linear_path for an encoder that reads pixels", "reads: features")
+        if self.linear_path and (self.reads, self.codebook) != ("features", "words"):
+            raise V2LError(
+                f"got linear_path with reads = {self.reads} and codebook = {self.codebook}",
+                "reads: features, codebook: words",
+            )
+        if not self.encoder_layers and not self.linear_path:
+            raise V2LError("got no encoder: encoder_layers = 0", "1 and more, or linear_path: true")
 
     @property
     def grid(self) -> int:

@@ -131,11 +131,21 @@ class LatentDecoder(nn.Module):
         )
         self.ffn = nn.Sequential(first, nn.Tanh(), last)
 
-    def forward(self, entries: Tensor) -> Tensor:
-        """Entries (B, n, code_width) of the first n latents ──► (B, channels, grid, grid)."""
+    def forward(self, entries: Tensor, draft: Tensor | None = None) -> Tensor:
+        """Decode.
+
+        Args:
+            entries: (B, n, code_width) of the first n latents.
+            draft: (B, grid², width) what is known of each patch already; added to its mask token.
+
+        Returns:
+            (B, channels, grid, grid) float32.
+        """
         batch, count, _ = entries.shape
         known = self.decoder_embed(entries) + self.latent_token_positional_embedding[:count]
         masks = self.mask_token.expand(batch, self.grid**2, -1)
+        if draft is not None:
+            masks = masks + draft
         start = self.class_embedding.expand(batch, 1, -1)
         wanted = torch.cat([start, masks], dim=1) + self.positional_embedding
         tokens = self.ln_pre(torch.cat([wanted, known], dim=1))

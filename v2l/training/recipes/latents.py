@@ -36,7 +36,7 @@ from v2l.training.recipes.latent_data import GridFeatures
 from v2l.training.schedule import WarmupCosine
 
 HELD_OUT = 16  # every so many images only validate
-VALIDATED, PAGE_IMAGES, FITTED = 16, 8, 1024  # images at most
+VALIDATED, PAGE_IMAGES, FITTED = 64, 8, 4096  # images at most
 FREE = ("save_every", "log_every", "validate_every", "picture_every")  # may differ when a run goes on
 
 
@@ -102,9 +102,9 @@ class LatentRecipe(Recipe[Tensor]):
 
     def before_step(self, step: int, parts: Sequence[Tensor]) -> None:
         network = self.tokenizer.network
-        for trained in (network.encoder, network.quantizer):
-            trained.requires_grad_(step < self.pixel_step)
-        network.latent_tokens.requires_grad_(step < self.pixel_step)
+        for trained in (network.encoder, network.quantizers, network.latent_tokens):
+            if trained is not None:
+                trained.requires_grad_(step < self.pixel_step)
         self._usage = CodeUsage(self.tokenizer.codebook_size)
 
     def loss(self, step: int, part: Tensor, network: str) -> Loss:
@@ -147,10 +147,11 @@ class LatentRecipe(Recipe[Tensor]):
         """Fit the linear code and the words to training images: the same in every process."""
         network, latents = self.tokenizer.network, self.config.network.latents
         if network.linear is not None:
-            fit_linear(network.linear, network.quantizer, self._features(self.fitted))
+            quantizers = [network.block_quantizer(block) for block in range(len(network.blocks))]
+            fit_linear(network.linear, quantizers, self._features(self.fitted))
             return
         parts = [network.encode(*self._read(part), latents) for part in self.fitted.split(32)]
-        network.quantizer.fit(torch.cat([coded.vectors.flatten(0, 1) for coded in parts]))
+        network.block_quantizer(0).fit(torch.cat([coded.vectors.flatten(0, 1) for coded in parts]))
 
     @torch.no_grad()
     def validate(self, step: int) -> Terms:
