@@ -24,8 +24,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from v2l.drawings import image_grid
 from v2l.encoders import JointEncoder, load_encoder
-from v2l.images import image_grid, load_image, save_image
+from v2l.images import load_image, save_image
 from v2l.metrics import Proportion
 from v2l.sources import find_images
 from v2l.visibility import Visibility, measure_visibility

@@ -99,7 +99,8 @@ def show(pipeline: Pipeline, path: Path) -> Shown:
     """Encode and decode one photograph, and let the LLM inpaint its centre."""
     import torch
 
-    from v2l.images import centre_mask, load_image
+    from v2l.images import load_image
+    from v2l.masks import centre_mask
     from v2l.tasks.restoration.inpaint import inpaint, whole_at_model_size
 
     photograph = load_image(path)
@@ -163,7 +164,8 @@ def answer_line(prediction: Prediction) -> str:
 
 def write_pictures(out: Output, pipeline: Pipeline, shown: list[Shown], target: Path) -> None:
     """Write a page of all pictures and each inpainted photograph by itself."""
-    from v2l.images import image_grid, save_image
+    from v2l.drawings import image_grid
+    from v2l.images import save_image
 
     page, labels = (
         target / "page.png",

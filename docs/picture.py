@@ -15,7 +15,9 @@ from torch import Tensor
 
 import v2l
 from v2l.datasets import Episode, LabelledImage
-from v2l.images import box_mask, image_grid, load_image, save_image
+from v2l.drawings import image_grid
+from v2l.images import load_image, save_image
+from v2l.masks import box_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import evaluate_fewshot
 from v2l.tasks.restoration.inpaint import MID_GREY

@@ -17,21 +17,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import functional as reference
 
+from v2l.drawings import image_grid
 from v2l.errors import V2LError
 from v2l.images import (
     Skipped,
-    box_mask,
     centre_crop,
-    centre_mask,
-    check_mask,
-    image_grid,
     load_image,
     load_images,
-    load_mask,
     resize_and_crop,
     resize_shorter,
     save_image,
 )
+from v2l.masks import box_mask, centre_mask, check_mask, load_mask
 from v2l.sources import find_images
 
 ORIENTATIONS = {  # EXIF's number ──► how the upright picture is stored

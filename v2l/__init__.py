@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from v2l.config import Config, load_config
     from v2l.encoders import JointEncoder, load_encoder
     from v2l.errors import V2LError
-    from v2l.images import box_mask, centre_mask, load_image, load_mask, save_image
+    from v2l.images import load_image, save_image
     from v2l.llm import FrozenLLM, load_llm
+    from v2l.masks import box_mask, centre_mask, load_mask
     from v2l.pipeline.pipeline import Pipeline
     from v2l.prompts.prompt import Prompt
     from v2l.tokenizers.contract import ImageTokenizer

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from v2l.images import centre_mask, load_image, load_mask
+from v2l.images import load_image
+from v2l.masks import centre_mask, load_mask
 from v2l.pipeline.image_words import ImageWords, words_of_images
 from v2l.pipeline.pipeline import Pipeline
 from v2l.pipeline.reconstruction import decode_photograph, encode_photograph, reconstruct_image

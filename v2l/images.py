@@ -1,4 +1,4 @@
-"""image file ⇄ image (3, H, W): float32 RGB in [0, 1]; masks (H, W); pages of pictures for people.
+"""image file ⇄ image (3, H, W): float32 RGB in [0, 1].
 
 Opening is safe: only bitmap formats that Pillow decodes by itself, never more pixels than
 `Image.MAX_IMAGE_PIXELS`. Cameras' orientation (EXIF) is honoured, animations give their first frame,
@@ -8,9 +8,8 @@ transparency is laid over white.
 from __future__ import annotations
 
 import struct
-import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
@@ -29,7 +28,6 @@ from v2l.errors import V2LError
 from v2l.files import write_file
 from v2l.pieces import MOST_PIECES, has_too_many_pieces
 from v2l.sources import ImageFile, image_bytes, image_size
-from v2l.tokens import Outline
 
 
 class UnreadableWarning(LeftOutWarning):
@@ -73,19 +71,6 @@ WIDE_SCALES = {
     "F": 1.0,
 }  # brightest value of grey images wider than 8 bits; other wide modes are I;16 and its orders
 CLIP_SIZE = 224  # side of the square that CLIP sees
-HALF_OPAQUE = 128  # of 255
-GREY_ALLOWED = 0.1  # share of a mask's pixels: soft edges and traces of JPEG
-COLOURS = (
-    "#b00020",
-    "#0050b0",
-    "#00703c",
-    "#7a3fa0",
-    "#a05000",
-    "#006070",
-    "#5a5a00",
-    "#a0206a",
-)  # of borders
-COLOURED = 64  # borders at most that have colours; a finer grid is drawn in black
 LONGEST_SHAPE = 4  # long side : short side; more of a sliver would only cost memory
 
 
@@ -140,13 +125,17 @@ def read_image(encoded: EncodedImage, needed_pixels: int | None = None) -> tuple
     return _read(encoded, "white", needed_pixels)
 
 
-def load_image(file: str | Readable) -> Tensor:
+def load_image(file: str | Readable, background: str = "white") -> Tensor:
     """Read an image file of any common kind, or an image inside an archive: (3, H, W) float32 RGB in [0, 1].
+
+    Args:
+        file: the image.
+        background: colour that shows where it is transparent.
 
     Raises:
         V2LError: the file is missing, empty, truncated, too large, or no image.
     """
-    return _read(Path(file) if isinstance(file, str) else file, background="white")[0]
+    return _read(Path(file) if isinstance(file, str) else file, background)[0]
 
 
 def check_suffix(path: str | Path) -> str:
@@ -190,14 +179,14 @@ def can_write(format_name: str) -> bool:
 def encode_image(image: Tensor, **options: Any) -> bytes:
     """An image (3, H, W) in [0, 1] as the bytes of a file; `options` are Pillow's, `format` first."""
     encoded = BytesIO()
-    _to_pillow(image).save(encoded, **options)
+    to_pillow(image).save(encoded, **options)
     return encoded.getvalue()
 
 
 def decode_image(content: bytes) -> Tensor:
     """What `encode_image` gave ──► (3, H, W) float32 in [0, 1]."""
     with Image.open(BytesIO(content), formats=FORMATS) as picture:
-        return _from_pillow(picture.convert("RGB"))
+        return from_pillow(picture.convert("RGB"))
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -228,11 +217,11 @@ def resize_in_two_steps(images: Tensor, size: int) -> Tensor:
     without antialiasing, which causes staircase artefacts.
     """
     resized = [
-        transforms.resize(_to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC)
+        transforms.resize(to_pillow(image), [CLIP_SIZE], interpolation=InterpolationMode.BICUBIC)
         for image in images
     ]
     seen = torch.stack(
-        [_from_pillow(transforms.center_crop(image, [CLIP_SIZE, CLIP_SIZE])) for image in resized]
+        [from_pillow(transforms.center_crop(image, [CLIP_SIZE, CLIP_SIZE])) for image in resized]
     )
     return interpolate(seen.to(images.device), size=(size, size), mode="bilinear", align_corners=False)
 
@@ -242,25 +231,6 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = (min(side, limit) for side, limit in zip(images.shape[-2:], size, strict=True))
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
     return images[..., top : top + height, left : left + width]
-
-
-def load_mask(file: str | Readable, size: tuple[int, int]) -> Tensor:
-    """Read a mask: (H, W) bool, True where the picture is white, to be filled. Transparent counts as black.
-
-    Raises:
-        V2LError: no readable image, grey rather than black and white, another size than `size` = (H, W),
-            nothing masked, or everything.
-    """
-    values = _read(Path(file) if isinstance(file, str) else file, background="black")[0].mean(dim=0)
-    between = ((values > 0.2) & (values < 0.8)).float().mean().item()
-    if between > GREY_ALLOWED:
-        got = f"the mask {file} is not black and white: {between:.0%} of its pixels are grey"
-        raise V2LError(
-            got,
-            "white where to fill and black elsewhere, soft edges excepted",
-            "--centre, or another picture",
-        )
-    return check_mask(values >= 0.5, size, name=f"the mask {file}")
 
 
 def opacity(file: Readable) -> Tensor:
@@ -273,73 +243,6 @@ def opacity(file: Readable) -> Tensor:
     if not picture.has_transparency_data:
         return torch.full((picture.height, picture.width), 255, dtype=torch.uint8)
     return torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A")))
-
-
-def transparent_part(file: Readable) -> Tensor | None:
-    """Where a picture is transparent: (H, W) bool, True below half opacity; None if it is opaque.
-
-    Raises:
-        V2LError: as `load_image`.
-    """
-    transparent = opacity(file) < HALF_OPAQUE
-    return transparent if bool(transparent.any()) else None
-
-
-def box_mask(box: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """A mask (H, W), True in `box` = (left, top, right, bottom) in pixels; right and bottom are excluded.
-
-    Raises:
-        V2LError: the box is empty, is the whole image, or does not lie inside `size` = (H, W).
-    """
-    height, width = size
-    left, top, right, bottom = box
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        got = ",".join(str(side) for side in box)
-        allowed = f"left,top,right,bottom inside the image's {width} × {height}"
-        raise V2LError(f"got box {got}", allowed, f"--box 0,0,{width // 2},{height // 2}")
-    mask = torch.zeros(size, dtype=torch.bool)
-    mask[top:bottom, left:right] = True
-    return check_mask(mask, size, name="the box")
-
-
-def centre_mask(size: tuple[int, int]) -> Tensor:
-    """The mask of the centre box, half as high and half as wide as `size` = (H, W).
-
-    Raises:
-        V2LError: the image is too small to have a centre and a border.
-    """
-    height, width = size
-    if height * width < 2:
-        raise V2LError(
-            f"an image of {width} × {height} pixels has no centre and no border",
-            "at least 2 pixels",
-            "a larger image",
-        )
-    top, left = height // 4, width // 4
-    return box_mask((left, top, left + (width + 1) // 2, top + (height + 1) // 2), size)
-
-
-def check_mask(mask: Tensor, size: tuple[int, int], name: str = "the mask") -> Tensor:
-    """The mask itself, when it is bool of `size` = (H, W) and leaves something to do and something to see.
-
-    Raises:
-        V2LError: it does not.
-    """
-    white = "white pixels, which mark what to fill, beside black ones"
-    if mask.dtype != torch.bool:
-        raise V2LError(f"{name} holds {mask.dtype}", "torch.bool, True where to fill", "mask > 0.5")
-    if tuple(mask.shape) != tuple(size):
-        got = " × ".join(str(side) for side in reversed(mask.shape))
-        raise V2LError(
-            f"{name} is {got} pixels",
-            f"the image's size, {size[1]} × {size[0]}",
-            "a mask drawn on the image itself",
-        )
-    if not mask.any():
-        raise V2LError(f"{name} is empty: nothing to fill", white, "--centre")
-    if mask.all():
-        raise V2LError(f"{name} covers the whole image: nothing is left to look at", white, "--centre")
-    return mask
 
 
 @dataclass
@@ -379,122 +282,6 @@ def load_images(
             yield path, image
 
 
-def image_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[Sequence[str]], cell: int = 160) -> Tensor:
-    """A page of pictures for people: (3, H, W), white, each image fitted into a square with its label below.
-
-    Args:
-        rows: the images, row by row.
-        labels: as many strings, row by row; long lines are wrapped.
-        cell: side of the squares, in pixels.
-    """
-    margin, line = 8, 15
-    font = ImageFont.load_default(size=12)
-    wrapped = [
-        [
-            [line for part in label.splitlines() for line in textwrap.wrap(part, width=cell // 7)]
-            for label in row
-        ]
-        for row in labels
-    ]
-    heights = [cell + line * max(map(len, row), default=0) + margin for row in wrapped]
-    page = Image.new("RGB", (margin + max(map(len, rows)) * (cell + margin), margin + sum(heights)), "white")
-    draw = ImageDraw.Draw(page)
-    top = margin
-    for images, texts, height in zip(rows, wrapped, heights, strict=True):
-        for column, (image, lines) in enumerate(zip(images, texts, strict=True)):
-            left = margin + column * (cell + margin)
-            page.paste(ImageOps.pad(_to_pillow(image), (cell, cell), color="white"), (left, top))
-            draw.multiline_text(
-                (left, top + cell + 1), "\n".join(lines), fill="black", font=font, spacing=line - 12
-            )
-        top += height
-    return _from_pillow(page)
-
-
-def draw_outlines(
-    image: Tensor, outlines: Sequence[Outline], words: Sequence[str], longest: int = 768
-) -> Tensor:
-    """An image with the border and the word of each token: (3, H', W') in [0, 1], for people.
-
-    Tokens with the same outline share one label. A label that would cover another is moved down.
-
-    Args:
-        image: (3, H, W) in [0, 1]; it is resized so that its longer side has `longest` pixels.
-        outlines: one for each token, in shares of the image's sides; empty if the tokens have no place in the
-            image.
-        words: one for each token; without outlines they are written into the top left corner.
-        longest: pixels.
-    """
-    scale = longest / max(image.shape[-2:])
-    height, width = (max(1, round(side * scale)) for side in image.shape[-2:])
-    picture = _to_pillow(resize(image, (height, width)))
-    labels: dict[Outline, list[str]] = {}
-    for outline, word in zip(outlines or [Outline((), (0.0, 0.0))] * len(words), words, strict=False):
-        labels.setdefault(outline, []).extend([word] if word else [])
-    page = _LabelledPage(ImageDraw.Draw(picture), (width, height))
-    is_fine = len(labels) > COLOURED
-    for number, outline in enumerate(labels):
-        page.draw_border(outline, "black" if is_fine else COLOURS[number % len(COLOURS)])
-    for number, (outline, names) in enumerate(labels.items()):
-        if is_fine:
-            page.write_small(outline, ", ".join(names))
-        elif names:
-            page.write_label(outline, ", ".join(names), COLOURS[number % len(COLOURS)])
-    return _from_pillow(picture)
-
-
-@dataclass
-class _LabelledPage:
-    """A picture on which borders and labels are drawn.
-
-    Attributes:
-        draw: Pillow's pen.
-        size: (width, height) of the picture in pixels.
-        taken: the rectangles (left, top, right, bottom) of the labels so far.
-    """
-
-    draw: ImageDraw.ImageDraw
-    size: tuple[int, int]
-    taken: list[tuple[float, float, float, float]] = field(default_factory=list)
-
-    def draw_border(self, outline: Outline, colour: str) -> None:
-        """Lines in white under the colour, so that they are visible on any image."""
-        width, height = self.size
-        for x0, y0, x1, y1 in outline.segments:
-            line = (x0 * width, y0 * height, x1 * width, y1 * height)
-            self.draw.line(line, fill="white", width=5)
-            self.draw.line(line, fill=colour, width=3)
-
-    def write_small(self, outline: Outline, text: str) -> None:
-        """A word inside a small cell, without a background."""
-        place = outline.anchor[0] * self.size[0] + 2, outline.anchor[1] * self.size[1] + 1
-        font = ImageFont.load_default(size=11)
-        self.draw.text(place, text, fill="white", font=font, stroke_width=1, stroke_fill="black")
-
-    def write_label(self, outline: Outline, text: str, colour: str) -> None:
-        """A label of the border's colour, at its anchor or at the next free place below."""
-        font = ImageFont.load_default(size=14)
-        wrapped = textwrap.fill(text, width=max(12, self.size[0] // 8))
-        right, bottom = self.draw.multiline_textbbox((0, 0), wrapped, font=font)[2:]
-        width, height = right + 6, bottom + 6
-        left = min(outline.anchor[0] * self.size[0] + 3, max(0.0, self.size[0] - width))
-        top = min(outline.anchor[1] * self.size[1] + 3, max(0.0, self.size[1] - height))
-        for place in [top, *range(int(top), self.size[1] - int(height), 4), *range(0, int(top), 4)]:
-            label = (left, float(place), left + width, place + height)
-            if not any(_overlap(label, other) for other in self.taken):
-                break
-        else:
-            label = (left, top, left + width, top + height)  # there is no free place
-        self.taken.append(label)
-        self.draw.rectangle(label, fill=colour, outline="white")
-        self.draw.multiline_text((label[0] + 3, label[1] + 2), wrapped, fill="white", font=font)
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether two rectangles (left, top, right, bottom) have a common area."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
 Decoded = tuple[Image.Image, tuple[int, int]]
 """A picture and its full size (height, width), which is larger where a JPEG was decoded smaller."""
 
@@ -504,7 +291,7 @@ def _read(
 ) -> tuple[Tensor, tuple[int, int]]:
     """(3, H, W) in [0, 1] and the full size; a fault in making the tensor is no fault of the file."""
     picture, full_size = _opened(file, lambda: _decode(file, background, needed_pixels))
-    image = _from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
+    image = from_pillow(picture) if picture.mode == "RGB" else _from_wide(picture, file)
     return image, full_size
 
 
@@ -622,11 +409,13 @@ def _from_wide(image: Image.Image, file: Readable) -> Tensor:
     return grey.expand(3, -1, -1).contiguous()
 
 
-def _from_pillow(image: Image.Image) -> Tensor:
+def from_pillow(image: Image.Image) -> Tensor:
+    """An RGB picture of Pillow ──► (3, H, W) float32 in [0, 1]."""
     pixels = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
     return pixels.permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def _to_pillow(image: Tensor) -> Image.Image:
+def to_pillow(image: Tensor) -> Image.Image:
+    """(3, H, W) in [0, 1], on any device ──► an RGB picture of Pillow in 8 bits a channel."""
     pixels = image.detach().cpu().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from v2l.drawings import image_grid
 from v2l.evaluation.codecs import compress
-from v2l.images import image_grid, load_image, resize_and_crop, save_image
+from v2l.images import load_image, resize_and_crop, save_image
 from v2l.sources import find_images
 from v2l.tokenizers.loading import load_tokenizer
 

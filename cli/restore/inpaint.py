@@ -41,7 +41,7 @@ def chosen_mask(size: tuple[int, int], file: Path | None, box: str | None, centr
     Raises:
         V2LError: several options give one, or it does not fit.
     """
-    from v2l.images import box_mask, centre_mask, load_mask
+    from v2l.masks import box_mask, centre_mask, load_mask
 
     if sum((file is not None, box is not None, centre)) > 1:
         got = "got more than one of --mask, --box and --centre"

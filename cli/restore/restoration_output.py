@@ -51,8 +51,9 @@ def write(
     pipeline: Pipeline,
 ) -> None:
     """Write the files, and print the record."""
+    from v2l.drawings import image_grid
     from v2l.files import write_file
-    from v2l.images import image_grid, save_image
+    from v2l.images import save_image
 
     save_image(restored.after, given.target)
     if given.page is not None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from v2l.images import box_mask, load_image, save_image
+from v2l.images import load_image, save_image
+from v2l.masks import box_mask
 
 Run = Callable[..., Result]
 

@@ -11,7 +11,8 @@ from tiny_words_tokenizer import QuarterTokenizer
 
 from v2l.datasets import Episode, LabelledImage
 from v2l.errors import V2LError
-from v2l.images import Skipped, centre_mask
+from v2l.images import Skipped
+from v2l.masks import centre_mask
 from v2l.pipeline.image_words import WordSelection
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from v2l.codebook.codebook import Codebook
-from v2l.images import image_grid
+from v2l.drawings import image_grid
 from v2l.tokens import Word
 
 ORDERS = {1: "subwords", 2: "bigrams", 3: "trigrams"}

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from v2l.drawings import image_grid
 from v2l.evaluation.reconstruction import Reconstruction
-from v2l.images import Skipped, image_grid
+from v2l.images import Skipped
 from v2l.sources import ImageFile
 
 SHOWN = 8

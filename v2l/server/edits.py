@@ -16,7 +16,8 @@ from fastapi.responses import Response
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.images import EncodedImage, check_mask, encode_image, load_image, load_mask, transparent_part
+from v2l.images import EncodedImage, encode_image, load_image
+from v2l.masks import check_mask, load_mask, transparent_part
 from v2l.server.errors import ApiError, refused, unsupported
 from v2l.server.local import GoneError
 from v2l.server.responses import EXTENSION, AsciiJson

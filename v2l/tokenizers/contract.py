@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.device import choose_device
+from v2l.drawings import draw_outlines
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
-from v2l.images import draw_outlines, resize, resize_and_crop
+from v2l.images import resize, resize_and_crop
 from v2l.places import PlacedWord
 from v2l.prompts.places import in_words
 from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names

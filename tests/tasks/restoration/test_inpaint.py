@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.images import box_mask, centre_mask, load_image
+from v2l.images import load_image
+from v2l.masks import box_mask, centre_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import inpaint
 from v2l.tasks.restoration.settings import RestorationSettings

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from v2l.corruptions import Blur
 from v2l.errors import V2LError
-from v2l.images import box_mask
+from v2l.masks import box_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.settings import RestorationSettings
 from v2l.tasks.restoration.tiles import inpaint_tiles, repair_tiles, tiles

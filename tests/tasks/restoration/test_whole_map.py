@@ -10,7 +10,7 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.corruptions import Rotation
 from v2l.errors import V2LError
-from v2l.images import centre_mask
+from v2l.masks import centre_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.restoration.inpaint import inpaint
 from v2l.tasks.restoration.repair import repair

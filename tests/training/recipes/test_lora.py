@@ -12,11 +12,12 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
-from v2l.images import centre_mask, load_image
+from v2l.images import load_image
 from v2l.llm import FrozenLLM
 from v2l.llm.adapters import LoraShape, adapted
 from v2l.llm.constraints import WeightedIds
 from v2l.llm.lora import TRAINING_TEMPERATURE, AdapterExample, TrainableAdapter
+from v2l.masks import centre_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images

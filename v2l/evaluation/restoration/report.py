@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from v2l.drawings import image_grid
 from v2l.evaluation.reconstruction_report import FD, MIN_PHOTOGRAPHS
 from v2l.evaluation.restoration.cases import LLM, NOTHING
 from v2l.evaluation.restoration.run import FIGURES, RestorationResult, TaskTotals
 from v2l.evaluation.table import markdown_table
-from v2l.images import image_grid
 from v2l.metrics import Mean
 
 EVIDENCE = {

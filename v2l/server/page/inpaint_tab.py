@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from v2l.images import centre_mask
+from v2l.masks import centre_mask
 from v2l.progress import Progress
 from v2l.server.page.controls import action, stop_button
 from v2l.server.page.desk import Desk

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from v2l.errors import V2LError
-from v2l.images import LONGEST_SHAPE, check_mask, resize
+from v2l.images import LONGEST_SHAPE, resize
 from v2l.llm import CachedPrefix, WeightedIds
+from v2l.masks import check_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.tasks.restoration.blending import seamless

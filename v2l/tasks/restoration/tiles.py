@@ -10,7 +10,7 @@ from torch import Tensor
 
 from v2l.corruptions import Corruption
 from v2l.errors import V2LError
-from v2l.images import check_mask
+from v2l.masks import check_mask
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
+from v2l.drawings import image_grid
 from v2l.errors import V2LError
-from v2l.images import image_grid, load_image
+from v2l.images import load_image
 from v2l.llm import FrozenLLM, GenerationConfig
 from v2l.processes import Accelerator
 from v2l.prompts.caption import MAX_NEW_TOKENS, STOP

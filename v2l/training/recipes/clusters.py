@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
-from v2l.images import image_grid
+from v2l.drawings import image_grid
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
 from v2l.tokenizers.clusters.concepts import concept_loss, concepts_of_batch

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from v2l.config import Config, config_to_dict
-from v2l.images import image_grid
+from v2l.drawings import image_grid
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
 from v2l.tokenizers.cnn.autoencoder import GridAutoencoder

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from v2l.drawings import image_grid
 from v2l.errors import V2LError
-from v2l.images import image_grid
 from v2l.metrics import psnr
 from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
