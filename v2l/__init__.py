@@ -61,9 +61,9 @@ HOMES = {
     "load_config": "v2l.config",
     "load_image": "v2l.images",
     "save_image": "v2l.images",
-    "load_mask": "v2l.images",
-    "box_mask": "v2l.images",
-    "centre_mask": "v2l.images",
+    "load_mask": "v2l.masks",
+    "box_mask": "v2l.masks",
+    "centre_mask": "v2l.masks",
     "V2LError": "v2l.errors",
 }
 
