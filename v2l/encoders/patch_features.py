@@ -28,19 +28,19 @@ def patch_features(
     """Encode the patches of images; files that are no readable images are left out and listed.
 
     Returns:
-        (n, h, w, D) float16, memory-mapped, one row per readable image, in order; and the unreadable files.
+        (n, h, w, C) float16, memory-mapped, one row per readable image, in order; and the unreadable files.
 
     Raises:
         V2LError: no image is readable, the encoder gives NaN or infinity, or the disk is full.
     """
     versions = [(file, image_version(file)) for file in files]
-    metadata = [encoder.fingerprint, "patches"]
+    metadata = [encoder.fingerprint, "patch features"]
     parts = shards.run(versions, metadata, lambda part: _encode(encoder, [file for file, _ in part]))
     return readable_rows(files, parts, shards.folder)
 
 
 def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
-    """(n, h, w, D) float16; NaN keeps the place of a file that is not a readable image."""
+    """(n, h, w, C) float16; NaN keeps the place of a file that is not a readable image."""
     found: dict[int, Tensor] = {}
     for start in range(0, len(files), BATCH):
         images = {
@@ -48,7 +48,7 @@ def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
         }
         readable = {place: image for place, image in images.items() if image is not None}
         if readable:
-            features = encoder.encode_patches(torch.stack(list(readable.values()))).cpu()
+            features = encoder.patch_features(torch.stack(list(readable.values()))).cpu()
             if not features.isfinite().all():
                 raise V2LError(
                     f"the encoder {encoder.name} gives NaN or infinity for patches of "
@@ -57,7 +57,7 @@ def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
                     "v2l doctor",
                 )
             found |= dict(zip(readable, features.half(), strict=True))
-    shape = next(iter(found.values())).shape if found else (1, 1, encoder.dim)
+    shape = next(iter(found.values())).shape if found else (1, 1, 1)
     rows = torch.full((len(files), *shape), torch.nan, dtype=torch.float16)
     for place, features in found.items():
         rows[place] = features

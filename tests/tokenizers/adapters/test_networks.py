@@ -9,11 +9,11 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
-from v2l.tokenizers.adapters.projector import Projector
+from v2l.tokenizers.adapters.projector import Projector, pool_fields
 from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.positions import sine_positions
 
-DIM, WIDTH = 6, 16
+DIM, CHANNELS, WIDTH = 6, 10, 16
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +40,14 @@ def test_equal_places_of_two_grids_have_equal_positions() -> None:
 
 @pytest.mark.parametrize("tokens", [16, 64, 256])
 def test_a_resampler_gives_a_fixed_number_of_tokens_for_any_grid(tokens: int) -> None:
-    network = Resampler(DIM, WIDTH, tokens, heads=2)
+    network = Resampler(CHANNELS, WIDTH, tokens, heads=2)
     for grid in ((3, 5), (9, 9)):
-        assert network(torch.rand(2, *grid, DIM)).shape == (2, tokens, WIDTH)
+        assert network(torch.rand(2, *grid, CHANNELS)).shape == (2, tokens, WIDTH)
 
 
 def test_a_resampler_is_one_cross_attention_with_positions_on_queries_and_keys() -> None:
-    network = Resampler(DIM, WIDTH, 4, heads=1).eval()
-    features = torch.rand(1, 3, 3, DIM)
+    network = Resampler(CHANNELS, WIDTH, 4, heads=1).eval()
+    features = torch.rand(1, 3, 3, CHANNELS)
     values = network.key_norm(network.input(features.flatten(1, 2)))
     keys = values + sine_positions((3, 3), WIDTH, (2, 2)).flatten(0, 1)
     queries = network.query_norm(network.queries)[None] + sine_positions((2, 2), WIDTH).flatten(0, 1)
@@ -57,19 +57,19 @@ def test_a_resampler_is_one_cross_attention_with_positions_on_queries_and_keys()
     assert torch.allclose(network(features), network.output(attention.out_proj(read)), atol=1e-5)
 
 
-def test_a_projector_treats_each_field_alone() -> None:
-    network = Projector(DIM, WIDTH, 9)
-    torch.nn.init.normal_(network.layers[-1].weight)
-    features = torch.rand(1, 6, 6, DIM)
+def test_a_projector_adds_three_maps_of_each_field_alone() -> None:
+    network = Projector(DIM, CHANNELS, WIDTH)
+    for layer in (network.from_features, network.layers[-1]):
+        torch.nn.init.normal_(layer.weight)
+    features, near = torch.rand(1, 6, 6, CHANNELS), torch.rand(1, 9, DIM)
     field = features[0, 2:4, 2:4].mean(dim=(0, 1))
-    assert torch.allclose(network(features)[0, 4], network.linear(field) + network.layers(field), atol=1e-5)
+    expected = network.from_joint(near[0, 4]) + network.from_features(field) + network.layers(field)
+    assert torch.allclose(network(pool_fields(features, 3), near)[0, 4], expected, atol=1e-5)
 
 
-def test_a_fitted_projector_gives_words_their_embeddings() -> None:
-    network, vectors = Projector(DIM, WIDTH, 1), torch.randn(200, DIM)
-    targets = vectors @ torch.randn(DIM, WIDTH) + torch.randn(WIDTH)
-    network.fit(vectors, targets)
-    assert torch.allclose(network(vectors[:, None, None])[:, 0], targets, atol=0.05)
+def test_a_projector_begins_with_what_the_joint_space_knows() -> None:
+    network, near = Projector(DIM, CHANNELS, WIDTH), torch.rand(1, 9, DIM)
+    assert torch.equal(network(torch.rand(1, 9, CHANNELS), near), network.from_joint(near))
 
 
 def test_words_are_drawn_by_their_similarity() -> None:

@@ -114,7 +114,7 @@ class GuidedFormer(nn.Module):
     """Q-former and W-former of one adapter.
 
     Args:
-        dim: D, width of the features.
+        channels: C, width of the features.
         width: of the LLM's input embeddings.
         tokens: N, soft tokens an image.
         heads: of all attentions.
@@ -123,15 +123,16 @@ class GuidedFormer(nn.Module):
         guidance: options; they change no weights.
     """
 
-    def __init__(self, dim: int, width: int, tokens: int, heads: int) -> None:
+    def __init__(self, channels: int, width: int, tokens: int, heads: int) -> None:
         super().__init__()
         self.guidance = Guidance()
-        self.input = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width, bias=False), nn.LayerNorm(width))
+        project = nn.Linear(channels, width, bias=False)
+        self.input = nn.Sequential(nn.LayerNorm(channels), project, nn.LayerNorm(width))
         self.q_former, self.w_former = QFormer(width, tokens, heads), WFormer(width, heads)
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
     def forward(self, features: Tensor, together: bool = False) -> Tensor:
-        """Features (n, h, w, D) ──► soft tokens (n, N, width).
+        """Features (n, h, w, C) ──► soft tokens (n, N, width).
 
         Args:
             features: of n images.

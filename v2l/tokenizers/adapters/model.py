@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.errors import V2LError
-from v2l.tokenizers.adapters.projector import Projector
+from v2l.tokenizers.adapters.projector import Projector, pool_fields
 from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.adapters.word_table import WordTable, no_words
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
@@ -31,7 +31,8 @@ class AdapterSettings:
     """Sizes of an adapter, and the frozen models on its two sides.
 
     Attributes:
-        dim: D, width of the encoder's patch features.
+        dim: D, width of the encoder's joint space.
+        channels: C, width of its patch features.
         width: of the LLM's input embeddings.
         tokens: N, soft tokens an image; a square number.
         scale: the network's output is multiplied by this: the size of the LLM's own input embeddings.
@@ -42,6 +43,7 @@ class AdapterSettings:
     """
 
     dim: int
+    channels: int
     width: int
     tokens: int
     scale: float
@@ -92,7 +94,7 @@ class SoftTokenizer(ImageTokenizer):
     @staticmethod
     @abstractmethod
     def network_of(settings: AdapterSettings) -> nn.Module:
-        """The network (B, h, w, D) ──► (B, N, width), with random weights."""
+        """The network (B, h, w, C) ──► (B, N, width), with random weights."""
 
     def layout(self) -> CellGrid | None:
         """What each soft token covers; None if each covers the whole image."""
@@ -130,14 +132,14 @@ class SoftTokenizer(ImageTokenizer):
         self._encoder = (encoder,)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Patch features (B, h, w, D) ──► soft tokens (B, N, width), with gradients to the network."""
+        """Patch features (B, h, w, C) ──► soft tokens (B, N, width), with gradients to the network."""
         soft: Tensor = self.network(features.to(self.device).float()) * self.adapter.scale
         return soft
 
     def encode(self, images: Tensor) -> VisualTokens:
         """(B, 3, H, W) in [0, 1], any size ──► embeddings (B, N, width), with gradients to the network."""
         check_images(images)
-        features = self.joint_encoder.encode_patches(images).clone()  # a clone can carry gradients
+        features = self.joint_encoder.patch_features(images).clone()  # a clone can carry gradients
         soft = self(features)
         words = tuple(tuple(self.table.nearest(one)) for one in soft.detach()) if self.table.words else ()
         return VisualTokens("embeddings", embeddings=soft, layout=self.layout(), words=words)
@@ -180,17 +182,27 @@ class ResamplerTokenizer(SoftTokenizer):
 
     @staticmethod
     def network_of(settings: AdapterSettings) -> nn.Module:
-        return Resampler(settings.dim, settings.width, settings.tokens, settings.heads)
+        return Resampler(settings.channels, settings.width, settings.tokens, settings.heads)
 
 
 class ProjectorTokenizer(SoftTokenizer):
-    """A two-layer network over patches; each soft token is one field of the image."""
+    """A linear map and a two-layer network over patches; each soft token is one field of the image."""
 
     NAME = "projector"
+    network: Projector
 
     @staticmethod
-    def network_of(settings: AdapterSettings) -> nn.Module:
-        return Projector(settings.dim, settings.width, settings.tokens)
+    def network_of(settings: AdapterSettings) -> Projector:
+        return Projector(settings.dim, settings.channels, settings.width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Patch features (B, h, w, C) ──► soft tokens (B, N, width), one for each field of patches."""
+        fields = pool_fields(features.to(self.device).float(), isqrt(self.adapter.tokens))  # (B, N, C)
+        return self.network(fields, self.joint(fields)) * self.adapter.scale
+
+    def joint(self, fields: Tensor) -> Tensor:
+        """Fields (B, N, C) ──► the same in the joint space, (B, N, D)."""
+        return self.joint_encoder.to_joint_space(fields).to(fields).clone()  # a clone can carry gradients
 
     def layout(self) -> CellGrid:
         """√N × √N cells."""

@@ -1,66 +1,49 @@
-"""patch features ──► one soft token for each patch, or for each field of patches.
+"""fields of patches ──► one soft token for each field.
 
-A linear map runs beside a small network, LLaVA-1.5's two layers with GELU between them (arXiv 2310.03744,
-section 3.2). The linear map is fitted before training: from words in the joint space to the LLM's input
-embeddings of the same words. Because images lie in the joint space, too, soft tokens begin near the words of
-their patches, and training goes on from there. The fit is ours.
+Three maps are added:
+
+    the field in the joint space ─► linear, fitted to the words of a codebook ─┐
+    the field's features ─► linear, fitted to the words of training captions ──┼─► soft token
+    the field's features ─► two layers with GELU between them, from zero ──────┘
+
+The first map begins with what the frozen encoder knows of every word: images and words lie in one space. The
+second begins with what the training images show beyond that, because features know more of an image than its
+place in the joint space. The network is LLaVA-1.5's (arXiv 2310.03744, section 3.2). The two fits are ours.
 """
 
 from __future__ import annotations
 
-from math import isqrt
-
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-RIDGE = 1e-3  # of the mean square of the inputs; keeps the fit finite with few words
-
 
 class Projector(nn.Module):
-    """A linear map and a two-layer network over patches, added.
+    """Two linear maps and a two-layer network, added.
 
-    The network's last layer starts at zero.
+    All but the first map start at zero.
 
     Args:
-        dim: D, width of the features.
+        dim: D, width of the joint space.
+        channels: C, width of the features.
         width: of the LLM's input embeddings, and of the hidden layer.
-        tokens: N, a square number: patches are averaged in √N × √N fields.
     """
 
-    def __init__(self, dim: int, width: int, tokens: int) -> None:
+    def __init__(self, dim: int, channels: int, width: int) -> None:
         super().__init__()
-        self.side = isqrt(tokens)
-        self.linear = nn.Linear(dim, width)
+        self.from_joint, self.from_features = nn.Linear(dim, width), nn.Linear(channels, width)
         last = nn.Linear(width, width)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width), nn.GELU(), last)
+        self.layers = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), last)
+        for layer in (self.from_features, last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, h, w, D) ──► (B, N, width), tokens in raster order."""
-        fields = pool_fields(features, self.side)
-        soft: Tensor = self.linear(fields) + self.layers(fields)
+    def forward(self, fields: Tensor, near: Tensor) -> Tensor:
+        """Fields (B, N, C), and the same in the joint space (B, N, D) ──► (B, N, width)."""
+        soft: Tensor = self.from_joint(near) + self.from_features(fields) + self.layers(fields)
         return soft
-
-    @torch.no_grad()
-    def fit(self, vectors: Tensor, targets: Tensor) -> None:
-        """Set the linear map by ridge regression.
-
-        Args:
-            vectors: (V, D), words in the joint space.
-            targets: (V, width), what the map gives for them.
-        """
-        mean, goal = vectors.double().mean(dim=0), targets.double().mean(dim=0)
-        inputs, outputs = vectors.double() - mean, targets.double() - goal
-        square = inputs.T @ inputs
-        square += RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
-        weight = torch.linalg.solve(square, inputs.T @ outputs)  # (D, width)
-        self.linear.weight.copy_(weight.T)
-        self.linear.bias.copy_(goal - mean @ weight)
 
 
 def pool_fields(features: Tensor, side: int) -> Tensor:
-    """(B, h, w, D) ──► (B, side · side, D): the mean of each field of patches; fields overlap if h < side."""
+    """(B, h, w, C) ──► (B, side · side, C): the mean of each field of patches; fields overlap if h < side."""
     fields = adaptive_avg_pool2d(features.movedim(-1, 1), side)
     return fields.flatten(2).transpose(1, 2)

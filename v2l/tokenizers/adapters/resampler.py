@@ -18,23 +18,23 @@ class Resampler(nn.Module):
     """Qwen-VL's resampler.
 
     Args:
-        dim: D, width of the features.
+        channels: C, width of the features.
         width: of the LLM's input embeddings, a multiple of 4 and of `heads`.
         tokens: N, number of queries, a square number: 16, 64, 256.
         heads: of the attention.
     """
 
-    def __init__(self, dim: int, width: int, tokens: int, heads: int) -> None:
+    def __init__(self, channels: int, width: int, tokens: int, heads: int) -> None:
         super().__init__()
         self.side = isqrt(tokens)
         self.queries = nn.Parameter(nn.init.trunc_normal_(torch.empty(tokens, width), std=0.02))
-        self.input = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width, bias=False))
+        self.input = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width, bias=False))
         self.key_norm, self.query_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, h, w, D) ──► (B, N, width), for any h and w."""
+        """(B, h, w, C) ──► (B, N, width), for any h and w."""
         grid, own = (features.shape[1], features.shape[2]), (self.side, self.side)
         values = self.key_norm(self.input(features.flatten(1, 2)))  # (B, h·w, width)
         width = values.shape[-1]

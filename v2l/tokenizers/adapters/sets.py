@@ -43,10 +43,10 @@ class SetTokenizer(SoftTokenizer):
 
     @staticmethod
     def network_of(settings: AdapterSettings) -> GuidedFormer:
-        return GuidedFormer(settings.dim, settings.width, settings.tokens, settings.heads)
+        return GuidedFormer(settings.channels, settings.width, settings.tokens, settings.heads)
 
     def forward(self, features: Tensor, together: bool = False) -> Tensor:
-        """Patch features (n, h, w, D) ──► soft tokens (n, N, width); of one set if `together`."""
+        """Patch features (n, h, w, C) ──► soft tokens (n, N, width); of one set if `together`."""
         soft: Tensor = self.network(features.to(self.device).float(), together) * self.adapter.scale
         return soft
 
@@ -54,7 +54,7 @@ class SetTokenizer(SoftTokenizer):
     def encode_set(self, images: Sequence[Tensor]) -> Tensor:
         """Images (3, H, W) in [0, 1] of any sizes, one set ──► soft tokens (n, N, width)."""
         squares = [self.joint_encoder.prepare(image) for image in images]
-        features = [self.joint_encoder.encode_patches(square[None])[0] for square in squares]
+        features = [self.joint_encoder.patch_features(square[None])[0] for square in squares]
         soft: Tensor = self(torch.stack(features), together=True)
         return soft
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from v2l.drawings import image_grid
@@ -146,9 +145,9 @@ class AdapterRecipe(Recipe[list[Example]]):
         return Loss(loss, {"loss": loss.detach(), **terms})
 
     def alignment(self, soft: Tensor, features: Tensor, word_vectors: Tensor) -> Tensor:
-        """SEA's loss of a batch: soft tokens (B, N, width) of patch features (B, h, w, D)."""
-        side = round(soft.shape[1] ** 0.5)
-        fields = normalize(pool_fields(features, side), dim=-1).flatten(0, 1)  # (B·N, D)
+        """SEA's loss of a batch: soft tokens (B, N, width) of patch features (B, h, w, C)."""
+        fields = pool_fields(features, round(soft.shape[1] ** 0.5)).flatten(0, 1)  # (B·N, C)
+        fields = self.tokenizer.joint_encoder.to_joint_space(fields)  # (B·N, D)
         near = (fields @ word_vectors.to(fields).T).topk(min(NEAREST, len(word_vectors)), dim=-1)
         drawn = draw_words(near.indices, near.values)
         return alignment_loss(soft.flatten(0, 1), drawn, self.tokenizer.table.vectors.to(soft))
@@ -203,7 +202,7 @@ class AdapterRecipe(Recipe[list[Example]]):
 
 
 def stacked(part: Sequence[Example]) -> Tensor:
-    """The features of some examples: (B, h, w, D)."""
+    """The features of some examples: (B, h, w, C)."""
     return torch.stack([example.features for example in part])
 
 
@@ -218,7 +217,7 @@ def caption_loss(llm: FrozenLLM, soft: Tensor, part: Sequence[Example]) -> Tenso
 
 @torch.no_grad()
 def write_captions(llm: FrozenLLM, tokenizer: SoftTokenizer, features: Tensor) -> list[str]:
-    """What the LLM says about images, by their patch features (B, h, w, D)."""
+    """What the LLM says about images, by their patch features (B, h, w, C)."""
     prompts = [soft_prompt(Embeddings(soft)) for soft in tokenizer(features)]
     config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP)
     return [generation.text.strip() for generation in llm.generate(prompts, config)]

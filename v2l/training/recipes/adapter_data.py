@@ -36,7 +36,7 @@ class CaptionedFeatures:
 
     Attributes:
         images: n images with their captions or classes, all readable.
-        features: (n, h, w, D) float16, memory-mapped.
+        features: (n, h, w, C) float16, memory-mapped.
         unreadable: files that were left out.
     """
 
@@ -63,7 +63,7 @@ class Example:
     """One image with one sentence.
 
     Attributes:
-        features: (h, w, D) float32.
+        features: (h, w, C) float32.
         sentence: what is said.
         place: number of the image.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from v2l.captions import CaptionedImage
 from v2l.codebook.codebook import Codebook
@@ -17,18 +17,27 @@ from v2l.llm import FrozenLLM, load_llm
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer, check_tokens
-from v2l.tokenizers.adapters.projector import Projector
+from v2l.tokenizers.adapters.model import AdapterSettings, ProjectorTokenizer, check_tokens
+from v2l.tokenizers.adapters.projector import pool_fields
+from v2l.tokenizers.adapters.ridge import RidgeFit
 from v2l.tokenizers.adapters.word_table import WordTable
 from v2l.tokenizers.registry import member_named
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipes.adapter import NEAREST, AdapterRecipe, AdapterRun
-from v2l.training.recipes.adapter_data import CaptionedFeatures, Examples, read_features
+from v2l.training.recipes.adapter_data import (
+    CaptionedFeatures,
+    Examples,
+    read_features,
+    split_examples,
+)
 
 KINDS = ("resampler", "projector", "sea")
 TABLE_WORDS = 2000  # words of an adapter's table at most
 ALIGN = 0.5  # lambda of a sea adapter by default
+WORD_RIDGE = 1e-3  # keeps the fit to words finite with few words
+FEATURE_RIDGE = 1.0  # of the fit to captions: chosen on images of caltech101@train that it had not seen
+FIT_BATCH = 256  # images at a time
 
 
 @dataclass(frozen=True)
@@ -126,11 +135,14 @@ class AdapterTraining:
     ) -> AdapterRecipe:
         """Encode the images, choose the words of the table, and build the adapter with random weights."""
         data = read_features(models.encoder, self.images, progress)
-        rows = table_rows(models.codebook, data)
+        rows = table_rows(models, data)
         torch.manual_seed(self.seed)
-        tokenizer = new_adapter(self.kind, self.tokens, models, word_table(models, rows))
-        fit_to_words(tokenizer, models)
+        settings = adapter_settings(self.tokens, models, data.features.shape[-1])
+        tokenizer = member_named(self.kind).load_class()(settings, word_table(models, rows))
         tokenizer.use_joint_encoder(models.encoder)
+        if isinstance(tokenizer, ProjectorTokenizer):
+            fit_to_words(tokenizer, models)
+            fit_to_captions(tokenizer, models, split_examples(data, self.seed)[0])
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
         world = processes or start_processes(str(models.llm.device))
@@ -148,18 +160,12 @@ def check_kind(kind: str) -> str:
     return kind
 
 
-def new_adapter(kind: str, tokens: int, models: AdapterModels, table: WordTable) -> SoftTokenizer:
-    """An adapter with random weights, between the encoder and the LLM."""
-    settings = adapter_settings(tokens, models)
-    adapter: SoftTokenizer = member_named(kind).load_class()(settings, table)
-    return adapter
-
-
-def adapter_settings(tokens: int, models: AdapterModels) -> AdapterSettings:
-    """The sizes of an adapter between the encoder and the LLM."""
+def adapter_settings(tokens: int, models: AdapterModels, channels: int) -> AdapterSettings:
+    """The sizes of an adapter between the encoder, whose features have C channels, and the LLM."""
     encoder, llm = models.encoder, models.llm
     return AdapterSettings(
         encoder.dim,
+        channels,
         llm.embedding_width,
         tokens,
         embedding_scale(llm),
@@ -170,13 +176,34 @@ def adapter_settings(tokens: int, models: AdapterModels) -> AdapterSettings:
     )
 
 
-def fit_to_words(adapter: SoftTokenizer, models: AdapterModels) -> None:
-    """Fit the linear map of a projector to all words of the codebook; a resampler has none."""
-    if not isinstance(adapter.network, Projector):
-        return
+def fit_to_words(adapter: ProjectorTokenizer, models: AdapterModels) -> None:
+    """Fit the map from the joint space to all words of the codebook."""
     book = models.codebook
     _, targets = word_embeddings(models.llm, book.words)
-    adapter.network.fit(book.embeddings.float(), targets / adapter.adapter.scale)
+    fit = RidgeFit(adapter.adapter.dim, adapter.adapter.width)
+    fit.add(book.embeddings, targets / adapter.adapter.scale)
+    fit.solve(adapter.network.from_joint, WORD_RIDGE)
+
+
+@torch.no_grad()
+def fit_to_captions(adapter: ProjectorTokenizer, models: AdapterModels, examples: Examples) -> None:
+    """Fit the map from features to what the words of an image's captions have beyond its joint space.
+
+    Every field of an image has the same target: the mean input embedding of its captions, or of the name of
+    its class.
+    """
+    data, settings = examples.data, adapter.adapter
+    texts = [" ".join(image.captions) or image.label for image in data.images]
+    distinct = sorted(set(texts))
+    rows = {text: row for row, text in enumerate(distinct)}
+    targets = word_embeddings(models.llm, distinct)[1] / settings.scale  # (T, width)
+    fit = RidgeFit(settings.channels, settings.width)
+    for places in torch.tensor(examples.places).split(FIT_BATCH):
+        fields = pool_fields(data.features[places].float(), isqrt(settings.tokens))  # (b, N, C)
+        known = adapter.network.from_joint(adapter.joint(fields.to(adapter.device))).cpu()  # (b, N, width)
+        wanted = targets[[rows[texts[place]] for place in places.tolist()]][:, None]
+        fit.add(fields.flatten(0, 1), (wanted - known).flatten(0, 1))
+    fit.solve(adapter.network.from_features, FEATURE_RIDGE)
 
 
 def word_embeddings(llm: FrozenLLM, words: Sequence[str]) -> tuple[list[tuple[int, ...]], Tensor]:
@@ -194,13 +221,14 @@ def embedding_scale(llm: FrozenLLM) -> float:
     return float(llm.input_embeddings(list(ids)).float().square().mean().sqrt())
 
 
-def table_rows(codebook: Codebook, data: CaptionedFeatures) -> list[int]:
+def table_rows(models: AdapterModels, data: CaptionedFeatures) -> list[int]:
     """The words of an adapter's table: those that are nearest to training images, most frequent first.
 
-    An image votes for the `NEAREST` words of its mean patch.
+    An image votes for the `NEAREST` words of the mean of its patches.
     """
-    means = torch.stack([one.float().flatten(0, 1).mean(dim=0) for one in data.features])
-    votes = codebook.nearest_varied(normalize(means, dim=-1), min(NEAREST, len(set(codebook.families))))[1]
+    means = torch.stack([one.float().flatten(0, 1).mean(dim=0) for one in data.features])  # (n, C)
+    vectors, book = models.encoder.to_joint_space(means.to(models.encoder.device)).cpu(), models.codebook
+    votes = book.nearest_varied(vectors, min(NEAREST, len(set(book.families))))[1]
     rows, counts = votes.flatten().unique(return_counts=True)
     best: list[int] = rows[counts.argsort(descending=True, stable=True)][:TABLE_WORDS].tolist()
     return best

@@ -54,7 +54,7 @@ class SetExample:
     """One set.
 
     Attributes:
-        features: (n, h, w, D) float32 of its images.
+        features: (n, h, w, C) float32 of its images.
         images: the set itself.
     """
 
@@ -264,8 +264,9 @@ class SetTraining:
         if data.unreadable:
             raise V2LError(f"{data.unreadable[0]} is no readable image", "sets as make-sets wrote them")
         torch.manual_seed(self.seed)
-        table = word_table(models, table_rows(models.codebook, data))
-        tokenizer = SetTokenizer(adapter_settings(self.tokens, models), table, self.guidance)
+        table = word_table(models, table_rows(models, data))
+        settings = adapter_settings(self.tokens, models, data.features.shape[-1])
+        tokenizer = SetTokenizer(settings, table, self.guidance)
         tokenizer.use_joint_encoder(models.encoder)
         world = start_processes(str(models.llm.device))
         return SetRecipe(
