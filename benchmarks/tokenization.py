@@ -29,7 +29,7 @@ from v2l.tokenization.plan import Settings
 from v2l.tokenization.samples import Sample
 from v2l.tokenization.schema import table_schema
 from v2l.tokenization.writer import ParquetWriter
-from v2l.tokenizers.grid.encoder import to_network_range
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.grid.model import V2LTokenizer
 
 BATCH = Settings().forward_batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_f
 from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes.adapter import AdapterRun
-from v2l.training.recipes.adapter_run import AdapterModels, AdapterTraining
+from v2l.training.recipes.adapter_run import AdapterModels, AdapterTraining, word_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,18 @@ def test_another_encoder_and_another_llm_are_refused(
         _ = Pipeline(tokenizer, other.llm).llm
 
 
+def test_an_adapter_of_another_version_is_refused(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    train(models, images, run(tmp_path, 2), "projector")
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["adapter"]["channels"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(V2LError, match=r"differ in: channels.*v2l train-adapter"):
+        load_tokenizer(tmp_path / "model", device="cpu")
+
+
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, images: list[CaptionedImage]) -> None:
     with pytest.raises(V2LError, match="--adapter sea"):
         AdapterTraining("resampler", 4, images, run(tmp_path, align=0.5))
@@ -151,6 +164,20 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, images: li
         AdapterTraining("resampler", 5, images, run(tmp_path))
     with pytest.raises(V2LError, match="--adapter resampler"):
         AdapterTraining("perceiver", 4, images, run(tmp_path))
+
+
+def test_a_projector_begins_near_the_names_of_the_training_images(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    recipe = AdapterTraining("projector", 4, images, run(tmp_path)).recipe(models, lambda *_: None, None)
+    examples = [recipe.examples.example(number) for number in range(len(recipe.examples.places))]
+    names = [recipe.examples.data.images[example.place].label for example in examples]
+    wanted = word_embeddings(models.llm, names)[1][:, None]
+    fitted = recipe.tokenizer(torch.stack([example.features for example in examples]))
+    torch.nn.init.zeros_(recipe.tokenizer.network.from_features.weight)
+    torch.nn.init.zeros_(recipe.tokenizer.network.from_features.bias)
+    unfitted = recipe.tokenizer(torch.stack([example.features for example in examples]))
+    assert (fitted - wanted).square().mean() < 0.9 * (unfitted - wanted).square().mean()
 
 
 def test_captions_of_a_file_are_learned_as_they_are(

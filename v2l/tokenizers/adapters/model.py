@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import isqrt
 from pathlib import Path
 from typing import Any, Self
@@ -56,6 +56,23 @@ class AdapterSettings:
         check_tokens(self.tokens)
         if self.width % 4:
             raise V2LError(f"got the width {self.width}", "a multiple of 4", "another --llm")
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
+        """The settings that `SoftTokenizer.settings` wrote.
+
+        Raises:
+            V2LError: another version of v2l wrote them.
+        """
+        saved, names = manifest["adapter"], {field.name for field in fields(cls)}
+        if saved.keys() != names:
+            other = ", ".join(sorted(saved.keys() ^ names))
+            raise V2LError(
+                f"the adapter's settings differ in: {other}",
+                "an adapter of this version",
+                "v2l train-adapter",
+            )
+        return cls(**saved)
 
     @property
     def heads(self) -> int:
@@ -172,7 +189,7 @@ class SoftTokenizer(ImageTokenizer):
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         """The adapter of a manifest, before its weights are loaded."""
-        return cls(AdapterSettings(**manifest["adapter"]), WordTable.load(folder))
+        return cls(AdapterSettings.of_manifest(manifest), WordTable.load(folder))
 
 
 class ResamplerTokenizer(SoftTokenizer):

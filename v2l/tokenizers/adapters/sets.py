@@ -65,5 +65,5 @@ class SetTokenizer(SoftTokenizer):
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         """The adapter of a manifest, before its weights are loaded."""
-        settings, guidance = AdapterSettings(**manifest["adapter"]), Guidance(**manifest["guidance"])
+        settings, guidance = AdapterSettings.of_manifest(manifest), Guidance(**manifest["guidance"])
         return cls(settings, WordTable.load(folder), guidance)
