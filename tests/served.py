@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,23 @@ def served(
     answers = Upstream(Endpoint(upstream, upstream_model), settings.limits, Metrics()) if upstream else None
     app = create_app(pipeline, settings, answers)
     app.state.service.warm_up()
-    listener, ready = listen(settings), threading.Event()
-    server = make_server(app, ready.set)
+    listener, server = listen(settings), make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    assert ready.wait(120)
     try:
+        wait_until(lambda: server.started, 120)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(120)
+
+
+def wait_until(reached: Callable[[], bool], seconds: float) -> None:
+    """Return when something is reached, and fail when it is not within so many seconds."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def local_settings(api_key: str | None = None, **limits: Any) -> ServerSettings:

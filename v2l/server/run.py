@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
@@ -25,23 +25,16 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends normally after SIGTERM and says when it listens.
+    """uvicorn's server, which ends normally after SIGTERM.
 
     Args:
         config: of uvicorn.
         service: learns that the server is stopping.
-        listening: called once, when connections are accepted.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, listening: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._service, self._listening = service, listening
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        if self.started:
-            self._listening()
+        self._service = service
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -158,7 +151,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
     make_server(app).run(sockets=[listener])
 
 
-def make_server(app: FastAPI, listening: Callable[[], None] = lambda: None) -> Server:
+def make_server(app: FastAPI) -> Server:
     """The server of an application, which does not run yet."""
     service: Service = app.state.service
     limits = service.settings.limits
@@ -172,7 +165,7 @@ def make_server(app: FastAPI, listening: Callable[[], None] = lambda: None) -> S
         backlog=BACKLOG,
         timeout_graceful_shutdown=int(limits.stop_seconds),
     )
-    return Server(config, service, listening)
+    return Server(config, service)
 
 
 def log_to_stderr() -> None:
