@@ -16,7 +16,8 @@ from v2l.cli.progress import progress
 from v2l.cli.train.plan import PlanOnly, is_main_process, show_plan
 
 if TYPE_CHECKING:
-    from v2l.training.recipes.adapter_run import AdapterModels, AdapterTraining
+    from v2l.training.recipes.adapter_models import AdapterModels
+    from v2l.training.recipes.adapter_run import AdapterTraining
 
 Places = Annotated[
     list[str],
@@ -150,7 +151,7 @@ def load_models(given: Options, codebooks: Path | None, llm: str | None) -> Adap
     """
     from v2l.codebook.codebook import Codebook
     from v2l.tokenizers.grid.model import SHIPPED
-    from v2l.training.recipes.adapter_run import AdapterModels
+    from v2l.training.recipes.adapter_models import AdapterModels
 
     words = Codebook.load((codebooks or SHIPPED) / "global")
     return AdapterModels.load(words, llm, given.device, given.dtype)

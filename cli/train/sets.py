@@ -15,7 +15,7 @@ from v2l.cli.train.adapter import BatchSize, Codebooks, Rate, Run, SaveEvery, St
 from v2l.cli.train.plan import PlanOnly, is_main_process, show_plan
 
 if TYPE_CHECKING:
-    from v2l.training.recipes.adapter_run import AdapterModels
+    from v2l.training.recipes.adapter_models import AdapterModels
     from v2l.training.recipes.sets import SetTraining
 
 Sets = Annotated[list[Path], typer.Argument(metavar="SETS...", help="Folders that v2l make-sets wrote.")]

@@ -28,7 +28,9 @@ from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_f
 from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes.adapter import AdapterRun
-from v2l.training.recipes.adapter_run import AdapterModels, AdapterTraining, word_embeddings
+from v2l.training.recipes.adapter_models import AdapterModels
+from v2l.training.recipes.adapter_run import AdapterTraining
+from v2l.training.recipes.adapter_words import word_embeddings
 
 
 @pytest.fixture(scope="module")

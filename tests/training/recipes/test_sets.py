@@ -18,7 +18,7 @@ from v2l.tasks.comparison.guided import describe_set, reads_sets
 from v2l.tokenizers.adapters.guidance import Guidance
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes.adapter import AdapterRun
-from v2l.training.recipes.adapter_run import AdapterModels
+from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.sets import SetTraining
 
 

@@ -37,13 +37,9 @@ from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, read_features
-from v2l.training.recipes.adapter_run import (
-    AdapterModels,
-    adapter_settings,
-    table_rows,
-    word_embeddings,
-    word_table,
-)
+from v2l.training.recipes.adapter_models import AdapterModels
+from v2l.training.recipes.adapter_run import adapter_settings
+from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
 
 ADAPTER = "adapter"
 WATCHED, WATCHED_SHARE = 48, 10  # sets that only watch the training: so many at most, one of so many
