@@ -45,6 +45,7 @@ from v2l.cli.train.adapter import train_adapter
 from v2l.cli.train.clusters import train_setok
 from v2l.cli.train.latents import train_titok
 from v2l.cli.train.lora import train_lora
+from v2l.cli.train.regions import train_groma
 from v2l.cli.train.restorer import train_restorer
 from v2l.cli.train.selection import train_lavit
 from v2l.cli.train.sets import train_sam
@@ -77,6 +78,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-lavit": train_lavit,
     "train-titok": train_titok,
     "train-setok": train_setok,
+    "train-groma": train_groma,
     "train-adapter": train_adapter,
     "train-restorer": train_restorer,
     "train-sam": train_sam,

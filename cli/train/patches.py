@@ -1,4 +1,4 @@
-"""what train-lavit and train-setok share: photographs ──► a tokenizer on frozen patch features."""
+"""what trainers on frozen patch features share: photographs ──► a tokenizer (lavit, setok, groma)."""
 
 from __future__ import annotations
 

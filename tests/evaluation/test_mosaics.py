@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_pipeline import tiny_pipeline
 
+from v2l.canvases import Canvas
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.mosaics import (
@@ -81,7 +82,7 @@ def test_a_photograph_counts_once_and_only_at_its_place(photographs: list[Photog
     pair = tuple(
         Photograph(photographs[0].file, ClassNames((name,))) for name in ("tench", "Norfolk terrier")
     )
-    mosaic = Mosaic(pair, (LEFT, RIGHT), (256, 512))
+    mosaic = Mosaic(pair, Canvas(tuple(photograph.file for photograph in pair), (LEFT, RIGHT), (256, 512)))
     assert count_found(mosaic, [("tench", [1]), ("dog", [0, 1])]) == 0
     assert count_found(mosaic, [("Tench", [0]), ("tench", [0, 1]), ("terrier", [1])]) == 2
 

@@ -86,8 +86,19 @@ class JointEncoder(nn.Module, ABC):
         """
         raise no_patches(self.name)
 
+    def feature_levels(self, images: Tensor, side: int | None = None) -> tuple[Tensor, ...]:
+        """The maps of one pass: first `patch_features`, then those of earlier stages, which are finer.
+
+        Returns:
+            (B, h, w, C) float32 each; h, w and C differ. By default there is no earlier stage.
+
+        Raises:
+            V2LError: the encoder has no features of patches.
+        """
+        return (self.patch_features(images, side),)
+
     def to_joint_space(self, features: Tensor) -> Tensor:
-        """Patch features, or means of them, (…, C) ──► (…, D) float32, unit length."""
+        """Patch features, or means of them, (…, C) ──► (…, D) float32, unit length; gradients pass."""
         raise no_patches(self.name)
 
     @abstractmethod

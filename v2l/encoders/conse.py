@@ -43,6 +43,7 @@ from v2l.shards import Shards
 from v2l.zoo import cache_home, embedded_path
 
 STRIDE = 32  # pixels a side of one position of the last feature map
+EARLIER = [2, 3]  # timm's numbers of the stages with 8 and 16 pixels a position, 48 and 120 channels
 RESIZE, CROP = 292, 260  # pixels; preprocessing of EfficientNet-Lite2
 CPU_BATCH = 2  # images per forward pass on a CPU; larger batches leave its cache and take 1.5 times as long
 CLASS_TEXTS = ("none", "with", "mean")  # without the definition, with it, or the mean of both vectors
@@ -110,11 +111,14 @@ class ConSE(JointEncoder):
 
     @torch.inference_mode()
     def patch_features(self, images: Tensor, side: int | None = None) -> Tensor:
-        seen = self.prepare_batch(images) if side is None else resize_whole(images, side, STRIDE)
-        features: Tensor = self.classifier.forward_features(self._normalize(seen.to(self.device)))
+        features: Tensor = self.classifier.forward_features(self._seen(images, side))
         return features.permute(0, 2, 3, 1).float()  # (B, 1280, h, w) ──► (B, h, w, 1280)
 
     @torch.inference_mode()
+    def feature_levels(self, images: Tensor, side: int | None = None) -> tuple[Tensor, ...]:
+        last, stages = self.classifier.forward_intermediates(self._seen(images, side), indices=EARLIER)
+        return tuple(level.permute(0, 2, 3, 1).float() for level in (last, *reversed(stages)))
+
     def to_joint_space(self, features: Tensor) -> Tensor:
         return self._mix_classes(self.classifier.classifier(features))  # (…, 1000) logits
 
@@ -144,6 +148,11 @@ class ConSE(JointEncoder):
         """One or two lists of 1,000 texts ──► (1000, D), the vectors or their means."""
         vectors = [self.encode_texts(some) for some in texts]
         return vectors[0] if len(vectors) == 1 else functional.normalize(vectors[0] + vectors[1], dim=-1)
+
+    def _seen(self, images: Tensor, side: int | None) -> Tensor:
+        """What the classifier reads of images: their squares, or the whole images with this shorter side."""
+        seen = self.prepare_batch(images) if side is None else resize_whole(images, side, STRIDE)
+        return self._normalize(seen.to(self.device))
 
     def _normalize(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] ──► what the classifier reads."""

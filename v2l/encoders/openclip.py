@@ -116,7 +116,6 @@ class OpenCLIP(JointEncoder):
             )["image_intermediates"][-1]  # (B, C, h, w), after the last norm
         return features.permute(0, 2, 3, 1).float()
 
-    @torch.inference_mode()
     def to_joint_space(self, features: Tensor) -> Tensor:
         _, projection = self._patch_half()
         return functional.normalize(features.to(projection.dtype) @ projection, dim=-1).float()

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from random import Random
 
-import torch
 from torch import Tensor
 
+from v2l.canvases import GRIDS, Canvas, draw_canvas
 from v2l.evaluation.class_names import ClassNames
-from v2l.images import centre_crop, load_image, resize
 from v2l.places import Box
 from v2l.sources import ImageFile
 
-GRIDS = {2: (1, 2), 4: (2, 2), 6: (2, 3), 9: (3, 3)}  # photographs a mosaic ──► rows, columns
-CELL = 256  # pixels: the mean side of a photograph
-UNEVEN = (
-    0.7,
-    1.3,
-)  # the range of a row's height and of a column's width, before they are scaled to the canvas
+__all__ = ["GRIDS", "Mosaic", "Photograph", "draw_mosaics"]
 
 
 @dataclass(frozen=True)
@@ -33,36 +26,33 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """One canvas.
+    """One canvas with the photographs on it.
 
     Attributes:
         photographs: in raster order.
-        boxes: of each photograph, in shares of the canvas.
-        size: (height, width) in pixels.
+        canvas: their files, boxes and size.
     """
 
     photographs: tuple[Photograph, ...]
-    boxes: tuple[Box, ...]
-    size: tuple[int, int]
+    canvas: Canvas
 
     @property
     def files(self) -> tuple[ImageFile, ...]:
         """The photographs' files."""
-        return tuple(photograph.file for photograph in self.photographs)
+        return self.canvas.files
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The photographs' boxes, in shares of the canvas."""
+        return self.canvas.boxes
 
     def picture(self) -> Tensor:
-        """(3, H, W) float32 in [0, 1]; each photograph fills its box, and what is over is cropped.
+        """(3, H, W) float32 in [0, 1].
 
         Raises:
             V2LError: a file is no readable image.
         """
-        height, width = self.size
-        canvas = torch.zeros(3, height, width)
-        for photograph, (left, top, right, bottom) in zip(self.photographs, self.boxes, strict=True):
-            x0, x1 = round(left * width), round(right * width)
-            y0, y1 = round(top * height), round(bottom * height)
-            canvas[:, y0:y1, x0:x1] = fill(load_image(photograph.file), (y1 - y0, x1 - x0))
-        return canvas
+        return self.canvas.picture()
 
 
 def draw_mosaics(photographs: Sequence[Photograph], number: int, count: int, seed: int) -> list[Mosaic]:
@@ -81,35 +71,6 @@ def draw_mosaics(photographs: Sequence[Photograph], number: int, count: int, see
         for photograph in random.sample(photographs, len(photographs)):
             if len(chosen) < number:
                 chosen.setdefault(photograph.names, photograph)
-        mosaics.append(Mosaic(tuple(chosen.values()), _boxes(number, random), _size(number)))
+        files = tuple(photograph.file for photograph in chosen.values())
+        mosaics.append(Mosaic(tuple(chosen.values()), draw_canvas(files, random)))
     return mosaics
-
-
-def fill(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize an image (3, H, W) so that it covers `size` = (height, width), and crop its centre."""
-    scale = max(size[0] / image.shape[-2], size[1] / image.shape[-1])
-    height, width = (
-        max(least, round(side * scale)) for side, least in zip(image.shape[-2:], size, strict=True)
-    )
-    return centre_crop(resize(image, (height, width)), size)
-
-
-def _size(number: int) -> tuple[int, int]:
-    rows, columns = GRIDS[number]
-    return rows * CELL, columns * CELL
-
-
-def _boxes(number: int, random: Random) -> tuple[Box, ...]:
-    """Boxes in rows of uneven height, each row with columns of uneven width of its own."""
-    rows, columns = GRIDS[number]
-    boxes: list[Box] = []
-    for top, bottom in _cuts(rows, random):
-        boxes += [(left, top, right, bottom) for left, right in _cuts(columns, random)]
-    return tuple(boxes)
-
-
-def _cuts(parts: int, random: Random) -> list[tuple[float, float]]:
-    """[0, 1] in consecutive parts of uneven length."""
-    lengths = [random.uniform(*UNEVEN) for _ in range(parts)]
-    ends = [sum(lengths[:part]) / sum(lengths) for part in range(parts + 1)]
-    return list(pairwise(ends))

@@ -21,8 +21,9 @@ from v2l.tokenizers.regions.boxes import (
     read_boxes,
     share_covered,
 )
+from v2l.tokenizers.regions.levels import mean_of_boxes
 from v2l.tokenizers.regions.model import Regions, RegionSettings, RegionTokenizer
-from v2l.tokenizers.regions.proposals import pool_boxes, windows
+from v2l.tokenizers.regions.proposals import windows
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -95,7 +96,7 @@ def test_windows_cover_the_image_at_each_size() -> None:
 
 def test_pooling_a_box_is_the_mean_of_its_features() -> None:
     features = torch.arange(8.0).repeat_interleave(8).view(1, 1, 8, 8).expand(1, 3, 8, 8)  # rows 0 to 7
-    pooled = pool_boxes(features, torch.tensor([[0.0, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]))
+    pooled = mean_of_boxes(features, torch.tensor([[0.0, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]))
     assert pooled[:, 0].tolist() == pytest.approx([1.5, 5.5], abs=0.1)
     assert pooled.shape == (2, 3)
 

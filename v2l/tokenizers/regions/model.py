@@ -1,10 +1,11 @@
 """image ──► regions, the best first, each with words: `<r0>` dog, `<r1>` ball.
 
-Proposals come from windows that the frozen joint encoder scores, from an object-detection model, or from the
-user. Non-maximum suppression keeps some of them, and each gets the words nearest to its own pixels. The
-published region encoder is trained: RoIAlign on three feature maps, then convolutions. Here RoIAlign pools
-the frozen feature map in each window, and the frozen encoder reads the crop of a user's or a detector's box.
-Regions with one word that lie on each other become one. Source: Groma, arXiv 2404.13013, section 3.
+Proposals come from windows that are scored by their nearest word, from an object-detection model, or from the
+user. Non-maximum suppression keeps some of them, and each gets the words nearest to its own pixels. Two ways
+lead from a box to its vector. Without training, RoIAlign pools the frozen feature map in each window, and the
+frozen encoder reads the crop of a user's or a detector's box. The trained region encoder, as published, reads
+all boxes from the maps of one pass. Regions with one word that lie on each other become one. Source: Groma,
+arXiv 2404.13013, section 3.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.places import Box, PlacedWord
 from v2l.prompts.regions import region_name
+from v2l.sections import section_from_dict
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import encode_boxes
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
@@ -32,7 +34,10 @@ from v2l.tokenizers.regions.boxes import (
     boxes_in_shares,
     share_covered,
 )
-from v2l.tokenizers.regions.proposals import encode_windows
+from v2l.tokenizers.regions.levels import align_all, mean_of_boxes, read_levels
+from v2l.tokenizers.regions.network import RegionEncoder
+from v2l.tokenizers.regions.proposals import windows
+from v2l.tokenizers.regions.settings import RegionEncoderSettings
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import Boxes, VisualTokens, Word
 
@@ -71,6 +76,29 @@ class RegionSettings:
             raise V2LError(f"got {self.words} words a region", "1 and more")
 
 
+@dataclass(frozen=True)
+class TrainedRegions:
+    """What a trained region encoder needs besides its weights.
+
+    Attributes:
+        network: sizes.
+        channels: of each feature map that it reads.
+    """
+
+    network: RegionEncoderSettings
+    channels: tuple[int, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `asdict` gave.
+
+        Raises:
+            V2LError: an unknown key, or a value of the wrong type or out of its range.
+        """
+        sizes = section_from_dict(RegionEncoderSettings, values["network"], "network")
+        return cls(sizes, tuple(values["channels"]))
+
+
 class Regions(NamedTuple):
     """The regions of one image, the best first; on the CPU."""
 
@@ -85,6 +113,7 @@ class RegionTokenizer(PlacedWordsTokenizer):
     Args:
         settings: which proposals become regions.
         namer: gives the words; None is the one that ships.
+        trained: of a trained region encoder; None needs no training.
 
     Example:
         >>> import v2l
@@ -98,9 +127,15 @@ class RegionTokenizer(PlacedWordsTokenizer):
     NAME = "groma"
     WRITES_ALL = True
 
-    def __init__(self, settings: RegionSettings | None = None, namer: WordTagger | None = None) -> None:
+    def __init__(
+        self,
+        settings: RegionSettings | None = None,
+        namer: WordTagger | None = None,
+        trained: TrainedRegions | None = None,
+    ) -> None:
         super().__init__(namer)
-        self.choice = settings or RegionSettings()
+        self.choice, self.trained = settings or RegionSettings(), trained
+        self.network = None if trained is None else RegionEncoder(trained.network, trained.channels)
         self.boxes: tuple[tuple[float, ...], ...] = ()
         self._detector: Detector | None = None
 
@@ -169,12 +204,41 @@ class RegionTokenizer(PlacedWordsTokenizer):
 
     def settings(self) -> dict[str, Any]:
         """The numbers, and where the words come from."""
-        return {**super().settings(), "regions": asdict(self.choice)}
+        trained = {} if self.trained is None else {"trained": asdict(self.trained)}
+        return {**super().settings(), "regions": asdict(self.choice), **trained}
+
+    def describe(self) -> dict[str, str]:
+        """As of every tokenizer of placed words, and whether the region encoder is trained."""
+        return {**super().describe(), "region_encoder": "frozen" if self.trained is None else "trained"}
 
     @classmethod
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
-        """The tokenizer of a manifest; it has no weights of its own."""
-        return cls(RegionSettings(**manifest["regions"]), load_tagger(manifest["words"], folder))
+        """The tokenizer of a manifest, before the weights of a trained region encoder are loaded."""
+        values = manifest.get("trained")
+        trained = None if values is None else TrainedRegions.from_dict(values)
+        return cls(RegionSettings(**manifest["regions"]), load_tagger(manifest["words"], folder), trained)
+
+    @torch.inference_mode()
+    def vectors(self, image: Tensor, boxes: Tensor) -> Tensor:
+        """The vectors of boxes by one pass over the image.
+
+        Args:
+            image: (3, H, W) float32 in [0, 1].
+            boxes: (N, 4) in shares of the image's sides.
+
+        Returns:
+            (N, D) float32 of unit length.
+
+        Raises:
+            V2LError: the encoder has no features of patches.
+        """
+        encoder, boxes = self.joint_encoder, boxes.to(self.device)
+        if self.network is None:
+            (level,) = read_levels(encoder, image)
+            return encoder.to_joint_space(mean_of_boxes(level, boxes))
+        sizes = self.network.settings
+        levels = align_all(read_levels(encoder, image, sizes.levels), boxes, sizes.pooled)
+        return encoder.to_joint_space(self.network(levels, boxes))
 
     def _regions(self, image: Tensor) -> Regions:
         """The regions of an image (3, H, W): a user's, a detector's or windows."""
@@ -185,15 +249,18 @@ class RegionTokenizer(PlacedWordsTokenizer):
             proposed = self.detector.propose(image)
             kept = proposed.best(choice.overlap, choice.least_score, choice.most)
             return self._united(self._read(image, proposed.boxes[kept]))
-        boxes, vectors = encode_windows(self.joint_encoder, image)
-        scores, rows = self.namer.nearest(vectors, choice.words)
+        boxes = torch.tensor(windows())
+        scores, rows = self.namer.nearest(self.vectors(image, boxes), choice.words)
         scores, rows = scores.cpu(), rows.cpu()
         kept = ScoredBoxes(boxes, scores[:, 0].clamp(0, 1)).best(choice.overlap, choice.least_score)
         return self._united(Regions(boxes[kept], scores[kept], rows[kept]))
 
     def _read(self, image: Tensor, boxes: Tensor) -> Regions:
-        """Boxes (N, 4) of an image, each with the words of its own pixels."""
-        vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
+        """Boxes (N, 4) of an image, each with the words of its crop, or by the trained region encoder."""
+        if self.network is None:
+            vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
+        else:
+            vectors = self.vectors(image, boxes)
         scores, rows = self.namer.nearest(vectors, self.choice.words)
         return Regions(boxes, scores.cpu(), rows.cpu())
 

@@ -1,0 +1,141 @@
+"""pooled feature maps and the vectors of crops ──► a trained region encoder (Groma).
+
+Loss: 1 - cosine of a box's vector, computed from one pass over the whole image, and the vector that the
+frozen encoder gives for the crop of the box (distillation). One pass so learns what as many passes as boxes
+would say. The published encoder is trained with detection and language losses, which need labels. Source of
+the network: Groma, arXiv 2404.13013, section 3.2; distillation: arXiv 1503.02531.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from torch.optim import AdamW
+
+from v2l.processes import Accelerator
+from v2l.tokenizers.regions.model import RegionTokenizer
+from v2l.tokenizers.regions.settings import RegionConfig
+from v2l.training.optimizer_step import OptimizerStep
+from v2l.training.recipe import Loss, Recipe, Terms
+from v2l.training.recipes.patch_data import shuffled_places
+from v2l.training.recipes.patch_run import run_facts
+from v2l.training.recipes.region_data import RegionExamples
+from v2l.training.schedule import WarmupCosine
+
+HELD_OUT = 8  # every so many canvases only validate
+
+
+class RegionRecipe(Recipe[Tensor]):
+    """A region encoder in training.
+
+    Args:
+        tokenizer: the tokenizer to train.
+        examples: of the training photographs; every eighth canvas only validates.
+        config: how it is trained.
+        processes: the processes that train together.
+        seed: of everything that is drawn at random.
+    """
+
+    name, result = "groma", "model"
+
+    def __init__(
+        self,
+        tokenizer: RegionTokenizer,
+        examples: RegionExamples,
+        config: RegionConfig,
+        processes: Accelerator,
+        seed: int = 0,
+    ) -> None:
+        assert tokenizer.network is not None
+        self.tokenizer, self.examples, self.config = tokenizer, examples, config
+        self.processes, self.seed = processes, seed
+        places = torch.arange(len(examples.rows))
+        held = places % HELD_OUT == HELD_OUT - 1
+        self.trained_on, self.held_out = places[~held], places[held]
+        training = config.training
+        self.network = tokenizer.network.to(processes.device).train()
+        self.schedule = WarmupCosine(
+            training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
+        )
+        optimizer = AdamW(
+            self.network.parameters(), training.learning_rate, weight_decay=training.weight_decay
+        )
+        self.networks = {"model": OptimizerStep(self.network, optimizer, processes, clip_norm=1.0)}
+        self.examples_per_step = training.batch_size * processes.num_processes
+
+    def learning_rate(self, step: int) -> float:
+        return self.schedule.at(step)
+
+    def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
+        size = self.config.training.batch_size
+        own = self.processes.process_index * size
+        steps = range(first, last)
+        for chosen in shuffled_places(len(self.trained_on), self.examples_per_step, self.seed, steps):
+            yield [self.trained_on[chosen[own : own + size]]]
+
+    def loss(self, step: int, part: Tensor, network: str) -> Loss:
+        found, targets = self._vectors(part, trained=True)
+        value = 1 - cosine_similarity(found, targets, dim=-1).mean()
+        return Loss(value, {"distance": value.detach()})
+
+    @torch.no_grad()
+    def validate(self, step: int) -> Terms:
+        """The cosine to the crop's vector, and the share of equal first words, on canvases not trained on.
+
+        Beside both stands the same without training.
+        """
+        self.network.eval()
+        found, targets = self._vectors(self.held_out, trained=True)
+        plain, _ = self._vectors(self.held_out, trained=False)
+        self.network.train()
+        terms = {"": found, "untrained_": plain}
+        return {
+            f"{name}{figure}": value
+            for name, vectors in terms.items()
+            for figure, value in self._agreement(vectors, targets).items()
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        return {
+            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
+            **run_facts(self.config.training, self.seed, self.processes),
+            "images": self.examples.description,
+            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
+        }
+
+    def save_result(self, folder: Path, step: int) -> None:
+        self.tokenizer.facts = {
+            "steps": step,
+            "of": self.config.training.steps,
+            "images": self.examples.description,
+            "seed": self.seed,
+            "validation": self.validate(step),
+        }
+        self.tokenizer.save_pretrained(folder, half=True)
+
+    def _vectors(self, canvases: Tensor, trained: bool) -> tuple[Tensor, Tensor]:
+        """The vectors of all boxes of some canvases, and those of their crops: (N, D) each."""
+        device, examples = self.processes.device, self.examples
+        rows = examples.rows[canvases].flatten(0, 1).to(device)
+        levels, targets = examples.levels(rows), examples.targets(rows)
+        if trained:
+            boxes = examples.boxes[canvases].flatten(0, 1).to(device)
+            features = self.networks["model"].prepared(levels, boxes)
+        else:
+            features = levels[0].mean(dim=(-2, -1))
+        return self.tokenizer.joint_encoder.to_joint_space(features), targets
+
+    def _agreement(self, vectors: Tensor, targets: Tensor) -> Terms:
+        """Mean cosine, and the share of boxes whose nearest word is of one family with the crop's."""
+        namer = self.tokenizer.namer
+        families = namer.codebook.families
+        pairs = zip(*(namer.nearest(each, 1)[1][:, 0].tolist() for each in (vectors, targets)), strict=True)
+        same = [families[row] == families[other] for row, other in pairs]
+        cosine = cosine_similarity(vectors, targets, dim=-1).mean().item()
+        return {"cosine": cosine, "same_word": sum(same) / len(same)}
