@@ -13,6 +13,7 @@ from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcess
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.tokenizers.part_views import encode_boxes
 from v2l.tokenizers.regions.boxes import (
     ScoredBoxes,
     box_around,
@@ -24,6 +25,7 @@ from v2l.tokenizers.regions.boxes import (
 from v2l.tokenizers.regions.levels import mean_of_boxes
 from v2l.tokenizers.regions.model import Regions, RegionSettings, RegionTokenizer
 from v2l.tokenizers.regions.proposals import windows
+from v2l.tokenizers.word_tagger import WordTagger
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -120,6 +122,17 @@ def test_regions_have_words_boxes_and_names_the_best_first(regions: RegionTokeni
     explained = regions.explain(IMAGE, tokens[0])
     assert explained.words[0].startswith("<r0> ")
     assert len(explained.words) == len(tokens.outlines()) == len(placed)
+
+
+def test_windows_can_be_encoded_as_crops_one_by_one(regions: RegionTokenizer) -> None:
+    cropping = RegionTokenizer(RegionSettings(most=5, crops=True), namer=regions.namer)
+    vectors: list[torch.Tensor] = []
+    cropping.namer.nearest = lambda found, count: (  # type: ignore[method-assign]
+        vectors.append(found) or WordTagger.nearest(cropping.namer, found, count)
+    )
+    assert cropping.encode(IMAGE[None]).strings()
+    boxes = windows()[:3]
+    torch.testing.assert_close(vectors[0][:3], encode_boxes(cropping.joint_encoder, IMAGE, boxes))
 
 
 def test_regions_of_one_word_that_lie_on_each_other_are_one() -> None:

@@ -58,6 +58,7 @@ class RegionSettings:
         least_score: a box needs a higher score; if none has one, the best box is kept.
         words: words of a region.
         detector: folder or hub name of an object-detection model of transformers; empty: windows.
+        crops: whether each window is cut out and encoded by itself: 190 passes of the encoder instead of one.
 
     Raises:
         V2LError: a number is out of its range.
@@ -68,6 +69,7 @@ class RegionSettings:
     least_score: float = LEAST_SCORE
     words: int = 1
     detector: str = ""
+    crops: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.most <= MOST:
@@ -242,22 +244,22 @@ class RegionTokenizer(PlacedWordsTokenizer):
 
     def _regions(self, image: Tensor) -> Regions:
         """The regions of an image (3, H, W): a user's, a detector's or windows."""
-        choice = self.choice
+        choice, few_crops = self.choice, self.network is None
         if self.boxes:
-            return self._read(image, boxes_in_shares(self.boxes, (image.shape[-2], image.shape[-1])))
+            boxes = boxes_in_shares(self.boxes, (image.shape[-2], image.shape[-1]))
+            return self._read(image, boxes, few_crops)
         if choice.detector:
             proposed = self.detector.propose(image)
             kept = proposed.best(choice.overlap, choice.least_score, choice.most)
-            return self._united(self._read(image, proposed.boxes[kept]))
-        boxes = torch.tensor(windows())
-        scores, rows = self.namer.nearest(self.vectors(image, boxes), choice.words)
-        scores, rows = scores.cpu(), rows.cpu()
-        kept = ScoredBoxes(boxes, scores[:, 0].clamp(0, 1)).best(choice.overlap, choice.least_score)
-        return self._united(Regions(boxes[kept], scores[kept], rows[kept]))
+            return self._united(self._read(image, proposed.boxes[kept], few_crops))
+        found = self._read(image, torch.tensor(windows()), choice.crops)
+        scored = ScoredBoxes(found.boxes, found.scores[:, 0].clamp(0, 1))
+        kept = scored.best(choice.overlap, choice.least_score)
+        return self._united(Regions(found.boxes[kept], found.scores[kept], found.rows[kept]))
 
-    def _read(self, image: Tensor, boxes: Tensor) -> Regions:
-        """Boxes (N, 4) of an image, each with the words of its crop, or by the trained region encoder."""
-        if self.network is None:
+    def _read(self, image: Tensor, boxes: Tensor, crops: bool) -> Regions:
+        """Boxes (N, 4) of an image, each with the words of its crop, or of one pass over the image."""
+        if crops:
             vectors = encode_boxes(self.joint_encoder, image, [_box(corners) for corners in boxes.tolist()])
         else:
             vectors = self.vectors(image, boxes)
