@@ -141,3 +141,23 @@ def test_ask_reads_a_file_beside_its_images(run: Run, samples: Path, tmp_path: P
     result = run("ask", request)
     assert result.exit_code == 1
     assert "part 1 has the keys picture" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("huge", "no preset of groma"),
+        ("training: {canvases: 2}", "got training.canvases = 2; allowed: 8 and more"),
+        ("network: {level: 2}", "got the unknown key network.level"),
+    ],
+)
+def test_what_train_groma_cannot_train_on_is_one_line(
+    config: str, message: str, samples: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(config, encoding="utf-8")
+    arguments = ["--config", config if config == "huge" else str(file), "train-groma", str(samples / "hat")]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert message in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
