@@ -102,12 +102,16 @@ def ways(encoder: Any, trained: list[str]) -> Ways:
         grids = align(one(image), boxes(mosaic), 4)
         return encoder.to_joint_space(grids[..., 1:3, 1:3].mean(dim=(-2, -1)))
 
+    def maximum(image: Tensor, mosaic: Mosaic) -> Tensor:
+        return encoder.to_joint_space(align(one(image), boxes(mosaic), 4).amax(dim=(-2, -1)))
+
     def itself(image: Tensor, mosaic: Mosaic) -> Tensor:
         return torch.cat([encoder.encode_images(load_image(file)[None]) for file in mosaic.files])
 
     found: Ways = {
         FIRST: mean(one),
         "middle of one pass": middle,
+        "maximum of one pass": maximum,
         "mean of one pass, 1.5 times larger": mean(larger),
         "mean of one pass, stride 16": mean(finer),
         "mean of overlapping crops": mean(lambda image: overlapping_crops(encoder, image)),

@@ -1,9 +1,10 @@
 """feature maps pooled in boxes ──► the vector of each box, as if its crop had been encoded by itself.
 
-Each map has a 1 × 1 convolution to a common width and a 3 × 3 convolution. Their sum is flattened, and an MLP
-of the box is added. So far as published. Ours: the result is added to the mean of the last map, and the sum
-goes through the frozen way into the joint space. The last layer starts at zero, so training begins with the
-regions that need no training. Source: Groma, arXiv 2404.13013, section 3.2.
+Each map has a 3 × 3 convolution. Their sum is flattened and goes through a linear layer, and an MLP of the
+box is added. So far as published. Ours: a 1 × 1 convolution brings each map to a common width, in place of
+the fusion of a pyramid. The result is added to the mean of the last map, and the sum goes through the frozen
+way into the joint space. The last layer starts at zero, so training begins with the regions that need no
+training. Source: Groma, arXiv 2404.13013, section 3.2.
 """
 
 from __future__ import annotations
