@@ -189,6 +189,17 @@ def test_a_larger_side_gives_more_patches_of_the_whole_image(conse: JointEncoder
 
 
 @pytest.mark.embedded
+def test_earlier_stages_stand_behind_the_last_map_and_are_finer(conse: JointEncoder) -> None:
+    images = torch.rand(1, 3, 64, 96)
+    levels = conse.feature_levels(images, side=64)
+    assert [tuple(level.shape[1:]) for level in levels] == [(2, 3, 1280), (4, 6, 120), (8, 12, 48)]
+    torch.testing.assert_close(levels[0], conse.patch_features(images, side=64))
+    mean = levels[0].mean(dim=(1, 2)).clone().requires_grad_()
+    conse.to_joint_space(mean).sum().backward()
+    assert mean.grad is not None  # a region encoder is trained through it
+
+
+@pytest.mark.embedded
 def test_an_image_has_the_same_vector_alone_and_in_a_batch(
     conse: JointEncoder, photographs: dict[str, list[Tensor]]
 ) -> None:

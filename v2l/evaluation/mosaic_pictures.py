@@ -8,12 +8,10 @@ from random import Random
 
 from torch import Tensor
 
-from v2l.canvases import GRIDS, Canvas, draw_canvas
+from v2l.canvases import Canvas, draw_canvas
 from v2l.evaluation.class_names import ClassNames
 from v2l.places import Box
 from v2l.sources import ImageFile
-
-__all__ = ["GRIDS", "Mosaic", "Photograph", "draw_mosaics"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def draw_mosaics(photographs: Sequence[Photograph], number: int, count: int, see
 
     Args:
         photographs: at least `number` classes among them.
-        number: photographs a mosaic, a key of `GRIDS`.
+        number: photographs a mosaic, a key of `v2l.canvases.GRIDS`.
         count: mosaics.
         seed: of the photographs and of the borders between them.
     """

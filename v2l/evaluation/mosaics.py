@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from v2l.canvases import GRIDS
 from v2l.codebook.variety import family
 from v2l.evaluation.journal import Journal, Record
-from v2l.evaluation.mosaic_pictures import GRIDS, Mosaic, Photograph, draw_mosaics
+from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Mean, Proportion
 from v2l.places import Box, PlacedWord

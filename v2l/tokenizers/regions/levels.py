@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torchvision.ops import roi_align
@@ -44,8 +42,3 @@ def align(level: Tensor, boxes: Tensor, size: int) -> Tensor:
 def mean_of_boxes(level: Tensor, boxes: Tensor) -> Tensor:
     """A map (1, C, h, w) and boxes (N, 4) ──► the mean of each box (N, C)."""
     return align(level, boxes, POOLED).mean(dim=(-2, -1))
-
-
-def align_all(levels: Sequence[Tensor], boxes: Tensor, size: int) -> list[Tensor]:
-    """`align` for each map."""
-    return [align(level, boxes, size) for level in levels]

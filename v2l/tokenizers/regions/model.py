@@ -34,7 +34,7 @@ from v2l.tokenizers.regions.boxes import (
     boxes_in_shares,
     share_covered,
 )
-from v2l.tokenizers.regions.levels import align_all, mean_of_boxes, read_levels
+from v2l.tokenizers.regions.levels import align, mean_of_boxes, read_levels
 from v2l.tokenizers.regions.network import RegionEncoder
 from v2l.tokenizers.regions.proposals import windows
 from v2l.tokenizers.regions.settings import RegionEncoderSettings
@@ -239,8 +239,9 @@ class RegionTokenizer(PlacedWordsTokenizer):
             (level,) = read_levels(encoder, image)
             return encoder.to_joint_space(mean_of_boxes(level, boxes))
         sizes = self.network.settings
-        levels = align_all(read_levels(encoder, image, sizes.levels), boxes, sizes.pooled)
-        return encoder.to_joint_space(self.network(levels, boxes))
+        levels = read_levels(encoder, image, sizes.levels)
+        grids = [align(level, boxes, sizes.pooled) for level in levels]
+        return encoder.to_joint_space(self.network(grids, boxes))
 
     def _regions(self, image: Tensor) -> Regions:
         """The regions of an image (3, H, W): a user's, a detector's or windows."""

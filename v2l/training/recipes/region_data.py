@@ -26,7 +26,7 @@ from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 from v2l.tokenizers.part_views import encode_boxes
-from v2l.tokenizers.regions.levels import SIDES, align_all, read_levels
+from v2l.tokenizers.regions.levels import SIDES, align, read_levels
 from v2l.training.data import files_fingerprint
 from v2l.zoo import cache_home
 
@@ -155,7 +155,7 @@ def _encode(encoder: JointEncoder, drawn: BoxedCanvas, levels: int, pooled: int,
     except V2LError:
         return torch.full((len(drawn.boxes), width), torch.nan, dtype=torch.float16)
     maps = read_levels(encoder, image, levels)
-    seen = align_all(maps, torch.tensor(drawn.boxes), pooled)
+    seen = [align(level, torch.tensor(drawn.boxes), pooled) for level in maps]
     crops = encode_boxes(encoder, image, drawn.boxes)
     return torch.cat([*(each.flatten(1) for each in seen), crops], dim=1).half().cpu()
 

@@ -91,8 +91,8 @@ class RegionRecipe(Recipe[Tensor]):
         Beside both stands the same without training.
         """
         self.network.eval()
-        found, targets = self._vectors(self.held_out, trained=True)
-        plain, _ = self._vectors(self.held_out, trained=False)
+        found, targets = self._held_out_vectors(trained=True)
+        plain, _ = self._held_out_vectors(trained=False)
         self.network.train()
         terms = {"": found, "untrained_": plain}
         return {
@@ -118,6 +118,12 @@ class RegionRecipe(Recipe[Tensor]):
             "validation": self.validate(step),
         }
         self.tokenizer.save_pretrained(folder, half=True)
+
+    def _held_out_vectors(self, trained: bool) -> tuple[Tensor, Tensor]:
+        """`_vectors` of the canvases that are not trained on, one batch after another."""
+        batches = self.held_out.split(self.config.training.batch_size)
+        found, targets = zip(*(self._vectors(batch, trained) for batch in batches), strict=True)
+        return torch.cat(found), torch.cat(targets)
 
     def _vectors(self, canvases: Tensor, trained: bool) -> tuple[Tensor, Tensor]:
         """The vectors of all boxes of some canvases, and those of their crops: (N, D) each."""
