@@ -13,6 +13,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from v2l.encoders import JointEncoder, load_encoder
@@ -215,11 +216,13 @@ class ProjectorTokenizer(SoftTokenizer):
     def forward(self, features: Tensor) -> Tensor:
         """Patch features (B, h, w, C) ──► soft tokens (B, N, width), one for each field of patches."""
         fields = pool_fields(features.to(self.device).float(), isqrt(self.adapter.tokens))  # (B, N, C)
-        return self.network(fields, self.joint(fields)) * self.adapter.scale
+        soft: Tensor = self.network(fields, self.joint(fields)) * self.adapter.scale
+        return soft
 
+    @torch.no_grad()
     def joint(self, fields: Tensor) -> Tensor:
         """Fields (B, N, C) ──► the same in the joint space, (B, N, D)."""
-        return self.joint_encoder.to_joint_space(fields).to(fields).clone()  # a clone can carry gradients
+        return self.joint_encoder.to_joint_space(fields).to(fields)
 
     def layout(self) -> CellGrid:
         """√N × √N cells."""
