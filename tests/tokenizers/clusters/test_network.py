@@ -13,6 +13,7 @@ from v2l.errors import V2LError
 from v2l.tokenizers.clusters.concepts import TEMPERATURE, concept_loss, concepts_of_batch
 from v2l.tokenizers.clusters.network import (
     ClusterNetwork,
+    DividedImages,
     MapperLayer,
     MergedTokens,
     Merger,
@@ -45,6 +46,13 @@ def features() -> Tensor:
 
 
 MEMBERS = torch.tensor([[0, 0, 1, 1] * 3, [0, 1, 2, 0] * 3])
+CELLS = MEMBERS.view(2, 3, 4)
+
+
+def divided(features: Tensor) -> DividedImages:
+    """Two images with the clusters `MEMBERS`."""
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    return DividedImages(features, MEMBERS, CELLS, images)
 
 
 def test_a_mean_is_that_of_its_members_and_missing_clusters_are_padding() -> None:
@@ -71,18 +79,18 @@ def test_patches_read_their_own_cluster_only_and_clusters_read_each_other(featur
     changed = features.clone()
     changed[0, :, 2:] = torch.randn(3, 2, CHANNELS)  # the patches of cluster 1 of the first image
     with torch.no_grad():
-        before, after = merger(features, MEMBERS, 3).vectors, merger(changed, MEMBERS, 3).vectors
+        before, after = merger(features, MEMBERS, 3)[0], merger(changed, MEMBERS, 3)[0]
         assert not torch.allclose(before[0, 0], after[0, 0], atol=1e-4)
         merger.across = Alone()
-        before, after = merger(features, MEMBERS, 3).vectors, merger(changed, MEMBERS, 3).vectors
+        before, after = merger(features, MEMBERS, 3)[0], merger(changed, MEMBERS, 3)[0]
     torch.testing.assert_close(before[0, 0], after[0, 0], atol=1e-6, rtol=0)
     assert not torch.allclose(before[0, 1], after[0, 1], atol=1e-3)
 
 
 def test_padding_changes_nothing(network: ClusterNetwork, features: Tensor) -> None:
     with torch.no_grad():
-        alone = network(features[:1], MEMBERS[:1], merged=1)
-        among = network(features, MEMBERS, merged=2)
+        alone = network(divided(features).select(slice(1)), merged=1)
+        among = network(divided(features), merged=2)
     torch.testing.assert_close(alone.tokens.vectors[0], among.tokens.vectors[0, :2], atol=1e-5, rtol=0)
     torch.testing.assert_close(alone.images[0], among.images[0], atol=1e-5, rtol=0)
     assert among.images.shape == (2, 3, 16, 16)
@@ -90,10 +98,10 @@ def test_padding_changes_nothing(network: ClusterNetwork, features: Tensor) -> N
 
 def test_the_last_images_of_a_batch_have_plain_means(network: ClusterNetwork, features: Tensor) -> None:
     with torch.no_grad():
-        both = network(features, MEMBERS, merged=1)
+        both = network(divided(features), merged=1)
         merged, means = (part(features, MEMBERS, 3) for part in (network.merger, network.means))
-    torch.testing.assert_close(both.tokens.vectors[0], merged.vectors[0])
-    torch.testing.assert_close(both.tokens.vectors[1], means.vectors[1])
+    torch.testing.assert_close(both.tokens.vectors[0], merged[0][0])
+    torch.testing.assert_close(both.tokens.vectors[1], means[0][1])
 
 
 def test_every_second_layer_of_the_mapper_reads_the_tokens(network: ClusterNetwork) -> None:
@@ -104,8 +112,8 @@ def test_every_second_layer_of_the_mapper_reads_the_tokens(network: ClusterNetwo
 def test_the_order_of_the_tokens_does_not_matter(network: ClusterNetwork) -> None:
     vectors, order = torch.randn(1, 4, 12), torch.tensor([2, 0, 3, 1])
     with torch.no_grad():
-        images = network.detokenizer(MergedTokens(vectors, torch.ones(1, 4)))
-        again = network.detokenizer(MergedTokens(vectors[:, order], torch.ones(1, 4)))
+        images = network.detokenizer(MergedTokens(vectors, torch.ones(1, 4), CELLS[:1]))
+        again = network.detokenizer(MergedTokens(vectors[:, order], torch.ones(1, 4), CELLS[:1]))
     torch.testing.assert_close(images, again, atol=1e-5, rtol=0)
 
 

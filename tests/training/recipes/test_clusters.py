@@ -138,10 +138,11 @@ def test_a_mirrored_batch_has_the_same_clusters_mirrored(files: list[ImageFile],
     places = torch.arange(3)
     one, other = images.batch(places, 0.4), images.batch(places, 0.4, flipped=True)
     assert one.merged == other.merged == 2
-    assert torch.equal(one.images.flip(3), other.images)
-    grid = one.features.shape[1:3]
-    assert torch.equal(one.members.unflatten(1, grid).flip(2).flatten(1), other.members)
-    assert torch.equal(one.features.flip(2), other.features)
+    assert torch.equal(one.divided.images.flip(3), other.divided.images)
+    assert torch.equal(one.divided.cells.flip(2), other.divided.cells)
+    grid = one.divided.features.shape[1:3]
+    assert torch.equal(one.divided.members.unflatten(1, grid).flip(2).flatten(1), other.divided.members)
+    assert torch.equal(one.divided.features.flip(2), other.divided.features)
 
 
 def test_the_papers_preset_makes_a_step_with_a_small_width(files: list[ImageFile], tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, layer_norm
 
 from v2l.errors import V2LError
+from v2l.images import resize
 from v2l.sections import section_from_dict
 from v2l.tokenizers.clusters.density_peaks import find_clusters
-from v2l.tokenizers.clusters.network import ClusterNetwork, MergedTokens
+from v2l.tokenizers.clusters.k_means import k_means
+from v2l.tokenizers.clusters.network import ClusterNetwork, DividedImages, MergedTokens
 from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings
+from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.contract import check_images, refusal
 from v2l.tokenizers.patch_words import mean_features, part_tokens
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
@@ -72,8 +75,15 @@ class ClusterTokenizer(PlacedWordsTokenizer):
         if self.network is None:
             return tokens
         members = torch.stack([found.members for found in divisions])
-        merged = self.network.merger(features, members, int(members.max()) + 1)
-        return replace(tokens, embeddings=merged.vectors.cpu())
+        cells = torch.stack([found.cells for found in divisions])
+        divided = DividedImages(features, members, cells, self.network_squares(images))
+        return replace(tokens, embeddings=self.network.tokens(divided, len(images)).vectors.cpu())
+
+    def network_squares(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► the whole images, (B, 3, S, S) in [-1, 1], as they are painted."""
+        assert self.trained is not None
+        size = self.trained.network.image_size
+        return to_network_range(resize(images.to(self.device), (size, size)))
 
     @torch.inference_mode()
     def decode(self, tokens: VisualTokens) -> Tensor:
@@ -84,12 +94,16 @@ class ClusterTokenizer(PlacedWordsTokenizer):
         """
         if self.network is None or self.trained is None:
             raise refusal(self.NAME, "decoder", "decode")
-        vectors, width = tokens.embeddings, self.trained.network.token_width
+        vectors, width = tokens.embeddings, self.trained.network.vector_width
         if vectors is None or vectors.shape[-1] != width:
             came = "no vectors" if vectors is None else f"vectors of width {vectors.shape[-1]}"
             raise V2LError(f"got tokens with {came}", f"those of this tokenizer, {width} wide")
+        if not isinstance(tokens.layout, ClusterMap):
+            raise V2LError("got tokens without a cluster map", "those of this tokenizer")
         mask = torch.ones(vectors.shape[:2]) if tokens.mask is None else tokens.mask
-        merged = MergedTokens(vectors.to(self.device), mask.to(self.device, torch.float32))
+        merged = MergedTokens(
+            vectors.to(self.device), mask.to(self.device, torch.float32), tokens.layout.tokens.to(self.device)
+        )
         images: Tensor = self.network.detokenizer(merged)
         return ((images + 1) / 2).clamp(0, 1)
 
@@ -163,3 +177,17 @@ def nearest_centres(points: Tensor, centres: Tensor, factor: int) -> Tensor:
     """Points (h, w, C) and centres (N, C) ──► (h · factor, w · factor) int64, by interpolated points."""
     fine = interpolate(points.movedim(-1, 0)[None], scale_factor=factor, mode="bilinear")[0].movedim(0, -1)
     return torch.cdist(fine.flatten(0, 1), centres).argmin(dim=1).view(fine.shape[:2])
+
+
+def k_means_map(
+    features: Tensor, settings: ClusterSettings, count: int, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Patch features (h, w, C) of one image ──► its clusters by k-means, the baseline of density peaks.
+
+    Returns:
+        The cluster map (h', w') and the cluster of each patch (h · w), both int64 in [0, count).
+    """
+    points = cluster_points(features, settings)
+    centres = k_means(points.flatten(0, 1), count, seed).to(points)
+    members = torch.cdist(points.flatten(0, 1), centres).argmin(dim=1)
+    return nearest_centres(points, centres, settings.refine), members

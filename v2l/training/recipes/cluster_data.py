@@ -15,7 +15,8 @@ from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 from v2l.tokenizers.clusters.k_means import k_means_members
-from v2l.tokenizers.clusters.model import cluster_points, divide
+from v2l.tokenizers.clusters.model import cluster_points, divide, k_means_map
+from v2l.tokenizers.clusters.network import DividedImages
 from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.quantizers.base import nearest
@@ -30,9 +31,7 @@ SHARD = 256  # images in one file of the cache
 class ClusterBatch(NamedTuple):
     """B images; the first `merged` of them have merged tokens, the others plain means."""
 
-    features: Tensor  # (B, h, w, C) float32
-    images: Tensor  # (B, 3, S, S) float32 in [-1, 1]
-    members: Tensor  # (B, h · w) int64, the cluster of each patch
+    divided: DividedImages
     concepts: Tensor  # (B, h · w) int64, the concept of each patch, a row of the codebook
     merged: int
 
@@ -46,15 +45,19 @@ class ClusterImages:
         pixels: (n, 3, S, S) uint8.
         patches: (n, 3, h · w) int32: the cluster of each patch by density peaks, that by k-means with as many
             clusters, and its concept: the word of its cluster, as a row of the codebook.
+        maps: (n, 2, h', w') uint8: the cluster map by density peaks, and that by k-means.
     """
 
     features: PatchFeatures
     pixels: Tensor
     patches: Tensor
+    maps: Tensor
 
     def only(self, chosen: Tensor) -> ClusterImages:
         """Some of the images, (n,) bool."""
-        return ClusterImages(self.features.only(chosen), self.pixels[chosen], self.patches[chosen])
+        return ClusterImages(
+            self.features.only(chosen), self.pixels[chosen], self.patches[chosen], self.maps[chosen]
+        )
 
     def batch(self, places: Tensor, plain_share: float = 0.0, flipped: bool = False) -> ClusterBatch:
         """The images at some places, (B,) int64.
@@ -66,13 +69,15 @@ class ClusterImages:
         """
         merged = len(places) - round(plain_share * len(places))
         features, images = self.features.rows[places].float(), self.pixels[places].float() / 255
-        patches = self.patches[places].long()
+        patches, maps = self.patches[places].long(), self.maps[places].long()
         members = torch.cat([patches[:merged, PEAKS], patches[merged:, K_MEANS]])
+        cells = torch.cat([maps[:merged, PEAKS], maps[merged:, K_MEANS]])
         if flipped:
             grid = features.shape[1:3]
-            features, images = features.flip(2), images.flip(3)
+            features, images, cells = features.flip(2), images.flip(3), cells.flip(2)
             members = members.unflatten(1, grid).flip(2).flatten(1)
-        return ClusterBatch(features, to_network_range(images), members, patches[:, CONCEPTS], merged)
+        divided = DividedImages(features, members, cells, to_network_range(images))
+        return ClusterBatch(divided, patches[:, CONCEPTS], merged)
 
     def batches(self, config: ClusterConfig, size: int, seed: int, steps: range) -> Iterator[ClusterBatch]:
         """A batch of `size` images for each step, a function of seed and step alone."""
@@ -104,7 +109,8 @@ def cluster_images(
     features = patch_features(encoder, files, config.clusters.side, progress)
     rows: Mapping[ImageFile, int] = {file: row for row, file in enumerate(features.files)}
     versions = [(file, image_version(file)) for file in features.files]
-    size, settings = config.network.image_size, replace(config.clusters, refine=1)
+    size, settings = config.network.image_size, config.clusters
+    coarse = replace(settings, refine=1)
 
     def kept(step: str) -> Shards:
         return Shards(cache_home() / "patches", step, progress, SHARD)
@@ -114,10 +120,15 @@ def cluster_images(
     )
     patches = kept("finding clusters").run(
         versions,
-        [encoder.fingerprint, repr(settings), *(entry.word for entry in namer.codebook.entries)],
-        lambda part: divided(namer, features.rows[[rows[file] for file, _ in part]], settings),
+        [encoder.fingerprint, repr(coarse), *(entry.word for entry in namer.codebook.entries)],
+        lambda part: divided(namer, features.rows[[rows[file] for file, _ in part]], coarse),
     )
-    return ClusterImages(features, torch.cat(pixels), torch.cat(patches))
+    maps = kept("drawing cluster maps").run(
+        versions,
+        [encoder.fingerprint, repr(settings)],
+        lambda part: cluster_maps(features.rows[[rows[file] for file, _ in part]], settings),
+    )
+    return ClusterImages(features, torch.cat(pixels), torch.cat(patches), torch.cat(maps))
 
 
 def read_squares(files: Sequence[ImageFile], size: int) -> Tensor:
@@ -141,3 +152,14 @@ def divided(namer: WordTagger, features: Tensor, settings: ClusterSettings) -> T
         others = k_means_members(points, len(found.features))
         rows.append(torch.stack([found.members, others, own[found.members]]))
     return torch.stack(rows).int()
+
+
+@torch.inference_mode()
+def cluster_maps(features: Tensor, settings: ClusterSettings) -> Tensor:
+    """Features (n, h, w, C) of n images ──► (n, 2, h', w') uint8, as `ClusterImages.maps` has them."""
+    rows = []
+    for image in features:
+        found = divide(image.float(), settings)
+        cells, _ = k_means_map(image.float(), settings, len(found.features))
+        rows.append(torch.stack([found.cells, cells]))
+    return torch.stack(rows).to(torch.uint8)

@@ -24,7 +24,7 @@ from v2l.perceptual import PerceptualDistance
 from v2l.processes import Accelerator
 from v2l.tokenizers.clusters.concepts import concept_loss, concepts_of_batch
 from v2l.tokenizers.clusters.model import ClusterTokenizer
-from v2l.tokenizers.clusters.network import MergedTokens, Painted
+from v2l.tokenizers.clusters.network import DividedImages, Painted
 from v2l.tokenizers.clusters.settings import ClusterConfig
 from v2l.tokenizers.cnn.encoder import to_image_range
 from v2l.training.discriminator import build_discriminator
@@ -119,7 +119,7 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         figures: Terms = {}
         for name, plain_share in (("merged", 0.0), ("means", 1.0)):
             found = [
-                reconstruction_terms(batch.images, self._paint(batch).images, self.perceptual)
+                reconstruction_terms(batch.divided.images, self._paint(batch).images, self.perceptual)
                 for batch in self._held_out_batches(plain_share)
             ]
             for term in found[0]:
@@ -132,7 +132,7 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         """Held-out images above what merged tokens and plain means give."""
         places = torch.arange(min(SHOWN, len(self.held_out.pixels)))
         batches = [on_device(self.held_out.batch(places, share), self.processes.device) for share in (0, 1)]
-        rows = [batches[0].images, *(self._paint(batch).images for batch in batches)]
+        rows = [batches[0].divided.images, *(self._paint(batch).images for batch in batches)]
         names = ("image", "merged", "means of k-means clusters")
         labels = [[name] * len(places) for name in names]
         return image_grid([list(to_image_range(row.cpu())) for row in rows], labels, cell=128)
@@ -177,10 +177,10 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         return training.adversarial_weight > 0 and step >= training.adversarial_start * training.steps
 
     def _model_loss(self, step: int, part: ClusterBatch) -> Loss:
-        painted: Painted = self.networks[MODEL].prepared(part.features, part.members, part.merged)
+        painted: Painted = self.networks[MODEL].prepared(part.divided, part.merged)
         training = self.config.training
         perceptual = self.perceptual if self._is_perceptual(step) else None
-        terms = reconstruction_terms(part.images, painted.images, perceptual)
+        terms = reconstruction_terms(part.divided.images, painted.images, perceptual)
         weights = {
             "l1": training.l1_weight,
             "l2": training.l2_weight,
@@ -199,8 +199,8 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         if not part.merged:
             return 0 * painted.concepts.sum()
         rows, has = concepts_of_batch(part.concepts[: part.merged])
-        tokens = MergedTokens(painted.concepts[: part.merged], painted.tokens.present[: part.merged])
-        return concept_loss(tokens.vectors, tokens.present, has, self.concept_vectors[rows])
+        tokens, present = painted.concepts[: part.merged], painted.tokens.present[: part.merged]
+        return concept_loss(tokens, present, has, self.concept_vectors[rows])
 
     def _with_adversarial(self, value: Tensor, painted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The reconstruction terms () of painted images ──► a value that has the adversarial gradient, too.
@@ -220,13 +220,13 @@ class ClusterRecipe(Recipe[ClusterBatch]):
     def _discriminator_loss(self, part: ClusterBatch) -> Loss:
         discriminator = self.networks[DISCRIMINATOR]
         discriminator.network.requires_grad_(True)  # the generator's term had switched it off
-        real, painted = discriminator.prepared(part.images), discriminator.prepared(self._painted)
+        real, painted = discriminator.prepared(part.divided.images), discriminator.prepared(self._painted)
         loss = discriminator_term(real, painted)
         return Loss(loss, {"discriminator": loss.detach()})
 
     def _paint(self, batch: ClusterBatch) -> Painted:
         self.network.eval()
-        painted: Painted = self.network(batch.features, batch.members, batch.merged)
+        painted: Painted = self.network(batch.divided, batch.merged)
         self.network.train()
         return painted
 
@@ -244,10 +244,5 @@ def split(images: ClusterImages) -> tuple[ClusterImages, ClusterImages]:
 
 def on_device(batch: ClusterBatch, device: torch.device) -> ClusterBatch:
     """The same batch on a device."""
-    return ClusterBatch(
-        batch.features.to(device),
-        batch.images.to(device),
-        batch.members.to(device),
-        batch.concepts.to(device),
-        batch.merged,
-    )
+    divided = DividedImages(*(each.to(device) for each in batch.divided))
+    return ClusterBatch(divided, batch.concepts.to(device), batch.merged)
