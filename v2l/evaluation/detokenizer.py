@@ -2,8 +2,10 @@
 
 The figure of a photograph is the perceptual distance of its centre square to what the detokenizer paints; the
 network is none of the training loss. Baselines with the same number of tokens: the plain means of k-means
-clusters, which the same detokenizer was trained on, and k-means clusters through the merger. The trivial one
-is the mean colour. Source: SeTok, arXiv 2406.05127, section 3.2.
+clusters, which the same detokenizer was trained on, and k-means clusters through the merger. Without a
+network: the mean colour, the mean colour of each cluster on the cluster map, the draft, if there is one, and
+the photograph shrunk until it has as many numbers as the tokens' colours, or as the whole tokens. Source:
+SeTok, arXiv 2406.05127, section 3.2.
 """
 
 from __future__ import annotations
@@ -16,19 +18,21 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.evaluation.table import markdown_table
-from v2l.images import load_image, resize_and_crop
+from v2l.images import load_image, resize, resize_and_crop
 from v2l.metrics import Mean, psnr
 from v2l.perceptual import PerceptualDistance, load_perceptual, report_network
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.clusters.k_means import k_means_members
-from v2l.tokenizers.clusters.model import ClusterTokenizer, cluster_points
-from v2l.tokenizers.clusters.network import ClusterNetwork
+from v2l.tokenizers.clusters.colour_fields import fields_of_map, fit_colours, paint_colours
+from v2l.tokenizers.clusters.model import ClusterTokenizer, k_means_map
+from v2l.tokenizers.clusters.network import ClusterNetwork, DividedImages
 from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
 from v2l.tokenizers.contract import ImageTokenizer
 
 OWN, MEANS, MERGED, COLOUR = "clusters, merged", "k-means, means", "k-means, merged", "mean colour"
-METHODS = (OWN, MEANS, MERGED, COLOUR)
+DRAFT, MAP = "clusters, the draft alone", "mean colour of each cluster"
+SMALL, LARGE = "shrunk, numbers of the colours", "shrunk, numbers of the tokens"
+METHODS = (OWN, MEANS, MERGED, DRAFT, MAP, SMALL, LARGE, COLOUR)
 FIGURES = ("distance", "psnr")
 
 
@@ -56,13 +60,13 @@ def evaluate_detokenizer(
         raise V2LError(f"got {len(files)} photograph(s)", "2 and more", "a folder of photographs")
     distance = load_perceptual(report_network(tokenizer.loss_network), tokenizer.device)
     assert distance is not None
-    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
+    rows: dict[str, list[tuple[float, float]]] = {}
     counts: list[float] = []
     for place, file in enumerate(files):
         count, painted, square = paint(tokenizer, load_image(file), seed)
         counts.append(count)
         for name, image in painted.items():
-            rows[name].append(compare(distance, image, square))
+            rows.setdefault(name, []).append(compare(distance, image, square))
         progress("painting photographs", place + 1, len(files))
     return {"network": distance.name, **report(rows), "tokens": Mean.of(counts).to_dict(), "n": len(files)}
 
@@ -75,28 +79,44 @@ def paint(
 
     Images and square are (1, 3, S, S) in [0, 1].
     """
-    network, trained = tokenizer.network, tokenizer.trained
+    network, settings = tokenizer.network, tokenizer.cluster_settings
     assert network is not None
-    assert trained is not None
-    side = tokenizer.cluster_settings.side
-    large = resize_and_crop(photograph, side)[None].to(tokenizer.device)
-    square = resize_and_crop(photograph, trained.network.image_size)[None].to(tokenizer.device)
+    large = resize_and_crop(photograph, settings.side)[None].to(tokenizer.device)
+    square = resize_and_crop(photograph, network.settings.image_size)[None].to(tokenizer.device)
     features = tokenizer.patch_features(large)
     division = tokenizer.divide(large, features)[0]
-    count = len(division.features)
-    points = cluster_points(features[0], tokenizer.cluster_settings).flatten(0, 1)
-    own = division.members[None]
-    others = k_means_members(points, count, seed)[None]
-    return (
-        count,
-        {
-            OWN: _painted(network, features, own, count, merged=True),
-            MEANS: _painted(network, features, others, count, merged=False),
-            MERGED: _painted(network, features, others, count, merged=True),
-            COLOUR: square.mean(dim=(2, 3), keepdim=True).expand_as(square),
-        },
-        square,
-    )
+    count, seen = len(division.features), to_network_range(square)
+    cells, members = k_means_map(features[0], settings, count, seed)
+    own = DividedImages(features, division.members[None], division.cells[None], seen)
+    others = DividedImages(features, members[None], cells[None], seen)
+    painted = {
+        OWN: _painted(network, own, merged=True),
+        MEANS: _painted(network, others, merged=False),
+        MERGED: _painted(network, others, merged=True),
+    }
+    return count, painted | without_network(network, own, square), square
+
+
+def without_network(network: ClusterNetwork, own: DividedImages, square: Tensor) -> dict[str, Tensor]:
+    """What needs no network, of one image: images (1, 3, S, S) in [0, 1]."""
+    settings, count = network.settings, int(own.members.max()) + 1
+    fields = fields_of_map(own.cells, count, settings.image_size, terms=1)
+    found = {
+        MAP: paint_colours(fit_colours(square, fields), fields),
+        LARGE: shrunk(square, count * settings.vector_width),
+        COLOUR: square.mean(dim=(2, 3), keepdim=True).expand_as(square),
+    }
+    if settings.colour_terms:
+        tokens = network.tokens(own, 1)
+        found[DRAFT] = to_image_range(network.detokenizer.draft(tokens, network.detokenizer.fields(tokens)))
+        found[SMALL] = shrunk(square, count * 3 * settings.colour_terms**2)
+    return found
+
+
+def shrunk(square: Tensor, numbers: int) -> Tensor:
+    """A square (1, 3, S, S) ──► shrunk to about so many numbers, three a pixel, and enlarged again."""
+    side = min(max(1, round((numbers / 3) ** 0.5)), square.shape[-1] - 1)  # never the square itself
+    return resize(resize(square, (side, side)), (square.shape[-2], square.shape[-1]))
 
 
 def compare(distance: PerceptualDistance, image: Tensor, square: Tensor) -> tuple[float, float]:
@@ -131,10 +151,11 @@ def page(found: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            *(_text(figures[figure]) for figure in FIGURES),
+            *(_text(found["figures"][name][figure]) for figure in FIGURES),
             "" if name == OWN else _text(found["clusters_minus"][name]["distance"], signed=True),
         ]
-        for name, figures in found["figures"].items()
+        for name in METHODS
+        if name in found["figures"]
     ]
     head = ["tokens", f"distance by {found['network']}", "PSNR, dB", "clusters minus it: distance"]
     return "\n".join(
@@ -146,9 +167,8 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
-def _painted(network: ClusterNetwork, features: Tensor, members: Tensor, count: int, merged: bool) -> Tensor:
-    tokens = (network.merger if merged else network.means)(features, members, count)
-    images: Tensor = to_image_range(network.detokenizer(tokens))
+def _painted(network: ClusterNetwork, divided: DividedImages, merged: bool) -> Tensor:
+    images: Tensor = to_image_range(network.detokenizer(network.tokens(divided, int(merged))))
     return images
 
 

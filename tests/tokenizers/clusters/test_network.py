@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from v2l.tokenizers.clusters.network import (
     means_of_clusters,
 )
 from v2l.tokenizers.clusters.settings import NetworkSettings
+from v2l.tokenizers.positions import sine_positions
 
 SETTINGS = NetworkSettings(
     width=16,
@@ -170,3 +172,44 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         NetworkSettings(width=10, heads=4)
     with pytest.raises(V2LError, match="a multiple of 16"):
         NetworkSettings(cells=8, image_size=100)
+
+
+DRAFTS = replace(SETTINGS, reads_map=True, colour_terms=2)
+
+
+def test_with_colours_an_untrained_network_paints_its_draft(features: Tensor) -> None:
+    torch.manual_seed(0)
+    network = ClusterNetwork(DRAFTS, CHANNELS, JOINT).eval()
+    with torch.no_grad():
+        painted = network(divided(features), merged=1)
+        tokens = painted.tokens
+        assert tokens.vectors.shape == (2, 3, DRAFTS.vector_width) == (2, 3, 12 + 3 * 4)
+        draft = network.detokenizer.draft(tokens, network.detokenizer.fields(tokens))
+    torch.testing.assert_close(painted.images, draft)
+    assert draft.std() > 0.01
+
+
+def test_a_query_starts_with_the_tokens_that_cover_its_cell(features: Tensor) -> None:
+    torch.manual_seed(0)
+    network = ClusterNetwork(replace(SETTINGS, reads_map=True, mapper_layers=1), CHANNELS, JOINT).eval()
+    seen: list[Tensor] = []
+    network.detokenizer.mapper[0] = Seen(seen)
+    with torch.no_grad():
+        tokens = network(divided(features), merged=2).tokens
+        entered = network.detokenizer.enter(tokens.vectors)
+    places = network.detokenizer.queries + sine_positions((4, 4), SETTINGS.width).flatten(0, 1)
+    queries = seen[0] - places
+    left, right = CELLS[0, 0, 0], CELLS[0, 0, -1]
+    torch.testing.assert_close(queries[0, 0] - queries[0, 3], entered[0, left] - entered[0, right])
+
+
+class Seen(nn.Module):
+    """In place of a layer of the mapper: keeps the queries."""
+
+    def __init__(self, seen: list[Tensor]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, queries: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
+        self.seen += [queries]
+        return queries

@@ -45,9 +45,7 @@ class NetworkSettings:
     decoder_blocks: int = ranged(12, 1, 100, "ViT blocks behind the mapper.")
     cells: int = ranged(24, 1, 1024, "Queries a side, one for each cell of the image that is painted.")
     image_size: int = ranged(384, 2, 4096, "Side in pixels of the image that is painted.")
-    reads_map: bool = described(
-        False, "A query starts with the tokens of its cell; as published, no."
-    )
+    reads_map: bool = described(False, "A query starts with the tokens of its cell; as published, no.")
     colour_terms: int = ranged(
         0, 0, 32, "Cosines a side of each cluster's colours, in its token and in the draft; as published, 0."
     )

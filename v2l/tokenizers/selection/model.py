@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from v2l.checkpoint import load_tensors, save_tensors
 from v2l.sections import section_from_dict
@@ -82,7 +83,7 @@ class SelectionTokenizer(PlacedWordsTokenizer):
     @torch.inference_mode()
     def read(self, features: Tensor, kept: Tensor) -> Selected:
         """Features (B, h, w, C) and kept (B, h · w) ──► the codes of the kept patches."""
-        near = self.joint_encoder.to_joint_space(features).flatten(1, 2)
+        near = self.network.starts(features, self.joint_encoder.to_joint_space(features).flatten(1, 2))
         tokens = self.network.merge(self.network.patches(features), kept)
         return Selected(features, kept, self.network.code(tokens, near))
 
@@ -106,7 +107,8 @@ class SelectionTokenizer(PlacedWordsTokenizer):
             near = self.joint_encoder.to_joint_space(selected.features).flatten(1, 2)
             vectors = [each[mask] for each, mask in zip(near, kept, strict=True)]
             return part_tokens(self.namer, vectors, layout)
-        chosen, indices = selected.codes.vectors, selected.codes.indices
+        chosen = normalize(selected.codes.vectors[..., : self.network.joint_width], dim=-1)
+        indices = selected.codes.indices
         return part_tokens(
             self.namer,
             [each[mask] for each, mask in zip(chosen, kept, strict=True)],

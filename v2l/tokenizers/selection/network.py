@@ -1,6 +1,7 @@
 """frozen patch features ──► tokens of kept patches ──► the features again.
 
-Trained: everything here except the words. Source: LaVIT, arXiv 2309.04669, section 3.1 and equation 3.
+Trained: everything here except the words and the draft, if there is one. Source: LaVIT, arXiv 2309.04669,
+section 3.1 and equation 3.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch.nn.functional import normalize
 
 from v2l.tokenizers.positions import sine_positions
 from v2l.tokenizers.quantizers.base import nearest
+from v2l.tokenizers.selection.draft import Draft, code_space
 from v2l.tokenizers.selection.merger import MergerBlock
 from v2l.tokenizers.selection.selector import Selector
 from v2l.tokenizers.selection.settings import SelectionSettings
@@ -22,7 +24,7 @@ from v2l.tokenizers.transformer import Block
 class Codes(NamedTuple):
     """Tokens in the space of the codebook."""
 
-    vectors: Tensor  # (B, n, d) unit length, before the lookup
+    vectors: Tensor  # (B, n, d) as long as the entries, before the lookup
     entries: Tensor  # (B, n, d) the nearest entries, with the gradient of `vectors` (straight-through)
     indices: Tensor  # (B, n) int64 of the nearest entries
 
@@ -46,7 +48,9 @@ class SelectionNetwork(nn.Module):
         self.enter = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width))
         self.selector = Selector(width)
         self.merger = nn.ModuleList(MergerBlock(width, heads, ratio) for _ in range(settings.merger_blocks))
-        code = words.shape[1] if self.reads_words else settings.learned_width
+        self.joint_width = words.shape[1]
+        self.draft = Draft(len(words), channels) if settings.draft else None
+        code = self.joint_width + settings.draft * channels if self.reads_words else settings.learned_width
         self.to_code = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.Tanh())
         self.last = nn.Linear(width, code)
         self.from_code = nn.Linear(code, width)
@@ -58,6 +62,11 @@ class SelectionNetwork(nn.Module):
         else:
             self.entries = nn.Parameter(torch.randn(settings.learned_size, code))
         nn.init.zeros_(self.last.bias)
+        if self.draft is not None:
+            self.of_draft = nn.Linear(channels, width)
+            for layer in (self.last, self.leave[1]):  # at first nothing is changed
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def patches(self, features: Tensor) -> Tensor:
         """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""
@@ -72,17 +81,40 @@ class SelectionNetwork(nn.Module):
             tokens = block(tokens, patches, kept)
         return tokens
 
+    def starts(self, features: Tensor, joint: Tensor) -> Tensor:
+        """Where the vectors of words start, before a token has read anything.
+
+        Args:
+            features: (B, h, w, C), frozen.
+            joint: (B, h · w, D) unit length, the same patches in the joint space.
+
+        Returns:
+            (B, h · w, d), of one length.
+        """
+        if self.draft is None:
+            return joint
+        return code_space(normalize(features.flatten(1, 2), dim=-1), joint, self.settings.naming)
+
+    def code_entries(self) -> Tensor:
+        """The entries of the codebook, (V, d), of one length."""
+        words = normalize(self.entries, dim=-1)
+        if self.draft is None:
+            return words
+        return code_space(self.draft.prototypes, words, self.settings.naming)
+
     def code(self, tokens: Tensor, near: Tensor) -> Codes:
         """Tokens (B, n, width) ──► their codes.
 
         Args:
             tokens: what `merge` gave.
-            near: (B, n, D) unit length, the patches in the joint space. With the codebook "words" a token's
-                vector starts there and is moved by what it has read; a learned codebook does not use it.
+            near: (B, n, d) of `starts`. With the codebook "words" a token's vector starts there and is moved
+                by what it has read; a learned codebook does not use it.
         """
         moved = self.last(self.to_code(tokens))
         vectors = normalize(near + moved if self.reads_words else moved, dim=-1)
-        entries = normalize(self.entries, dim=-1)
+        entries = self.code_entries()
+        if self.draft is not None:
+            vectors = vectors * (1 + self.settings.naming) ** 0.5  # as long as the entries
         indices = nearest(vectors.detach().flatten(0, 1), entries.detach()).view(vectors.shape[:2])
         straight_through = vectors + (entries[indices] - vectors).detach()
         return Codes(vectors, straight_through, indices)
@@ -92,7 +124,11 @@ class SelectionNetwork(nn.Module):
         positions = sine_positions(grid, self.settings.width).to(codes).flatten(0, 1)
         present = kept[..., None]
         tokens = present * self.from_code(codes) + (1 - present) * self.missing + positions
+        draft = None
+        if self.draft is not None:
+            draft = self.draft(codes[..., self.joint_width :], kept, grid)
+            tokens = tokens + self.of_draft(draft)
         for block in self.decoder:
             tokens = block(tokens)
         features: Tensor = self.leave(tokens)
-        return features
+        return features if draft is None else draft + features

@@ -8,7 +8,7 @@ from typing import Self
 
 from v2l.config import load_sections
 from v2l.errors import V2LError
-from v2l.sections import choice, ranged
+from v2l.sections import choice, described, ranged
 from v2l.tokenizers.member_training import MemberTraining
 
 
@@ -27,10 +27,16 @@ class SelectionSettings:
     learned_size: int = ranged(16384, 2, 10**6, "Entries of a learned codebook.")
     learned_width: int = ranged(32, 2, 4096, "Width of a learned codebook.")
     words_used: int = ranged(4096, 2, 10**6, "Words, those that training patches are nearest to most often.")
+    draft: bool = described(
+        False, "Words have prototypes, and the decoder starts from a fitted draft; as published, no."
+    )
+    naming: float = ranged(1.0, 0, 100, "With a draft: weight of a word's meaning beside its prototype.")
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise V2LError(f"got width {self.width} with {self.heads} heads", "a multiple of the heads")
+        if self.draft and self.codebook != "words":
+            raise V2LError("got a draft with a learned codebook", "a draft with the codebook words")
 
 
 @dataclass(frozen=True)

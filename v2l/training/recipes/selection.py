@@ -82,7 +82,7 @@ class SelectionRecipe(Recipe[Tensor]):
 
     def loss(self, step: int, part: Tensor, network: str) -> Loss:
         training, model = self.config.training, self.tokenizer.network
-        near = self.joint(part)
+        near = model.starts(part, self.joint(part))
         patches = model.patches(part)
         chosen = draw(model.selector(patches), training.temperature)
         kept = self._with_random(chosen)
@@ -111,7 +111,7 @@ class SelectionRecipe(Recipe[Tensor]):
         features = self.held_out.float().to(self.processes.device)
         patches = model.patches(features)
         kept = decide(model.selector(patches), self._cut())
-        codes = model.code(model.merge(patches, kept), self.joint(features))
+        codes = model.code(model.merge(patches, kept), model.starts(features, self.joint(features)))
         _, h, w, _ = features.shape
         rebuilt = model.rebuild(codes.entries, kept, (h, w))
         model.train()
@@ -164,6 +164,18 @@ class SelectionRecipe(Recipe[Tensor]):
         commitment = (vectors - entries.detach()).square().sum(dim=-1)
         codebook = (entries - vectors.detach()).square().sum(dim=-1)
         return ((commitment + codebook) * kept).sum() / count
+
+
+@torch.no_grad()
+def fit_draft(recipe: SelectionRecipe) -> None:
+    """Fit the words' prototypes and the draft to the training images of a recipe, before its first step."""
+    network = recipe.tokenizer.network
+    assert network.draft is not None
+    parts = recipe.features.rows.split(BATCH)
+    features = torch.cat([normalize(part.float().flatten(1, 2), dim=-1) for part in parts])
+    near = torch.cat([recipe.joint(part.float().to(recipe.processes.device)) for part in parts])
+    words = normalize(network.entries, dim=-1)
+    network.draft.fit(features.to(near), near, words, recipe.config.network.naming)
 
 
 def words_of_patches(

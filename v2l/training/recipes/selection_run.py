@@ -9,7 +9,7 @@ from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.settings import SelectionConfig
 from v2l.training.recipes.patch_data import patch_features
 from v2l.training.recipes.patch_run import PatchModels, PatchRun
-from v2l.training.recipes.selection import SelectionRecipe, words_of_patches
+from v2l.training.recipes.selection import SelectionRecipe, fit_draft, words_of_patches
 
 
 def selection_recipe(
@@ -32,4 +32,7 @@ def selection_recipe(
     rows = words_of_patches(namer.codebook, encoder, features, config.network.words_used)
     torch.manual_seed(settings.seed)
     tokenizer = SelectionTokenizer(config.network, features.rows.shape[-1], rows, namer)
-    return SelectionRecipe(tokenizer.to(processes.device), features, config, processes, settings.seed)
+    recipe = SelectionRecipe(tokenizer.to(processes.device), features, config, processes, settings.seed)
+    if config.network.draft:
+        fit_draft(recipe)
+    return recipe
