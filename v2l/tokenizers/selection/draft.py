@@ -61,11 +61,12 @@ class Draft(nn.Module):
         shapes = shapes_of(distances(grid).to(codes), self.reach)  # (3, n, n)
         common = torch.einsum("k,kpq->pq", self.common, shapes)
         cross = torch.einsum("k,kpq->pq", self.cross, shapes)
-        both = kept[:, :, None] * kept[:, None]  # (B, n, n)
-        unread = torch.diag_embed(1 - kept + EPS * self.common.sum())
-        weights = torch.linalg.solve(both * common + unread, cross * kept[:, :, None])  # (B, q, p)
-        changes = kept[..., None] * (codes - self.mean)
-        return self.mean + weights.mT @ changes
+        common = common + EPS * self.common.sum() * torch.eye(len(common), device=codes.device)
+        # A row of a kept place is its equation of prediction, one of a dropped place says: weight 0. As rows
+        # are linear in `kept`, a place that is dropped has a gradient, too.
+        equations = kept[..., None] * common + torch.diag_embed(1 - kept)  # (B, n, n)
+        weighted = torch.linalg.solve(equations, kept[..., None] * (codes - self.mean))  # (B, n, C)
+        return self.mean + cross @ weighted
 
     @torch.no_grad()
     def fit(self, features: Tensor, near: Tensor, words: Tensor, naming: float) -> None:
