@@ -33,6 +33,18 @@ def test_each_share_has_figures_with_intervals(samples: Path) -> None:
     assert list(found["cosine"]) == ["0.2", "0.5"]
     assert found["n"] == 3
     assert "minus random" in page(found)
+    assert "mean feature" not in page(found)  # of a draft, which this tokenizer does not have
     assert found == evaluate_selection(tokenizer, files, (0.2, 0.5))
     with pytest.raises(V2LError, match="'tiny-quarters' does not select patches"):
         evaluate_selection(QuarterTokenizer(), files)
+
+
+def test_a_draft_stands_beside_what_was_trained(samples: Path) -> None:
+    torch.manual_seed(0)
+    settings = SelectionSettings(side=32, width=16, merger_blocks=1, decoder_blocks=1, heads=2, draft=True)
+    tokenizer = SelectionTokenizer(settings, 48, torch.arange(40), tiny_namer()).eval()
+    assert tokenizer.network.draft is not None
+    tokenizer.network.draft.prototypes.copy_(torch.rand(40, 48))
+    found = evaluate_selection(tokenizer, find_images(samples)[:2], (0.5,))["cosine"]["0.5"]
+    assert found["uniform, draft"] == found["uniform"]  # before training
+    assert found["mean feature"]["value"] == 0  # not fitted

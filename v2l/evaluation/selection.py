@@ -2,7 +2,9 @@
 
 The figure of a photograph is the mean cosine of rebuilt and frozen features over all of its patches. The
 selector's choice stands beside two others of the same number: patches at equal steps in raster order, and
-patches drawn at random. Source: LaVIT, arXiv 2309.04669, section 3.1.
+patches drawn at random. With a draft, two more rows: the draft alone, without any trained weight, of patches
+at equal steps; and the mean feature, which knows nothing of the photograph. Source: LaVIT, arXiv 2309.04669,
+section 3.1.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from v2l.metrics import Mean
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
 from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.selector import decide, keep_best
 
 OWN, UNIFORM, RANDOM = "selector", "uniform", "random"
 METHODS = (OWN, UNIFORM, RANDOM)
+DRAFT, MEAN = "uniform, draft", "mean feature"
 RATIOS = (0.2, 0.33, 0.5)
 
 
@@ -63,6 +67,9 @@ def evaluate_selection(
         for ratio in ratios:
             for name, kept in choices(chances, ratio, generator).items():
                 cosines.setdefault((ratio, name), []).append(_cosine(tokenizer, features, kept))
+                if name == UNIFORM:
+                    for other, value in _untrained(tokenizer, features, kept).items():
+                        cosines.setdefault((ratio, other), []).append(value)
         progress("rebuilding features", place + 1, len(files))
     return _report(cosines, shares, ratios)
 
@@ -87,16 +94,23 @@ def choices(chances: Tensor, ratio: float, generator: torch.Generator) -> dict[s
 
 def page(found: dict[str, Any]) -> str:
     """The figures for people."""
+    shown = [name for name in (*METHODS, DRAFT, MEAN) if name in next(iter(found["cosine"].values()))]
+    differences = ["minus_uniform", "minus_random"]
     rows = [
-        [ratio, *(_text(figures[name]) for name in METHODS), _text(figures["minus_random"], signed=True)]
+        [
+            ratio,
+            *(_text(figures[name]) for name in shown),
+            *(_text(figures[name], signed=True) for name in differences),
+        ]
         for ratio, figures in found["cosine"].items()
     ]
     kept = found["kept_by_the_selector"]
+    head = ["patches kept", *shown, "selector minus uniform", "selector minus random"]
     return "\n".join(
         [
             f"{found['n']} photographs, mean cosine of rebuilt and frozen features, 95 % intervals",
             "",
-            markdown_table(["patches kept", *METHODS, "selector minus random"], rows),
+            markdown_table(head, rows),
             "",
             f"the selector alone keeps a share of {_text(kept)}",
         ]
@@ -117,13 +131,30 @@ def _cosine(tokenizer: SelectionTokenizer, features: Tensor, kept: Tensor) -> fl
     return cosine_similarity(rebuilt, features, dim=-1).mean().item()
 
 
+@torch.inference_mode()
+def _untrained(tokenizer: SelectionTokenizer, features: Tensor, kept: Tensor) -> dict[str, float]:
+    """The cosines of the draft alone and of the mean feature, of one image; none without a draft."""
+    network = tokenizer.network
+    if network.draft is None:
+        return {}
+    joint = tokenizer.joint_encoder.to_joint_space(features).flatten(1, 2)
+    starts, entries = network.starts(features, joint)[0], network.code_entries()
+    codes = entries[nearest(starts, entries), network.joint_width :][None]
+    draft = network.draft(codes, kept, (features.shape[1], features.shape[2]))
+    wanted = features.flatten(1, 2)
+    return {
+        DRAFT: cosine_similarity(draft, wanted, dim=-1).mean().item(),
+        MEAN: cosine_similarity(network.draft.mean, wanted, dim=-1).mean().item(),
+    }
+
+
 def _report(
     cosines: dict[tuple[float, str], list[float]], shares: Sequence[float], ratios: Sequence[float]
 ) -> dict[str, Any]:
     """The object for programs."""
     figures: dict[str, Any] = {}
     for ratio in ratios:
-        rows = {name: cosines[ratio, name] for name in METHODS}
+        rows = {name: values for (share, name), values in cosines.items() if share == ratio}
         differences = {
             f"minus_{other}": [own - its for own, its in zip(rows[OWN], rows[other], strict=True)]
             for other in (UNIFORM, RANDOM)

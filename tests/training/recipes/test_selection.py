@@ -12,6 +12,7 @@ from tiny_namer import tiny_namer
 from v2l.checkpoint import load_tensors
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
+from v2l.tokenizers.selection.model import SelectionTokenizer
 from v2l.tokenizers.selection.settings import SelectionConfig, SelectionSettings, SelectionTraining
 from v2l.training.loop import TrainingLoop
 from v2l.training.recipes.patch_run import PatchModels, PatchRun, loop_settings
@@ -65,6 +66,20 @@ def test_rebuilt_features_come_nearer_to_the_frozen_ones(
     assert after["cosine"] > before["cosine"] + 0.05
     assert {"rebuilt", "ratio", "codes", "kept"} <= seen[-1].keys()
     assert (tmp_path / "run" / "model" / "manifest.json").is_file()
+
+
+def test_with_a_draft_training_starts_above_the_mean(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe = recipe_of(files, tmp_path / "run", replace(CONFIG, network=replace(CONFIG.network, draft=True)))
+    draft = recipe.tokenizer.network.draft
+    assert draft is not None
+    features = recipe.held_out.float().flatten(1, 2)
+    constant = torch.cosine_similarity(draft.mean, features, dim=-1).mean().item()
+    assert recipe.validate(0)["cosine"] > constant
+    loop = TrainingLoop(recipe, loop_settings(recipe.config.training, tmp_path / "run"))
+    loop.train(loop.resume(), lambda step, terms: None)
+    tokenizer = SelectionTokenizer.from_pretrained(tmp_path / "run" / "model", "cpu")
+    assert tokenizer.network.draft is not None
+    torch.testing.assert_close(tokenizer.network.draft.prototypes, draft.prototypes, atol=1e-3, rtol=1e-2)
 
 
 def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -> None:
