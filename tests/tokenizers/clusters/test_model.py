@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.tokenizers.clusters.model import ClusterTokenizer
-from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
+from v2l.tokenizers.clusters.settings import (
+    ClusterConfig,
+    ClusterSettings,
+    NetworkSettings,
+    TrainedSettings,
+)
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokenizers.patch_words import mean_features
 from v2l.tokenizers.positions import sine_positions
@@ -121,5 +127,35 @@ def test_positions_are_sines_of_row_and_column() -> None:
 
 
 def test_without_training_there_is_no_decoder(tokenizer: ClusterTokenizer) -> None:
-    with pytest.raises(V2LError, match="decode needs a decoder, which the tokenizer 'setok' does not have"):
+    with pytest.raises(V2LError, match="this checkpoint of setok has no trained detokenizer"):
         tokenizer.decode(tokenizer.encode(halves()[None]))
+
+
+def test_a_trained_one_paints_an_image_from_its_tokens_alone() -> None:
+    torch.manual_seed(0)
+    sizes = NetworkSettings(
+        width=16,
+        heads=2,
+        token_width=8,
+        mapper_layers=1,
+        decoder_blocks=1,
+        cells=4,
+        image_size=16,
+        reads_map=True,
+        colour_terms=2,
+    )
+    tokenizer = ClusterTokenizer(SETTINGS, tiny_namer(), TrainedSettings(sizes, 48, 16)).eval()
+    tokens = tokenizer.encode(halves()[None])
+    assert tokens.words == ClusterTokenizer(SETTINGS, tiny_namer()).eval().encode(halves()[None]).words
+    painted = tokenizer.decode_whole(tokens, (64, 96))
+    assert painted.shape == (3, 64, 96)
+    torch.testing.assert_close(
+        painted[:, :, :24].mean(dim=(1, 2)), torch.tensor([1.0, 0, 0]), atol=0.1, rtol=0
+    )
+    torch.testing.assert_close(
+        painted[:, :, -24:].mean(dim=(1, 2)), torch.tensor([0, 0, 1.0]), atol=0.1, rtol=0
+    )
+    with pytest.raises(V2LError, match="tokens without a cluster map"):
+        tokenizer.decode(replace(tokens, layout=None))
+    with pytest.raises(V2LError, match="vectors of width 16; allowed: those of this tokenizer, 20 wide"):
+        tokenizer.decode(replace(tokens, embeddings=torch.zeros(1, 2, 16)))

@@ -23,7 +23,7 @@ from v2l.tokenizers.clusters.k_means import k_means
 from v2l.tokenizers.clusters.network import ClusterNetwork, DividedImages, MergedTokens
 from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
-from v2l.tokenizers.contract import check_images, refusal
+from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.patch_words import mean_features, part_tokens
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.positions import sine_positions
@@ -93,7 +93,11 @@ class ClusterTokenizer(PlacedWordsTokenizer):
             V2LError: no detokenizer was trained, or the tokens are those of another one.
         """
         if self.network is None or self.trained is None:
-            raise refusal(self.NAME, "decoder", "decode")
+            raise V2LError(
+                "this checkpoint of setok has no trained detokenizer",
+                "setok, or a checkpoint of v2l train-setok",
+                "--tokenizer setok",
+            )
         vectors, width = tokens.embeddings, self.trained.network.vector_width
         if vectors is None or vectors.shape[-1] != width:
             came = "no vectors" if vectors is None else f"vectors of width {vectors.shape[-1]}"

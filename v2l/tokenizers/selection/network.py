@@ -62,6 +62,8 @@ class SelectionNetwork(nn.Module):
         else:
             self.entries = nn.Parameter(torch.randn(settings.learned_size, code))
         nn.init.zeros_(self.last.bias)
+        # A vector of unit length has small numbers: without this factor, one step of Adam would replace it.
+        self.change_scale = 1.0 if self.draft is None else channels**-0.5
         if self.draft is not None:
             self.of_draft = nn.Linear(channels, width)
             for layer in (self.last, self.leave[1]):  # at first nothing is changed
@@ -110,7 +112,7 @@ class SelectionNetwork(nn.Module):
             near: (B, n, d) of `starts`. With the codebook "words" a token's vector starts there and is moved
                 by what it has read; a learned codebook does not use it.
         """
-        moved = self.last(self.to_code(tokens))
+        moved = self.last(self.to_code(tokens)) * self.change_scale
         vectors = normalize(near + moved if self.reads_words else moved, dim=-1)
         entries = self.code_entries()
         if self.draft is not None:
@@ -131,4 +133,4 @@ class SelectionNetwork(nn.Module):
         for block in self.decoder:
             tokens = block(tokens)
         features: Tensor = self.leave(tokens)
-        return features if draft is None else draft + features
+        return features if draft is None else draft + self.change_scale * features
