@@ -23,12 +23,12 @@ from v2l.metrics import Mean
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
 from v2l.tokenizers.contract import ImageTokenizer
-from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.model import SelectionTokenizer
-from v2l.tokenizers.selection.selector import decide, keep_best
+from v2l.tokenizers.selection.selector import keep_best
 
-OWN, UNIFORM, RANDOM = "selector", "uniform", "random"
+OWN, UNIFORM, RANDOM = "own choice", "uniform", "random"
 METHODS = (OWN, UNIFORM, RANDOM)
+TRAINED = "trained selector"  # where another choice is the tokenizer's own
 DRAFT, MEAN = "uniform, draft", "mean feature"
 RATIOS = (0.2, 0.33, 0.5)
 
@@ -62,10 +62,13 @@ def evaluate_selection(
     shares: list[float] = []
     for place, file in enumerate(files):
         features, chances = _features(tokenizer, load_image(file))
-        shares.append(decide(chances, tokenizer.cut).mean().item())
+        shares.append(tokenizer.choose(features).mean().item())
         generator = torch.Generator().manual_seed(seed * 1_000_003 + place)
         for ratio in ratios:
-            for name, kept in choices(chances, ratio, generator).items():
+            kept_by = choices(tokenizer.choose(features, ratio), generator)
+            if tokenizer.selection_settings.chooses == "draft":
+                kept_by[TRAINED] = keep_best(chances, ratio)
+            for name, kept in kept_by.items():
                 cosines.setdefault((ratio, name), []).append(_cosine(tokenizer, features, kept))
                 if name == UNIFORM:
                     for other, value in _untrained(tokenizer, features, kept).items():
@@ -74,15 +77,13 @@ def evaluate_selection(
     return _report(cosines, shares, ratios)
 
 
-def choices(chances: Tensor, ratio: float, generator: torch.Generator) -> dict[str, Tensor]:
+def choices(own: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Three choices of equally many patches, each (1, n) of 0 and 1.
 
     Args:
-        chances: (1, n, 2) of the selector.
-        ratio: the share of patches to keep.
+        own: (1, n), what the tokenizer keeps.
         generator: of the random choice.
     """
-    own = keep_best(chances, ratio)
     count, total = int(own.sum()), own.shape[1]
     even = (torch.arange(count) + 0.5) * total / count
     drawn = torch.randperm(total, generator=generator)[:count]
@@ -94,7 +95,9 @@ def choices(chances: Tensor, ratio: float, generator: torch.Generator) -> dict[s
 
 def page(found: dict[str, Any]) -> str:
     """The figures for people."""
-    shown = [name for name in (*METHODS, DRAFT, MEAN) if name in next(iter(found["cosine"].values()))]
+    shown = [
+        name for name in (*METHODS, TRAINED, DRAFT, MEAN) if name in next(iter(found["cosine"].values()))
+    ]
     differences = ["minus_uniform", "minus_random"]
     rows = [
         [
@@ -105,14 +108,14 @@ def page(found: dict[str, Any]) -> str:
         for ratio, figures in found["cosine"].items()
     ]
     kept = found["kept_by_the_selector"]
-    head = ["patches kept", *shown, "selector minus uniform", "selector minus random"]
+    head = ["patches kept", *shown, "own minus uniform", "own minus random"]
     return "\n".join(
         [
             f"{found['n']} photographs, mean cosine of rebuilt and frozen features, 95 % intervals",
             "",
             markdown_table(head, rows),
             "",
-            f"the selector alone keeps a share of {_text(kept)}",
+            f"without a ratio it keeps a share of {_text(kept)}",
         ]
     )
 
@@ -138,8 +141,7 @@ def _untrained(tokenizer: SelectionTokenizer, features: Tensor, kept: Tensor) ->
     if network.draft is None:
         return {}
     joint = tokenizer.joint_encoder.to_joint_space(features).flatten(1, 2)
-    starts, entries = network.starts(features, joint)[0], network.code_entries()
-    codes = entries[nearest(starts, entries), network.joint_width :][None]
+    codes = network.unread_codes(network.starts(features, joint))
     draft = network.draft(codes, kept, (features.shape[1], features.shape[2]))
     wanted = features.flatten(1, 2)
     return {

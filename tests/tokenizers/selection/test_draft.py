@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from v2l.errors import V2LError
+from v2l.tokenizers.selection.choice import helpful_order
 from v2l.tokenizers.selection.draft import EPS, Draft, code_space, distances
 from v2l.tokenizers.selection.network import SelectionNetwork
 from v2l.tokenizers.selection.settings import SelectionSettings
@@ -99,6 +100,23 @@ def test_an_untrained_network_gives_the_draft() -> None:
     assert torch.equal(codes.indices, scores.argmax(dim=-1))
     prototypes = network.draft.prototypes[codes.indices]
     torch.testing.assert_close(rebuilt, network.draft(prototypes, kept, GRID), atol=1e-5, rtol=1e-4)
+
+
+def test_a_gain_is_what_a_further_patch_takes_off_the_squared_error(draft: Draft, codes: Tensor) -> None:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(12, CHANNELS, generator=generator)
+
+    def error(places: list[int]) -> float:
+        kept = torch.zeros(1, 12).index_fill(1, torch.tensor(places, dtype=torch.int64), 1.0)
+        return (draft(codes, kept, GRID)[0] - features).square().sum().item()
+
+    order = helpful_order(draft, codes[0], features, GRID, most=4)
+    for step in range(4):
+        before = order.places[:step].tolist()
+        errors = [error([*before, place]) if place not in before else math.inf for place in range(12)]
+        assert int(order.places[step]) == min(range(12), key=errors.__getitem__)
+        gain = (error(before) - min(errors)) / 12
+        assert order.gains[step].item() == pytest.approx(gain, rel=1e-2, abs=1e-2)
 
 
 def test_distances_are_those_of_cells() -> None:

@@ -69,7 +69,8 @@ def test_rebuilt_features_come_nearer_to_the_frozen_ones(
 
 
 def test_with_a_draft_training_starts_above_the_mean(files: list[ImageFile], tmp_path: Path) -> None:
-    recipe = recipe_of(files, tmp_path / "run", replace(CONFIG, network=replace(CONFIG.network, draft=True)))
+    config = replace(CONFIG, network=replace(CONFIG.network, draft=True, chooses="draft"))
+    recipe = recipe_of(files, tmp_path / "run", config)
     draft = recipe.tokenizer.network.draft
     assert draft is not None
     features = recipe.held_out.float().flatten(1, 2)

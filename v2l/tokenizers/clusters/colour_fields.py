@@ -54,7 +54,8 @@ def cosines_of_box(occupied: Tensor, size: int, terms: int) -> Tensor:
     behind = torch.where(inside, places + 1, 0).amax(dim=-1, keepdim=True)
     pixels = (torch.arange(size, device=occupied.device) + 0.5) / size * occupied.shape[-1]  # in cells
     along = ((pixels - first) / (behind - first).clamp(min=1)).clamp(0, 1)  # (B, N, S)
-    return torch.cos(torch.pi * along[..., None] * torch.arange(terms, device=occupied.device))
+    angles: Tensor = torch.pi * along[..., None] * torch.arange(terms, device=occupied.device)
+    return angles.cos()
 
 
 def fit_colours(images: Tensor, fields: Fields) -> Tensor:
@@ -72,7 +73,7 @@ def fit_colours(images: Tensor, fields: Fields) -> Tensor:
     fine = (squares[:, None] + squares).flatten().float()  # (T²,) i² + j²
     pixels = shares.sum(dim=(2, 3))[..., None]  # (B, N, 1)
     penalty = torch.diag_embed(PENALTY * fine * pixels + LEAST)
-    solved = torch.linalg.solve(gram + penalty, right)
+    solved: Tensor = torch.linalg.solve(gram + penalty, right)
     return solved.transpose(2, 3).unflatten(-1, (terms, terms))
 
 

@@ -58,15 +58,19 @@ class Draft(nn.Module):
 
         What stands at dropped places is not read. The gradient reaches codes and `kept`.
         """
-        shapes = shapes_of(distances(grid).to(codes), self.reach)  # (3, n, n)
-        common = torch.einsum("k,kpq->pq", self.common, shapes)
-        cross = torch.einsum("k,kpq->pq", self.cross, shapes)
-        common = common + EPS * self.common.sum() * torch.eye(len(common), device=codes.device)
+        common, cross = self.curves(grid)
         # A row of a kept place is its equation of prediction, one of a dropped place says: weight 0. As rows
         # are linear in `kept`, a place that is dropped has a gradient, too.
         equations = kept[..., None] * common + torch.diag_embed(1 - kept)  # (B, n, n)
-        weighted = torch.linalg.solve(equations, kept[..., None] * (codes - self.mean))  # (B, n, C)
+        weighted: Tensor = torch.linalg.solve(equations, kept[..., None] * (codes - self.mean))  # (B, n, C)
         return self.mean + cross @ weighted
+
+    def curves(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """K_cc, with a little on its diagonal, and K_xc of all pairs of places, (n, n) each."""
+        shapes = shapes_of(distances(grid).to(self.mean), self.reach)  # (3, n, n)
+        common = torch.einsum("k,kpq->pq", self.common, shapes)
+        cross = torch.einsum("k,kpq->pq", self.cross, shapes)
+        return common + EPS * self.common.sum() * torch.eye(len(common), device=common.device), cross
 
     @torch.no_grad()
     def fit(self, features: Tensor, near: Tensor, words: Tensor, naming: float) -> None:

@@ -20,12 +20,15 @@ from v2l.sections import section_from_dict
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.patch_words import part_tokens
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
+from v2l.tokenizers.selection.choice import Order, helpful_order
+from v2l.tokenizers.selection.draft import Draft
 from v2l.tokenizers.selection.network import Codes, SelectionNetwork
 from v2l.tokenizers.selection.selector import decide, keep_best
 from v2l.tokenizers.selection.settings import SelectionSettings
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import ClusterMap, VisualTokens
 
+MOST = 0.7  # of the patches of an image, at most, when the draft chooses how many
 ROWS = "rows.safetensors"  # of the codebook, those that tokens may be quantized to
 
 
@@ -58,7 +61,7 @@ class SelectionTokenizer(PlacedWordsTokenizer):
         self.selection_settings, self.channels = settings, channels
         self.register_buffer("rows", rows, persistent=False)
         vectors = self.namer.codebook.embeddings[rows].float()
-        self.register_buffer("cut", torch.zeros(()))  # of the log-odds, above which a patch is kept
+        self.register_buffer("cut", torch.zeros(()))  # of log-odds or gains, above which a patch is kept
         self.network = SelectionNetwork(settings, channels, vectors)
 
     @torch.inference_mode()
@@ -76,9 +79,31 @@ class SelectionTokenizer(PlacedWordsTokenizer):
             ratio: the share of patches to keep; None leaves it to the selector, image by image.
         """
         features = self.joint_encoder.patch_features(images, self.selection_settings.side)
+        return self.read(features, self.choose(features, ratio))
+
+    @torch.inference_mode()
+    def choose(self, features: Tensor, ratio: float | None = None) -> Tensor:
+        """Features (B, h, w, C) ──► kept (B, h · w) of 0 and 1; `ratio` as in `select`."""
+        if self.network.draft is not None and self.selection_settings.chooses == "draft":
+            return self._helpful(self.network.draft, features, ratio)
         chances = self.network.selector(self.network.patches(features))
-        kept = decide(chances, self.cut) if ratio is None else keep_best(chances, ratio)
-        return self.read(features, kept)
+        return decide(chances, self.cut) if ratio is None else keep_best(chances, ratio)
+
+    def _helpful(self, draft: Draft, features: Tensor, ratio: float | None) -> Tensor:
+        """What helps the draft most: a share of the patches, or each that helps more than the cut."""
+        grid, count = (features.shape[1], features.shape[2]), features.shape[1] * features.shape[2]
+        kept = features.new_zeros(len(features), count)
+        most = max(1, round((MOST if ratio is None else ratio) * count))
+        for row, order in zip(kept, self.orders(draft, features, grid, most), strict=True):
+            many = most if ratio is not None else max(1, int((order.gains > self.cut).sum()))
+            row[order.places[:many]] = 1
+        return kept
+
+    def orders(self, draft: Draft, features: Tensor, grid: tuple[int, int], most: int) -> list[Order]:
+        """The patches of each image in the order in which they help, `most` of them."""
+        starts = self.network.starts(features, self.joint_encoder.to_joint_space(features).flatten(1, 2))
+        codes, wanted = self.network.unread_codes(starts), normalize(features.flatten(1, 2), dim=-1)
+        return [helpful_order(draft, *each, grid, most) for each in zip(codes, wanted, strict=True)]
 
     @torch.inference_mode()
     def read(self, features: Tensor, kept: Tensor) -> Selected:

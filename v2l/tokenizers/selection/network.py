@@ -66,9 +66,8 @@ class SelectionNetwork(nn.Module):
         self.change_scale = 1.0 if self.draft is None else channels**-0.5
         if self.draft is not None:
             self.of_draft = nn.Linear(channels, width)
-            for layer in (self.last, self.leave[1]):  # at first nothing is changed
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+            for weights in (*self.last.parameters(), *self.leave[1].parameters()):
+                nn.init.zeros_(weights)  # at first nothing is changed
 
     def patches(self, features: Tensor) -> Tensor:
         """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""
@@ -120,6 +119,12 @@ class SelectionNetwork(nn.Module):
         indices = nearest(vectors.detach().flatten(0, 1), entries.detach()).view(vectors.shape[:2])
         straight_through = vectors + (entries[indices] - vectors).detach()
         return Codes(vectors, straight_through, indices)
+
+    def unread_codes(self, starts: Tensor) -> Tensor:
+        """The prototypes (B, n, C) of the words that patches have before they read anything, of `starts`."""
+        entries = self.code_entries()
+        indices = nearest(starts.flatten(0, 1), entries).view(starts.shape[:2])
+        return entries[indices][..., self.joint_width :]
 
     def rebuild(self, codes: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
         """Codes (B, n, d) of kept (B, n) places ──► features (B, n, C)."""

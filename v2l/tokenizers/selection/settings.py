@@ -30,11 +30,16 @@ class SelectionSettings:
     draft: bool = described(
         False, "Words have prototypes, and the decoder starts from a fitted draft; as published, no."
     )
+    chooses: str = choice(
+        "selector", ("selector", "draft"), "Who keeps patches: the trained selector; or what helps the draft."
+    )
     naming: float = ranged(1.0, 0, 100, "With a draft: weight of a word's meaning beside its prototype.")
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise V2LError(f"got width {self.width} with {self.heads} heads", "a multiple of the heads")
+        if self.chooses == "draft" and not self.draft:
+            raise V2LError("got chooses: draft without a draft", "draft: true, or chooses: selector")
         if self.draft and self.codebook != "words":
             raise V2LError("got a draft with a learned codebook", "a draft with the codebook words")
 

@@ -22,8 +22,9 @@ from v2l.codebook.codebook import Codebook
 from v2l.encoders import JointEncoder
 from v2l.processes import Accelerator
 from v2l.tokenizers.quantizers.base import nearest
-from v2l.tokenizers.selection.model import SelectionTokenizer
-from v2l.tokenizers.selection.selector import cut_for, decide, draw, ratio_loss
+from v2l.tokenizers.selection.draft import Draft
+from v2l.tokenizers.selection.model import MOST, SelectionTokenizer
+from v2l.tokenizers.selection.selector import cut_for, draw, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Recipe, Terms
@@ -110,7 +111,8 @@ class SelectionRecipe(Recipe[Tensor]):
         model = self.tokenizer.network.eval()
         features = self.held_out.float().to(self.processes.device)
         patches = model.patches(features)
-        kept = decide(model.selector(patches), self._cut())
+        self.tokenizer.cut.copy_(self._cut())
+        kept = self.tokenizer.choose(features)
         codes = model.code(model.merge(patches, kept), model.starts(features, self.joint(features)))
         _, h, w, _ = features.shape
         rebuilt = model.rebuild(codes.entries, kept, (h, w))
@@ -123,8 +125,19 @@ class SelectionRecipe(Recipe[Tensor]):
     def _cut(self) -> Tensor:
         """The cut above which the wanted share of the training images' patches is."""
         model, parts = self.tokenizer.network, self.features.rows[::EVERY].split(BATCH)
+        if model.draft is not None and self.config.network.chooses == "draft":
+            return self._cut_of_gains(model.draft)
         chances = [model.selector(model.patches(part.float().to(self.processes.device))) for part in parts]
         return cut_for(torch.cat(chances), self.config.network.keep_ratio)
+
+    def _cut_of_gains(self, draft: Draft) -> Tensor:
+        """The same, where patches are kept by their gain: those of some training images, the best ones."""
+        features = self.features.rows[:: EVERY * EVERY].float().to(self.processes.device)
+        grid, ratio = (features.shape[1], features.shape[2]), self.config.network.keep_ratio
+        most = round(MOST * grid[0] * grid[1])
+        gains = torch.cat([order.gains for order in self.tokenizer.orders(draft, features, grid, most)])
+        wanted = round(ratio * len(features) * grid[0] * grid[1])
+        return gains.topk(min(wanted + 1, len(gains))).values[-1]
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -142,7 +155,6 @@ class SelectionRecipe(Recipe[Tensor]):
             "seed": self.seed,
             "validation": self.validate(step),
         }
-        self.tokenizer.cut.copy_(self._cut())
         self.tokenizer.save_pretrained(folder, half=True)
 
     def _with_random(self, chosen: Tensor) -> Tensor:
