@@ -142,13 +142,14 @@ register_tokenizer(
 register_tokenizer(
     "setok",
     "v2l.tokenizers.clusters.model:ClusterTokenizer",
-    gives=("words",),
+    gives=("words", "decoder"),
     weights=WEIGHTS / "setok",
 )
 register_tokenizer(
     "lavit",
     "v2l.tokenizers.selection.model:SelectionTokenizer",
-    gives=("words",),  # none ships yet: v2l train-lavit
+    gives=("words",),
+    weights=WEIGHTS / "lavit",
 )
 register_tokenizer(
     "titok",

@@ -73,8 +73,9 @@ def fit_colours(images: Tensor, fields: Fields) -> Tensor:
     fine = (squares[:, None] + squares).flatten().float()  # (T²,) i² + j²
     pixels = shares.sum(dim=(2, 3))[..., None]  # (B, N, 1)
     penalty = torch.diag_embed(PENALTY * fine * pixels + LEAST)
-    solved: Tensor = torch.linalg.solve(gram + penalty, right)
-    return solved.transpose(2, 3).unflatten(-1, (terms, terms))
+    solved = torch.linalg.solve(gram + penalty, right)
+    colours: Tensor = solved.transpose(2, 3).unflatten(-1, (terms, terms))
+    return colours
 
 
 def paint_colours(colours: Tensor, fields: Fields) -> Tensor:

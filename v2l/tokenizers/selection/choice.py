@@ -66,4 +66,5 @@ def gains_of(kept: Tensor, curves: tuple[Tensor, Tensor], codes: Tensor, wanted:
     news = codes - by_code @ codes[kept]
     variance = common.diagonal() - (by_code * common[:, kept]).sum(dim=1)  # (n,)
     change = (cross - by_feature @ common[kept]) / variance.clamp(min=1e-6)  # h, (n, n)
-    return 2 * (change * (error @ news.T)).sum(dim=0) - change.square().sum(dim=0) * news.square().sum(dim=1)
+    taken: Tensor = 2 * (change * (error @ news.T)).sum(dim=0)
+    return taken - change.square().sum(dim=0) * news.square().sum(dim=1)
