@@ -66,5 +66,6 @@ def gains_of(kept: Tensor, curves: tuple[Tensor, Tensor], codes: Tensor, wanted:
     news = codes - by_code @ codes[kept]
     variance = common.diagonal() - (by_code * common[:, kept]).sum(dim=1)  # (n,)
     change = (cross - by_feature @ common[kept]) / variance.clamp(min=1e-6)  # h, (n, n)
-    taken: Tensor = 2 * (change * (error @ news.T)).sum(dim=0)
-    return taken - change.square().sum(dim=0) * news.square().sum(dim=1)
+    found: Tensor = 2 * (change * (error @ news.T)).sum(dim=0)
+    found -= change.square().sum(dim=0) * news.square().sum(dim=1)
+    return found
