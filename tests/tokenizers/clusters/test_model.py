@@ -109,7 +109,10 @@ def test_what_ships_names_the_shipped_words_and_its_preset() -> None:
     tokenizer = load_tokenizer("setok", device="cpu")
     assert isinstance(tokenizer, ClusterTokenizer)
     assert tokenizer.namer.ships
-    assert tokenizer.cluster_settings == ClusterConfig.load("small").clusters
+    config = ClusterConfig.load("small")
+    assert tokenizer.cluster_settings == config.clusters
+    assert tokenizer.trained is not None
+    assert tokenizer.trained.network == config.network
 
 
 def test_means_of_parts_leave_out_what_belongs_to_none() -> None:

@@ -198,3 +198,10 @@ def test_the_presets_are_read_and_checked(tmp_path: Path) -> None:
         SelectionConfig.load(bad)
     with pytest.raises(V2LError, match="width 10 with 4 heads"):
         SelectionSettings(width=10, heads=4)
+
+
+def test_what_ships_is_its_preset() -> None:
+    tokenizer = load_tokenizer("lavit", device="cpu")
+    assert isinstance(tokenizer, SelectionTokenizer)
+    assert tokenizer.namer.ships
+    assert tokenizer.selection_settings == SelectionConfig.load("small").network
