@@ -17,7 +17,7 @@ def evaluate_detokenizer(
     ctx: typer.Context,
     places: Places,
     limit: LimitOfTwo = None,
-    tokenizer: Checkpoint = "runs/setok/model",
+    tokenizer: Checkpoint = "setok",
     json: Json = False,
 ) -> None:
     """Measure setok's detokenizer: the perceptual distance, beside as many means of k-means clusters."""

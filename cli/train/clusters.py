@@ -23,7 +23,7 @@ def train_setok(
 ) -> None:
     """Train merger and detokenizer of setok; the same command goes on with a run that was stopped.
 
-    --config names a preset of configs/setok (quick, small, paper) or a YAML file.
+    --config names a preset of configs/setok (small, quick, paper) or a YAML file.
     """
     from v2l.tokenizers.clusters.settings import ClusterConfig
     from v2l.training.recipes.clusters_run import cluster_recipe
