@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
-from torch.optim import AdamW
 
 from v2l.drawings import image_grid
 from v2l.perceptual import PerceptualDistance
@@ -35,19 +32,17 @@ from v2l.training.losses import (
     generator_term,
     reconstruction_terms,
 )
-from v2l.training.optimizer_step import OptimizerStep
-from v2l.training.recipe import Loss, Phase, Recipe, Terms
+from v2l.training.recipe import Loss, Phase, Terms
 from v2l.training.recipes.cluster_data import ClusterBatch, ClusterImages
-from v2l.training.recipes.patch_run import run_facts
-from v2l.training.schedule import WarmupCosine
+from v2l.training.recipes.patch_recipe import PatchRecipe, held_out
 
 MODEL, DISCRIMINATOR = "model", "discriminator"
-HELD_OUT, MOST_HELD_OUT = 8, 64  # every so many images only validate, at most so many
+MOST_HELD_OUT = 64  # images that only validate, at most
 SHOWN = 8  # images of a page
 VALIDATION_BATCH = 16
 
 
-class ClusterRecipe(Recipe[ClusterBatch]):
+class ClusterRecipe(PatchRecipe[ClusterBatch]):
     """Merger and detokenizer in training.
 
     Args:
@@ -59,7 +54,9 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         seed: of everything that is drawn at random.
     """
 
-    name, result = "setok", "model"
+    name = "setok"
+    tokenizer: ClusterTokenizer
+    config: ClusterConfig
 
     def __init__(
         self,
@@ -70,26 +67,24 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         processes: Accelerator,
         seed: int = 0,
     ) -> None:
-        self.tokenizer, self.config, self.perceptual = tokenizer, config, perceptual
-        self.processes, self.seed = processes, seed
+        super().__init__(tokenizer, config, processes, seed)
+        self.perceptual = perceptual
         self.images, self.held_out = split(images)
-        training = config.training
-        self.schedule = WarmupCosine(
-            training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
-        )
         assert tokenizer.network is not None
-        self.network = tokenizer.network.to(processes.device).train()
-        self.networks = {MODEL: self._optimized(self.network)}
+        self.network, training = tokenizer.network, config.training
+        self.networks = {MODEL: self.optimized(self.network)}
         if training.adversarial_weight > 0:
-            discriminator = build_discriminator(training.discriminator_norm).to(processes.device)
-            self.networks[DISCRIMINATOR] = self._optimized(discriminator)
+            self.networks[DISCRIMINATOR] = self.optimized(build_discriminator(training.discriminator_norm))
         vectors = normalize(tokenizer.namer.codebook.embeddings.float(), dim=-1)
         self.concept_vectors = vectors.to(processes.device)  # (V, D)
-        self.examples_per_step = training.batch_size * processes.num_processes
         self._painted = torch.empty(0)  # images of this step that the discriminator has not seen yet
 
-    def learning_rate(self, step: int) -> float:
-        return self.schedule.at(step)
+    @property
+    def description(self) -> str:
+        return self.images.features.description
+
+    def facts(self) -> dict[str, Any]:
+        return {"perceptual": self.config.training.perceptual}
 
     def trained(self, step: int) -> list[str]:
         return [MODEL, DISCRIMINATOR] if self._is_adversarial(step) else [MODEL]
@@ -136,31 +131,6 @@ class ClusterRecipe(Recipe[ClusterBatch]):
         names = ("image", "merged", "means of k-means clusters")
         labels = [[name] * len(places) for name in names]
         return image_grid([list(to_image_range(row.cpu())) for row in rows], labels, cell=128)
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            **{f"clusters.{key}": value for key, value in asdict(self.config.clusters).items()},
-            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
-            **run_facts(self.config.training, self.seed, self.processes),
-            "images": self.images.features.description,
-            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
-        }
-
-    def save_result(self, folder: Path, step: int) -> None:
-        self.tokenizer.facts = {
-            "steps": step,
-            "of": self.config.training.steps,
-            "images": self.images.features.description,
-            "seed": self.seed,
-            "perceptual": self.config.training.perceptual,
-            "validation": self.validate(step),
-        }
-        self.tokenizer.save_pretrained(folder, half=True)
-
-    def _optimized(self, network: nn.Module) -> OptimizerStep:
-        training = self.config.training
-        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-        return OptimizerStep(network, optimizer, self.processes, clip_norm=1.0)
 
     def _terms(self, step: int) -> str:
         """The terms of the loss at a step, for people."""
@@ -237,8 +207,8 @@ class ClusterRecipe(Recipe[ClusterBatch]):
 
 def split(images: ClusterImages) -> tuple[ClusterImages, ClusterImages]:
     """All images ──► those to train on, and those that only validate (none is both, if there are enough)."""
-    numbers = torch.arange(len(images.pixels))
-    held = (numbers % HELD_OUT == HELD_OUT - 1) & (numbers < HELD_OUT * MOST_HELD_OUT)
+    held = held_out(len(images.pixels))
+    held &= held.cumsum(dim=0) <= MOST_HELD_OUT
     return images.only(~held), images.only(held if held.any() else ~held)
 
 

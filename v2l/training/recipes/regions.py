@@ -9,29 +9,21 @@ the network: Groma, arXiv 2404.13013, section 3.2; distillation: arXiv 1503.0253
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
-from torch.optim import AdamW
 
 from v2l.processes import Accelerator
 from v2l.tokenizers.regions.model import RegionTokenizer
 from v2l.tokenizers.regions.settings import RegionConfig
-from v2l.training.optimizer_step import OptimizerStep
-from v2l.training.recipe import Loss, Recipe, Terms
+from v2l.training.recipe import Loss, Terms
 from v2l.training.recipes.patch_data import shuffled_places
-from v2l.training.recipes.patch_run import run_facts
+from v2l.training.recipes.patch_recipe import PatchRecipe, held_out
 from v2l.training.recipes.region_data import RegionExamples
-from v2l.training.schedule import WarmupCosine
-
-HELD_OUT = 8  # every so many canvases only validate
 
 
-class RegionRecipe(Recipe[Tensor]):
+class RegionRecipe(PatchRecipe[Tensor]):
     """A region encoder in training.
 
     Args:
@@ -42,7 +34,9 @@ class RegionRecipe(Recipe[Tensor]):
         seed: of everything that is drawn at random.
     """
 
-    name, result = "groma", "model"
+    name = "groma"
+    tokenizer: RegionTokenizer
+    config: RegionConfig
 
     def __init__(
         self,
@@ -52,25 +46,17 @@ class RegionRecipe(Recipe[Tensor]):
         processes: Accelerator,
         seed: int = 0,
     ) -> None:
+        super().__init__(tokenizer, config, processes, seed)
         assert tokenizer.network is not None
-        self.tokenizer, self.examples, self.config = tokenizer, examples, config
-        self.processes, self.seed = processes, seed
-        places = torch.arange(len(examples.rows))
-        held = places % HELD_OUT == HELD_OUT - 1
+        self.examples = examples
+        held, places = held_out(len(examples.rows)), torch.arange(len(examples.rows))
         self.trained_on, self.held_out = places[~held], places[held]
-        training = config.training
-        self.network = tokenizer.network.to(processes.device).train()
-        self.schedule = WarmupCosine(
-            training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
-        )
-        optimizer = AdamW(
-            self.network.parameters(), training.learning_rate, weight_decay=training.weight_decay
-        )
-        self.networks = {"model": OptimizerStep(self.network, optimizer, processes, clip_norm=1.0)}
-        self.examples_per_step = training.batch_size * processes.num_processes
+        self.network = tokenizer.network
+        self.networks = {"model": self.optimized(self.network)}
 
-    def learning_rate(self, step: int) -> float:
-        return self.schedule.at(step)
+    @property
+    def description(self) -> str:
+        return self.examples.description
 
     def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
         size = self.config.training.batch_size
@@ -100,24 +86,6 @@ class RegionRecipe(Recipe[Tensor]):
             for name, vectors in terms.items()
             for figure, value in self._agreement(vectors, targets).items()
         }
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
-            **run_facts(self.config.training, self.seed, self.processes),
-            "images": self.examples.description,
-            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
-        }
-
-    def save_result(self, folder: Path, step: int) -> None:
-        self.tokenizer.facts = {
-            "steps": step,
-            "of": self.config.training.steps,
-            "images": self.examples.description,
-            "seed": self.seed,
-            "validation": self.validate(step),
-        }
-        self.tokenizer.save_pretrained(folder, half=True)
 
     def _held_out_vectors(self, trained: bool) -> tuple[Tensor, Tensor]:
         """`_vectors` of the canvases that are not trained on, one batch after another."""

@@ -8,9 +8,10 @@ from v2l.errors import V2LError
 from v2l.progress import Progress, silent
 from v2l.tokenizers.regions.model import RegionTokenizer, TrainedRegions
 from v2l.tokenizers.regions.settings import RegionConfig
+from v2l.training.recipes.patch_recipe import HELD_OUT
 from v2l.training.recipes.patch_run import PatchModels, PatchRun
 from v2l.training.recipes.region_data import draw_boxed, region_examples
-from v2l.training.recipes.regions import HELD_OUT, RegionRecipe
+from v2l.training.recipes.regions import RegionRecipe
 
 
 def region_recipe(

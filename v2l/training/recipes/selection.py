@@ -9,14 +9,10 @@ so that merger and decoder learn to work with any choice. Source: LaVIT, arXiv 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
-from torch.optim import AdamW
 
 from v2l.codebook.codebook import Codebook
 from v2l.encoders import JointEncoder
@@ -26,19 +22,16 @@ from v2l.tokenizers.selection.draft import Draft
 from v2l.tokenizers.selection.model import MOST, SelectionTokenizer
 from v2l.tokenizers.selection.selector import cut_for, draw, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig
-from v2l.training.optimizer_step import OptimizerStep
-from v2l.training.recipe import Loss, Recipe, Terms
+from v2l.training.recipe import Loss, Terms
 from v2l.training.recipes.patch_data import PatchFeatures
-from v2l.training.recipes.patch_run import run_facts
-from v2l.training.schedule import WarmupCosine
+from v2l.training.recipes.patch_recipe import PatchRecipe, held_out
 
 RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
 EVERY = 4  # so many-th image votes for words
 BATCH = 32  # images in one pass without gradients
-HELD_OUT = 8  # every so many images only validate
 
 
-class SelectionRecipe(Recipe[Tensor]):
+class SelectionRecipe(PatchRecipe[Tensor]):
     """A LaVIT tokenizer in training.
 
     Args:
@@ -49,7 +42,9 @@ class SelectionRecipe(Recipe[Tensor]):
         seed: of everything that is drawn at random.
     """
 
-    name, result = "lavit", "model"
+    name = "lavit"
+    tokenizer: SelectionTokenizer
+    config: SelectionConfig
 
     def __init__(
         self,
@@ -59,21 +54,14 @@ class SelectionRecipe(Recipe[Tensor]):
         processes: Accelerator,
         seed: int = 0,
     ) -> None:
-        self.tokenizer, self.config, self.processes, self.seed = tokenizer, config, processes, seed
-        held = torch.arange(len(features.rows)) % HELD_OUT == HELD_OUT - 1
-        self.features = features.only(~held)
-        self.held_out = features.rows[held]
-        training = config.training
-        network = tokenizer.network.to(processes.device).train()
-        self.schedule = WarmupCosine(
-            training.learning_rate, training.steps, round(training.warmup_fraction * training.steps)
-        )
-        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-        self.networks = {"model": OptimizerStep(network, optimizer, processes, clip_norm=1.0)}
-        self.examples_per_step = training.batch_size * processes.num_processes
+        super().__init__(tokenizer, config, processes, seed)
+        held = held_out(len(features.rows))
+        self.features, self.held_out = features.only(~held), features.rows[held]
+        self.networks = {"model": self.optimized(tokenizer.network)}
 
-    def learning_rate(self, step: int) -> float:
-        return self.schedule.at(step)
+    @property
+    def description(self) -> str:
+        return self.features.description
 
     def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
         size = self.config.training.batch_size
@@ -138,24 +126,6 @@ class SelectionRecipe(Recipe[Tensor]):
         gains = torch.cat([order.gains for order in self.tokenizer.orders(draft, features, grid, most)])
         wanted = round(ratio * len(features) * grid[0] * grid[1])
         return gains.topk(min(wanted + 1, len(gains))).values[-1]
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            **{f"network.{key}": value for key, value in asdict(self.config.network).items()},
-            **run_facts(self.config.training, self.seed, self.processes),
-            "images": self.features.description,
-            "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
-        }
-
-    def save_result(self, folder: Path, step: int) -> None:
-        self.tokenizer.facts = {
-            "steps": step,
-            "of": self.config.training.steps,
-            "images": self.features.description,
-            "seed": self.seed,
-            "validation": self.validate(step),
-        }
-        self.tokenizer.save_pretrained(folder, half=True)
 
     def _with_random(self, chosen: Tensor) -> Tensor:
         """Kept (B, n) of the selector ──► the same, where some images keep random patches instead."""
