@@ -22,7 +22,9 @@ Target = Annotated[
 Square = Annotated[
     bool,
     typer.Option(
-        "--square", help="Only the centre square, at the tokenizer's own size (128 pixels for v2l)."
+        "--square",
+        help="The square that the tokenizer sees, at its own size: of v2l the centre, 128 pixels; of titok "
+        "and setok the whole photograph, squashed.",
     ),
 ]
 
@@ -85,6 +87,6 @@ def size_line(result: Reconstructed) -> str:
     read = {
         "own": "the whole photograph",
         "model": "the whole photograph, made smaller for the tokenizer and enlarged again",
-        "square": "its centre square",
+        "square": "the square that the tokenizer sees",
     }
     return f"{read[result.scale]}, {width} × {height} pixels, written"

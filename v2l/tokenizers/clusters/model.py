@@ -83,7 +83,7 @@ class ClusterTokenizer(PlacedWordsTokenizer):
         """(B, 3, H, W) in [0, 1] ──► the whole images, (B, 3, S, S) in [-1, 1], as they are painted."""
         assert self.trained is not None
         size = self.trained.network.image_size
-        return to_network_range(resize(images.to(self.device), (size, size)))
+        return to_network_range(self.square(images.to(self.device), size))
 
     @torch.inference_mode()
     def decode(self, tokens: VisualTokens) -> Tensor:
@@ -110,6 +110,10 @@ class ClusterTokenizer(PlacedWordsTokenizer):
         )
         images: Tensor = self.network.detokenizer(merged)
         return ((images + 1) / 2).clamp(0, 1)
+
+    def square(self, images: Tensor, size: int) -> Tensor:
+        """(B, 3, H, W) in [0, 1] ──► (B, 3, size, size): the whole image, as `encode` sees it."""
+        return resize(images, (size, size))
 
     @property
     def loss_network(self) -> str:
