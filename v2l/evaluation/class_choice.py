@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from v2l.codebook.variety import family
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
+from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.table import markdown_table
 from v2l.llm import FrozenLLM
 from v2l.metrics import Proportion
@@ -91,10 +93,13 @@ class ChoiceResult:
     Attributes:
         task: the images.
         right: method ──► one truth value for each image.
+        readable: the share of soft tokens whose word is a name of the class, or its head noun; None without
+            an adapter.
     """
 
     task: ChoiceTask
     right: Mapping[str, tuple[bool, ...]]
+    readable: Proportion | None = None
 
     def shares(self) -> dict[str, Proportion]:
         """Method ──► the share of images that it names."""
@@ -107,13 +112,17 @@ class ChoiceResult:
             "n": len(self.task.images),
             "chance": 1 / len(self.task.classes),
             "methods": {name: share.to_dict() for name, share in self.shares().items()},
+            "readable": None if self.readable is None else self.readable.to_dict(),
         }
 
     def page(self) -> str:
         """For people."""
         title = f"{self.task.title}: {len(self.task.classes)} classes, {len(self.task.images)} images"
         rows = [[name, str(share)] for name, share in self.shares().items()]
-        return markdown_table([title, "right"], [*rows, ["chance", f"{1 / len(self.task.classes):.1%}"]])
+        table = markdown_table([title, "right"], [*rows, ["chance", f"{1 / len(self.task.classes):.1%}"]])
+        if self.readable is None:
+            return table
+        return f"{table}\n\nsoft tokens whose word is a name of the class, or its head noun: {self.readable}"
 
 
 def draw_tasks(folder: Path, trained: Sequence[str], settings: ChoiceSettings) -> list[ChoiceTask]:
@@ -180,8 +189,10 @@ def evaluate_choice(
     """
     paths, truth = [path for path, _ in task.images], [name for _, name in task.images]
     answers: dict[str, list[str]] = {}
+    readable = None
     if soft is not None:
         read = read_image_words(soft.tokenizer, paths, WordSelection(N_WORDS), progress)
+        readable = share_readable([read[path].words for path in paths], truth)
         queries = [soft_of(read[path]) for path in paths]
         answers[SOFT] = list(map(likeliest, score_names(soft.llm, queries, task.classes)))
     every = paths + [path for some in task.prototypes.values() for path in some]
@@ -203,7 +214,18 @@ def evaluate_choice(
             name: tuple(answer == right for answer, right in zip(given, truth, strict=True))
             for name, given in answers.items()
         },
+        readable,
     )
+
+
+def share_readable(words: Sequence[Sequence[str]], truth: Sequence[str]) -> Proportion:
+    """How many words of n images are a name of their image's class, or its head noun."""
+    named = [
+        family(word) in ClassNames((label,)).with_heads
+        for some, label in zip(words, truth, strict=True)
+        for word in some
+    ]
+    return Proportion(sum(named), len(named))
 
 
 def score_words(

@@ -21,6 +21,7 @@ from v2l.evaluation.class_choice import (
     WORDS_SENTENCE,
     ChoiceTask,
     evaluate_choice,
+    share_readable,
 )
 from v2l.images import Skipped, load_image
 from v2l.pipeline.pipeline import Pipeline
@@ -203,3 +204,10 @@ def test_naming_is_measured_beside_words_and_baselines(
     assert result.shares()[PROTOTYPE].value == 1.0  # each image is its class's own prototype
     assert "2 classes, 2 images" in result.page()
     assert result.to_dict()["chance"] == 0.5
+    assert result.readable is not None
+    assert result.readable.n == 2 * 4  # soft tokens
+
+
+def test_a_word_is_readable_if_it_names_the_class_or_its_head_noun() -> None:
+    found = share_readable([["Pianos", "grand piano", "table"], ["cup", "tea"]], ["grand piano", "cup"])
+    assert found.value == 3 / 5
