@@ -47,7 +47,7 @@ class RegionOptions:
         """
         if not (self.box or self.boxes or self.detector):
             return pipeline
-        from v2l.tokenizers.contract import refusal
+        from v2l.tokenizers.needs import refusal
         from v2l.tokenizers.regions.boxes import MOST, read_box, read_boxes
         from v2l.tokenizers.regions.model import RegionTokenizer
 

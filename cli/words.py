@@ -160,7 +160,7 @@ def find_words(pipeline: Pipeline, path: ImageFile, image: Tensor, choice: tuple
 
     A sentence of codes is given whole, in its order.
     """
-    from v2l.tokenizers.contract import gives
+    from v2l.tokenizers.needs import gives
 
     tokenizer, (count, selection) = pipeline.tokenizer, choice
     if tokenizer.tagger is not None:

@@ -33,7 +33,7 @@ def evaluate_naming(
     """
     from v2l.evaluation.class_choice import ChoiceSettings, draw_tasks, evaluate_choice
     from v2l.pipeline.pipeline import Pipeline
-    from v2l.tokenizers.contract import gives
+    from v2l.tokenizers.needs import gives
 
     given = options(ctx)
     with output(json) as out:

@@ -11,8 +11,9 @@ from tiny_words_tokenizer import NAME, QuarterTokenizer
 
 from v2l.checkpoint import read_manifest
 from v2l.errors import V2LError
-from v2l.tokenizers.contract import ImageTokenizer, require_decoder, require_grid_codes, require_words
+from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.tokenizers.needs import require_decoder, require_grid_codes, require_words
 from v2l.tokenizers.registry import (
     NEEDS,
     member_named,

@@ -34,7 +34,8 @@ from v2l.images import Skipped, load_images, resize, resize_and_crop
 from v2l.metrics import FrechetDistance
 from v2l.progress import Progress
 from v2l.sources import ImageFile
-from v2l.tokenizers.contract import ImageTokenizer, require_decoder
+from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.needs import require_decoder
 from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.tokens import CodeStream
 

@@ -35,8 +35,8 @@ from v2l.official.layout import (
     our_name,
     shortened,
 )
-from v2l.tokenizers.contract import load_strictly
 from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.module_weights import load_strictly
 
 HALF_STEP = (
     2**-10

@@ -17,7 +17,7 @@ from v2l.config import Config, load_config
 from v2l.errors import V2LError
 from v2l.official.files import read_weights
 from v2l.official.layout import Shapes, numbered
-from v2l.tokenizers.contract import load_strictly
+from v2l.tokenizers.module_weights import load_strictly
 from v2l.tokenizers.vqgan.model import VQGANTokenizer
 
 CODEBOOK, OURS = "quantize.embedding.weight", "quantizer.codebook"

@@ -17,9 +17,9 @@ from v2l.checkpoint import file_hash, load_tensors
 from v2l.errors import V2LError
 from v2l.official.files import read_weights
 from v2l.official.layout import Shapes, numbered
-from v2l.tokenizers.contract import load_strictly
 from v2l.tokenizers.latents.model import TiTokTokenizer
 from v2l.tokenizers.latents.settings import MASKGIT, LatentSettings
+from v2l.tokenizers.module_weights import load_strictly
 
 RENAMED = {  # the names that differ, as beginnings
     "quantize.embedding.weight": "quantizers.0.codebook",

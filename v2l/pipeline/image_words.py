@@ -19,7 +19,8 @@ from v2l.pipeline.vector_cache import VectorStore, digest_of, encode_files
 from v2l.progress import Progress
 from v2l.prompts.embeddings import Embeddings
 from v2l.sources import ImageFile
-from v2l.tokenizers.contract import ImageTokenizer, gives, refusal, require_words
+from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.needs import gives, refusal, require_words
 from v2l.tokenizers.word_tagger import WordTagger, check_selection
 from v2l.visibility import TOLERANCE, Visibility, measure_visibility
 

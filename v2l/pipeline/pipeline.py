@@ -15,9 +15,10 @@ from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
 from v2l.llm.adapters import adapted
-from v2l.tokenizers.contract import ImageTokenizer, refusal, require_grid_codes
+from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.tokenizers.needs import refusal, require_grid_codes
 from v2l.tokenizers.registry import tokenizer_names
 
 DEFAULT_LLM = "smollm2"  # for tokenizers that fit any LLM

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.token_file import TokenFile
-from v2l.tokenizers.contract import ImageTokenizer, require_decoder
+from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.needs import require_decoder
 from v2l.tokens import VisualTokens
 
 

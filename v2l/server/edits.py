@@ -23,7 +23,7 @@ from v2l.server.local import GoneError
 from v2l.server.responses import EXTENSION, AsciiJson
 from v2l.server.service import Service, ServiceOf
 from v2l.tasks.restoration.inpaint import Inpainted, inpaint
-from v2l.tokenizers.contract import require_grid_codes
+from v2l.tokenizers.needs import require_grid_codes
 
 router = APIRouter()
 OPAQUE = "neither the mask nor the image is transparent or white where to paint"

@@ -15,7 +15,7 @@ from v2l.server.local import LocalLLM
 from v2l.server.metrics import Metrics
 from v2l.server.settings import ServerSettings
 from v2l.server.upstream import Upstream
-from v2l.tokenizers.contract import require_words
+from v2l.tokenizers.needs import require_words
 
 ALIAS = "v2l"  # every endpoint takes this name of a model, too
 JOINT_SPACE = "v2l-joint"  # name of the model of embeddings, where the encoder's own is a path

@@ -18,8 +18,9 @@ from v2l.tokenization.schema import from_row
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import count_images
 from v2l.tokenization.writer import WRITERS
-from v2l.tokenizers.contract import ImageTokenizer, require_decoder
+from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.loading import load_tokenizer, locate_tokenizer
+from v2l.tokenizers.needs import require_decoder
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """image ⇄ visual tokens: what every tokenizer of the family promises, and what all of them share.
 
-A member writes `encode`, `settings` and `build`, and `decode` if it can. Saving, loading, publishing,
-explaining and refusing are written once, here.
+A member writes `encode`, `settings` and `build`, and `decode` if it can. Saving, loading, publishing and
+explaining are written once, here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from v2l.errors import V2LError
 from v2l.images import resize, resize_and_crop
 from v2l.places import PlacedWord
 from v2l.prompts.places import in_words
-from v2l.tokenizers.registry import NEEDS, member_named, tokenizer_names
+from v2l.tokenizers.module_weights import load_strictly, stored
+from v2l.tokenizers.needs import refusal, require
+from v2l.tokenizers.registry import NEEDS, member_named
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import CellGrid, CodeStream, VisualTokens, Word
 from v2l.visibility import measure_visibility
@@ -462,7 +464,7 @@ class ImageTokenizer(nn.Module, ABC):
         Raises:
             V2LError: the place cannot be written; an older checkpoint there stays as it was.
         """
-        weights = {name: _stored(tensor, half) for name, tensor in self.state_dict().items()}
+        weights = {name: stored(tensor, half) for name, tensor in self.state_dict().items()}
         with write_directory(target) as folder:
             for name, tensors in {"model": weights, **(beside or {})}.items():
                 save_tensors(folder / f"{name}.safetensors", tensors)
@@ -510,51 +512,6 @@ class ImageTokenizer(nn.Module, ABC):
             return upload_folder(Path(folder) / "model", name, private)
 
 
-def gives(tokenizer: ImageTokenizer, need: str) -> bool:
-    """Whether a tokenizer gives what is needed, a key of `registry.NEEDS`."""
-    return need in member_named(tokenizer.NAME).gives
-
-
-def require(tokenizer: ImageTokenizer, need: str, command: str) -> None:
-    """Refuse a tokenizer that cannot do what a command needs.
-
-    Args:
-        tokenizer: any member of the family.
-        need: a key of `registry.NEEDS`.
-        command: who needs it ("v2l inpaint"), for the error line.
-
-    Raises:
-        V2LError: it does not give this; the line names the members that do.
-    """
-    if not gives(tokenizer, need):
-        raise refusal(tokenizer.NAME, need, command)
-
-
-def require_words(tokenizer: ImageTokenizer, command: str) -> None:
-    """`require` words for whole images: few-shot classification, captions, question answering."""
-    require(tokenizer, "words", command)
-
-
-def require_grid_codes(tokenizer: ImageTokenizer, command: str) -> None:
-    """`require` one token id of the LLM for each cell of a grid: inpainting and the other restorations."""
-    require(tokenizer, "grid codes", command)
-
-
-def require_decoder(tokenizer: ImageTokenizer, command: str) -> None:
-    """`require` a way from tokens back to images."""
-    require(tokenizer, "decoder", command)
-
-
-def refusal(name: str, need: str, command: str) -> V2LError:
-    """The one line for a tokenizer that does not give what a command needs."""
-    able = tokenizer_names(need)
-    return V2LError(
-        f"{command} needs {NEEDS[need]}, which the tokenizer {name!r} does not have",
-        ", ".join(able) or "none of the registered tokenizers has this",
-        f"--tokenizer {able[0]}" if able else "",
-    )
-
-
 def check_images(images: Tensor) -> None:
     """Accept a batch of RGB images (B, 3, H, W), floating point, in [0, 1].
 
@@ -580,50 +537,11 @@ def check_streams(streams: Sequence[CodeStream], sizes: tuple[int, ...]) -> None
         raise V2LError(f"got codes of codebooks with {found} entries", f"{sizes} entries")
 
 
-def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load weights that fit exactly.
-
-    Raises:
-        V2LError: naming the missing, unexpected and misshapen keys, or keys that hold NaN.
-    """
-    wanted = module.state_dict()
-    common = wanted.keys() & weights.keys()
-    problems = {
-        "missing": wanted.keys() - weights.keys(),
-        "unexpected": weights.keys() - wanted.keys(),
-        "misshapen": {key for key in common if wanted[key].shape != weights[key].shape},
-        "not finite": {key for key, tensor in weights.items() if not _is_finite(tensor)},
-    }
-    listed = "; ".join(
-        f"{len(keys)} {problem} ({_first_of(keys)})" for problem, keys in problems.items() if keys
-    )
-    if listed:
-        raise V2LError(
-            f"the weights in {where} do not fit: {listed}", "weights of the same config", "v2l train"
-        )
-    module.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in weights.items()})
-
-
-def _stored(tensor: Tensor, half: bool) -> Tensor:
-    """A weight as a checkpoint holds it; whole numbers stay as they are."""
-    return tensor.half() if half and tensor.is_floating_point() else tensor
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
-
-
 def _ids(tokens: VisualTokens) -> Tensor:
     """(N,) int64, the ids of one image without padding."""
     if tokens.ids is None or len(tokens) != 1:
         raise V2LError(f"got {len(tokens)} image(s) of {tokens.kind}", "the codes of one image", "tokens[0]")
     return tokens.ids[0][tokens.places()]
-
-
-def _first_of(keys: Iterable[str], count: int = 3) -> str:
-    """The first keys in alphabetical order, for an error line."""
-    names = sorted(keys)
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
 
 
 def _best(words: tuple[Word, ...], count: int) -> tuple[Word, ...]:

@@ -12,8 +12,8 @@ from tiny_tokenizer import NETWORK, SOURCE, tiny_codebook, tiny_tokenizer
 from v2l.checkpoint import file_hash
 from v2l.config import Config
 from v2l.errors import V2LError
-from v2l.tokenizers.contract import load_strictly
 from v2l.tokenizers.grid.model import V2LTokenizer
+from v2l.tokenizers.module_weights import load_strictly
 from v2l.tokens import ImageTokens
 
 

@@ -14,8 +14,8 @@ from v2l.config import Config, load_config
 from v2l.errors import V2LError
 from v2l.pipeline.reconstruction import decode_photograph, encode_photograph, reconstruct_image
 from v2l.token_file import TokenFile
-from v2l.tokenizers.contract import require_words
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.tokenizers.needs import require_words
 from v2l.tokenizers.vqgan.model import VQGANTokenizer
 from v2l.tokens import CellGrid, VisualTokens
 

@@ -31,7 +31,8 @@ from v2l.server.page.reconstruct_tab import reconstruct_tab
 from v2l.server.page.samples import SAMPLES, sample_photographs
 from v2l.server.page.words_tab import words_tab
 from v2l.server.page.work import Stops, sentence
-from v2l.tokenizers.contract import ImageTokenizer, require
+from v2l.tokenizers.contract import ImageTokenizer
+from v2l.tokenizers.needs import require
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_WAITING = 32  # pieces of work in the queue; the page says that it is full

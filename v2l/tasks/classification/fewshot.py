@@ -34,7 +34,7 @@ from v2l.tasks.classification.baselines import Images, Names, predict_baselines
 from v2l.tasks.classification.label_generation import GENERATION_RULES
 from v2l.tasks.classification.label_scoring import SCORING_RULES, LabelQuery, Scores
 from v2l.tasks.classification.soft_labels import score_names
-from v2l.tokenizers.contract import gives
+from v2l.tokenizers.needs import gives
 
 SOFT_RULE = "loglikelihood"  # what decides when images are soft tokens
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -16,7 +16,7 @@ from v2l.prompts.caption import STOP
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.sets import set_prompt
 from v2l.tasks.comparison.group import check_size
-from v2l.tokenizers.contract import gives, require
+from v2l.tokenizers.needs import gives, require
 
 LEAST = 2  # images that can be compared
 TOKENS_BESIDE = 8  # of the prompt's text around each image, at most

@@ -31,7 +31,7 @@ from v2l.prompts.shots import SHIPPED, Shot, load_shots
 from v2l.sources import ImageFile
 from v2l.tasks.description.choices import score_kinds
 from v2l.tasks.description.dialogue_generation import describe_llm, sample_answers
-from v2l.tokenizers.contract import gives
+from v2l.tokenizers.needs import gives
 
 TASKS = {"caption": caption, "vqa": vqa}
 SOFT = {"caption": soft.CAPTION, "vqa": soft.ANSWER}  # the prompts that adapters are trained with

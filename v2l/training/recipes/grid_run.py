@@ -22,8 +22,9 @@ from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile
 from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
-from v2l.tokenizers.contract import SCHEMA, load_strictly
+from v2l.tokenizers.contract import SCHEMA
 from v2l.tokenizers.grid.model import KIND, V2LTokenizer
+from v2l.tokenizers.module_weights import load_strictly
 from v2l.tokenizers.registry import member_named
 from v2l.tokenizers.vqgan.model import VQGANTokenizer
 from v2l.training.data import TrainingImages, crop_settings

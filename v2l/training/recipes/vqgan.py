@@ -9,7 +9,7 @@ from pathlib import Path
 
 from v2l.checkpoint import file_hash, load_tensors
 from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
-from v2l.tokenizers.contract import load_strictly
+from v2l.tokenizers.module_weights import load_strictly
 from v2l.training.recipes.grid import GridRecipe
 
 NETWORKS = "networks of "  # begins the origin of weights that came without a codebook
