@@ -95,5 +95,18 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(source: ClassFolder
         read_sets(tmp_path)
 
 
+def test_what_each_image_shows_is_read(folder: Path) -> None:
+    for one in read_sets(folder):
+        assert len(one.shown) == len(one.images)
+        if one.task == "difference":
+            object_at = 1 if one.change == "added" else 0
+            assert one.labels[0] == one.shown[object_at][1]
+            assert one.shown[1 - object_at] == one.shown[object_at][:1]
+        elif one.task == "story":
+            assert tuple(label for (label,) in one.shown) == one.labels
+        else:
+            assert one.shown.count(one.labels) == SETTINGS.sharing
+
+
 def lines_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / LINES).read_text().splitlines()]

@@ -80,12 +80,14 @@ class ImageSet:
         labels: the answer. common: the shared class; difference: the class of the object; story: the class of
             each image.
         change: difference: added or removed; else empty.
+        shown: the classes of what is in each image, that of the photograph first; empty if unknown.
     """
 
     task: str
     images: tuple[Path, ...]
     labels: tuple[str, ...]
     change: str = ""
+    shown: tuple[tuple[str, ...], ...] = ()
 
 
 def make_sets(source: ClassFolder, folder: Path, settings: SetSettings, progress: Progress = silent) -> None:
@@ -240,6 +242,15 @@ def _parse(folder: Path, line: Mapping[str, Any], number: int) -> ImageSet:
     task, labels = str(line.get("task")), tuple(map(str, line.get("labels", ())))
     if task not in TASKS or not labels or not line.get("images"):
         raise V2LError(f"{folder / LINES}, line {number} is no set of images", "task, images and labels")
-    return ImageSet(
-        task, tuple(folder / name for name in line["images"]), labels, str(line.get("change", ""))
-    )
+    change = str(line.get("change", ""))
+    images = tuple(folder / name for name in line["images"])
+    return ImageSet(task, images, labels, change, shown_classes(line["provenance"], change))
+
+
+def shown_classes(provenance: Any, change: str) -> tuple[tuple[str, ...], ...]:
+    """Where the images of a set come from, as `make_sets` wrote it ──► the classes of what is in each."""
+    if not change:
+        return tuple((str(origin["class"]),) for origin in provenance)
+    scene, pasted = str(provenance["scene"]["class"]), str(provenance["object"]["class"])
+    without, with_object = (scene,), (scene, pasted)
+    return (without, with_object) if change == "added" else (with_object, without)

@@ -17,6 +17,7 @@ from v2l.cli.evaluate.regions import evaluate_regions
 from v2l.cli.evaluate.restoration import evaluate_restoration
 from v2l.cli.evaluate.selection import evaluate_selection
 from v2l.cli.evaluate.semantics import evaluate_semantics
+from v2l.cli.evaluate.sets import evaluate_sets
 from v2l.cli.evaluate.shared_words import evaluate_common
 from v2l.cli.evaluate.tokenizers import evaluate_tokenizers
 from v2l.cli.evaluate.vqa import evaluate_vqa
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "restoration": evaluate_restoration,
     "selection": evaluate_selection,
     "semantics": evaluate_semantics,
+    "sets": evaluate_sets,
     "tokenizers": evaluate_tokenizers,
     "vqa": evaluate_vqa,
 }

@@ -158,7 +158,7 @@ register_tokenizer(
     weights=WEIGHTS / "titok",
 )
 SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
-register_tokenizer("resampler", "v2l.tokenizers.adapters.model:ResamplerTokenizer", gives=SOFT)
-register_tokenizer("projector", "v2l.tokenizers.adapters.model:ProjectorTokenizer", gives=SOFT)
-register_tokenizer("sea", "v2l.tokenizers.adapters.model:SeaTokenizer", gives=SOFT)
+register_tokenizer("resampler", "v2l.tokenizers.adapters.resampler:ResamplerTokenizer", gives=SOFT)
+register_tokenizer("projector", "v2l.tokenizers.adapters.projector:ProjectorTokenizer", gives=SOFT)
+register_tokenizer("sea", "v2l.tokenizers.adapters.projector:SeaTokenizer", gives=SOFT)
 register_tokenizer("sam", "v2l.tokenizers.adapters.sets:SetTokenizer", gives=(*SOFT, "sets"))

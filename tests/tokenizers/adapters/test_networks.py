@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
-from v2l.tokenizers.adapters.projector import Projector, pool_fields
+from v2l.tokenizers.adapters.fitted import pool_fields
+from v2l.tokenizers.adapters.projector import Projector
 from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.positions import sine_positions
 

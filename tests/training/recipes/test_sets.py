@@ -11,6 +11,7 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
+from v2l.evaluation.set_answers import ALONE, EMBEDDING, GUIDED, AnswerSettings, evaluate_sets
 from v2l.image_sets import ImageSet, SetSettings, make_sets, read_sets
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.sets import set_sentence
@@ -99,6 +100,32 @@ def test_the_llm_answers_about_a_set(models: AdapterModels, sets: list[ImageSet]
         describe_set(Pipeline(tokenizer, other.llm), sets[0].images, "common")
     with pytest.raises(V2LError, match="--tokenizer sam"):
         describe_set(other, sets[0].images, "common")
+
+
+def test_training_starts_from_the_fits(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
+    tokenizer = SetTraining(4, sets, run(tmp_path)).recipe(models).tokenizer
+    features = torch.rand(3, 3, 3, tokenizer.adapter.channels)
+    fields = tokenizer.fields(features)
+    fitted = tokenizer.network.fitted(fields, tokenizer.joint(fields)) * tokenizer.adapter.scale
+    assert torch.equal(tokenizer(features, together=True), fitted)
+    assert tokenizer.network.from_features.weight.abs().max() > 0
+
+
+def test_answers_about_sets_are_measured(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
+    train(models, sets, run(tmp_path, 4))
+    tokenizer = load_tokenizer(tmp_path / "model", device="cpu")
+    tokenizer.use_joint_encoder(models.encoder)
+    words = tiny_pipeline()
+    results = evaluate_sets(Pipeline(tokenizer, models.llm), words, sets, AnswerSettings(2))
+    assert [result.task for result in results] == ["common", "difference", "story"]
+    for result in results:
+        assert list(result.right) == [GUIDED, ALONE, EMBEDDING]
+        assert all(len(found) == 2 for kinds in result.right.values() for found in kinds.values())
+    assert tokenizer.guidance == Guidance()  # as it was
+    with pytest.raises(V2LError, match="--names"):
+        evaluate_sets(Pipeline(tokenizer, models.llm), words, sets, AnswerSettings(99))
+    with pytest.raises(V2LError, match="--tokenizer sam"):
+        evaluate_sets(words, words, sets, AnswerSettings(2))
 
 
 def test_sentences_say_what_a_set_shows() -> None:

@@ -13,13 +13,10 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from v2l.encoders import JointEncoder, load_encoder
 from v2l.errors import V2LError
-from v2l.tokenizers.adapters.projector import Projector, pool_fields
-from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.adapters.word_table import WordTable, no_words
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
 from v2l.tokens import CellGrid, VisualTokens
@@ -191,46 +188,3 @@ class SoftTokenizer(ImageTokenizer):
     def build(cls, manifest: Mapping[str, Any], folder: Path) -> Self:
         """The adapter of a manifest, before its weights are loaded."""
         return cls(AdapterSettings.of_manifest(manifest), WordTable.load(folder))
-
-
-class ResamplerTokenizer(SoftTokenizer):
-    """Qwen-VL's resampler; each soft token can read the whole image."""
-
-    NAME = "resampler"
-
-    @staticmethod
-    def network_of(settings: AdapterSettings) -> nn.Module:
-        return Resampler(settings.channels, settings.width, settings.tokens, settings.heads)
-
-
-class ProjectorTokenizer(SoftTokenizer):
-    """A linear map and a two-layer network over patches; each soft token is one field of the image."""
-
-    NAME = "projector"
-    network: Projector
-
-    @staticmethod
-    def network_of(settings: AdapterSettings) -> Projector:
-        return Projector(settings.dim, settings.channels, settings.width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Patch features (B, h, w, C) ──► soft tokens (B, N, width), one for each field of patches."""
-        fields = pool_fields(features.to(self.device).float(), isqrt(self.adapter.tokens))  # (B, N, C)
-        soft: Tensor = self.network(fields, self.joint(fields)) * self.adapter.scale
-        return soft
-
-    @torch.no_grad()
-    def joint(self, fields: Tensor) -> Tensor:
-        """Fields (B, N, C) ──► the same in the joint space, (B, N, D)."""
-        return self.joint_encoder.to_joint_space(fields).to(fields)
-
-    def layout(self) -> CellGrid:
-        """√N × √N cells."""
-        side = isqrt(self.adapter.tokens)
-        return CellGrid(side, side)
-
-
-class SeaTokenizer(ProjectorTokenizer):
-    """The projector, trained with SEA's alignment loss beside the captions."""
-
-    NAME = "sea"

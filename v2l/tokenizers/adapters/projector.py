@@ -1,26 +1,22 @@
-"""fields of patches ──► one soft token for each field.
+"""fields of patches ──► one soft token for each field: the tokenizers projector and sea.
 
-Three maps are added:
-
-    the field in the joint space ─► linear, fitted to the words of a codebook ─┐
-    the field's features ─► linear, fitted to the words of training captions ──┼─► soft token
-    the field's features ─► two layers with GELU between them, from zero ──────┘
-
-The first map begins with what the frozen encoder knows of every word: images and words lie in one space. The
-second begins with what the training images show beyond that, because features know more of an image than its
-place in the joint space. The network is LLaVA-1.5's (arXiv 2310.03744, section 3.2). The two fits are ours.
+Three maps are added: the two fitted ones (`fitted.py`), and LLaVA-1.5's two layers with GELU between them
+(arXiv 2310.03744, section 3.2), from zero.
 """
 
 from __future__ import annotations
 
+from math import isqrt
+
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+
+from v2l.tokenizers.adapters.fitted import FittedMaps, FittedTokenizer, start_at_zero
+from v2l.tokenizers.adapters.model import AdapterSettings
+from v2l.tokens import CellGrid
 
 
-class Projector(nn.Module):
-    """Two linear maps and a two-layer network, added.
-
-    All but the first map start at zero.
+class Projector(FittedMaps):
+    """Two linear maps and a two-layer network, added; the network starts at zero.
 
     Args:
         dim: D, width of the joint space.
@@ -29,21 +25,40 @@ class Projector(nn.Module):
     """
 
     def __init__(self, dim: int, channels: int, width: int) -> None:
-        super().__init__()
-        self.from_joint, self.from_features = nn.Linear(dim, width), nn.Linear(channels, width)
+        super().__init__(dim, channels, width)
         last = nn.Linear(width, width)
+        start_at_zero(last)
         self.layers = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), last)
-        for layer in (self.from_features, last):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, fields: Tensor, near: Tensor) -> Tensor:
         """Fields (B, N, C), and the same in the joint space (B, N, D) ──► (B, N, width)."""
-        soft: Tensor = self.from_joint(near) + self.from_features(fields) + self.layers(fields)
+        soft: Tensor = self.fitted(fields, near) + self.layers(fields)
         return soft
 
 
-def pool_fields(features: Tensor, side: int) -> Tensor:
-    """(B, h, w, C) ──► (B, side · side, C): the mean of each field of patches; fields overlap if h < side."""
-    fields = adaptive_avg_pool2d(features.movedim(-1, 1), side)
-    return fields.flatten(2).transpose(1, 2)
+class ProjectorTokenizer(FittedTokenizer):
+    """Linear maps and a two-layer network over patches; each soft token is one field of the image."""
+
+    NAME = "projector"
+    network: Projector
+
+    @staticmethod
+    def network_of(settings: AdapterSettings) -> Projector:
+        return Projector(settings.dim, settings.channels, settings.width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Patch features (B, h, w, C) ──► soft tokens (B, N, width), one for each field of patches."""
+        fields = self.fields(features)
+        soft: Tensor = self.network(fields, self.joint(fields)) * self.adapter.scale
+        return soft
+
+    def layout(self) -> CellGrid:
+        """√N × √N cells."""
+        side = isqrt(self.adapter.tokens)
+        return CellGrid(side, side)
+
+
+class SeaTokenizer(ProjectorTokenizer):
+    """The projector, trained with SEA's alignment loss beside the captions."""
+
+    NAME = "sea"

@@ -1,4 +1,4 @@
-"""patch features of any grid ──► a fixed number of soft tokens, by one cross-attention layer.
+"""patch features of any grid ──► a fixed number of soft tokens, by one cross-attention layer: resampler.
 
 Source: Qwen-VL, arXiv 2308.12966, section 2.1: learned queries; keys and values are the features; 2-D sine
 positions on queries and keys.
@@ -11,6 +11,7 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
+from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
 from v2l.tokenizers.positions import sine_positions
 
 
@@ -44,3 +45,13 @@ class Resampler(nn.Module):
         read, _ = self.attention(queries.expand(len(values), -1, -1), keys, values, need_weights=False)
         soft: Tensor = self.output(read)
         return soft
+
+
+class ResamplerTokenizer(SoftTokenizer):
+    """Qwen-VL's resampler; each soft token can read the whole image."""
+
+    NAME = "resampler"
+
+    @staticmethod
+    def network_of(settings: AdapterSettings) -> nn.Module:
+        return Resampler(settings.channels, settings.width, settings.tokens, settings.heads)

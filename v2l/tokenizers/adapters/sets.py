@@ -1,6 +1,7 @@
 """the images of a set ──► soft tokens of each, guided by the others: the tokenizer sam.
 
-Source: SAM, arXiv 2408.12867. One image alone has soft tokens too, without guidance.
+Source: SAM, arXiv 2408.12867. One image alone has soft tokens too, without guidance. Ours is the start: soft
+tokens begin as the fitted maps of `fitted.py`, and the published network adds to them, from zero.
 """
 
 from __future__ import annotations
@@ -11,14 +12,30 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from v2l.tokenizers.adapters.fitted import FittedMaps, FittedTokenizer, start_at_zero
 from v2l.tokenizers.adapters.guidance import Guidance, GuidedFormer
-from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
+from v2l.tokenizers.adapters.model import AdapterSettings
 from v2l.tokenizers.adapters.word_table import WordTable
 
 
-class SetTokenizer(SoftTokenizer):
+class GuidedFields(FittedMaps):
+    """Fitted maps of the fields of each image, and what SAM's network adds.
+
+    Args:
+        settings: sizes of the adapter.
+    """
+
+    def __init__(self, settings: AdapterSettings) -> None:
+        super().__init__(settings.dim, settings.channels, settings.width)
+        self.former = GuidedFormer(settings.channels, settings.width, settings.tokens, settings.heads)
+        last = self.former.output[-1]
+        assert isinstance(last, nn.Linear)
+        start_at_zero(last)
+
+
+class SetTokenizer(FittedTokenizer):
     """SAM's adapter.
 
     Args:
@@ -28,7 +45,7 @@ class SetTokenizer(SoftTokenizer):
     """
 
     NAME = "sam"
-    network: GuidedFormer
+    network: GuidedFields
 
     def __init__(
         self, settings: AdapterSettings, table: WordTable | None = None, guidance: Guidance | None = None
@@ -39,15 +56,18 @@ class SetTokenizer(SoftTokenizer):
     def guide(self, guidance: Guidance) -> None:
         """Change how the images of a set guide each other; no weight depends on it."""
         self.guidance = guidance
-        self.network.guidance = guidance
+        self.network.former.guidance = guidance
 
     @staticmethod
-    def network_of(settings: AdapterSettings) -> GuidedFormer:
-        return GuidedFormer(settings.channels, settings.width, settings.tokens, settings.heads)
+    def network_of(settings: AdapterSettings) -> GuidedFields:
+        return GuidedFields(settings)
 
     def forward(self, features: Tensor, together: bool = False) -> Tensor:
         """Patch features (n, h, w, C) ──► soft tokens (n, N, width); of one set if `together`."""
-        soft: Tensor = self.network(features.to(self.device).float(), together) * self.adapter.scale
+        features = features.to(self.device).float()
+        fields = self.fields(features)
+        added = self.network.former(features, together)
+        soft: Tensor = (self.network.fitted(fields, self.joint(fields)) + added) * self.adapter.scale
         return soft
 
     @torch.inference_mode()

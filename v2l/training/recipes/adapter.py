@@ -26,8 +26,8 @@ from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.soft import soft_prompt
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
+from v2l.tokenizers.adapters.fitted import pool_fields
 from v2l.tokenizers.adapters.model import SoftTokenizer
-from v2l.tokenizers.adapters.projector import pool_fields
 from v2l.training.loop import LoopSettings
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Recipe, Terms

@@ -1,13 +1,10 @@
-"""a projector before training ──► the same with its two linear maps fitted, by ridge regression."""
+"""an adapter before training ──► the same with its two linear maps fitted, by ridge regression."""
 
 from __future__ import annotations
 
-from math import isqrt
-
 import torch
 
-from v2l.tokenizers.adapters.model import ProjectorTokenizer
-from v2l.tokenizers.adapters.projector import pool_fields
+from v2l.tokenizers.adapters.fitted import FittedTokenizer
 from v2l.tokenizers.adapters.ridge import RidgeFit
 from v2l.training.recipes.adapter_data import Examples
 from v2l.training.recipes.adapter_models import AdapterModels
@@ -18,7 +15,7 @@ FEATURE_RIDGE = 1.0  # chosen on images of Caltech-101's train part that the fit
 FIT_BATCH = 256  # images at a time
 
 
-def fit_to_words(adapter: ProjectorTokenizer, models: AdapterModels) -> None:
+def fit_to_words(adapter: FittedTokenizer, models: AdapterModels) -> None:
     """Fit the map from the joint space to all words of the codebook."""
     book = models.codebook
     _, targets = word_embeddings(models.llm, book.words)
@@ -28,7 +25,7 @@ def fit_to_words(adapter: ProjectorTokenizer, models: AdapterModels) -> None:
 
 
 @torch.no_grad()
-def fit_to_captions(adapter: ProjectorTokenizer, models: AdapterModels, examples: Examples) -> None:
+def fit_to_captions(adapter: FittedTokenizer, models: AdapterModels, examples: Examples) -> None:
     """Fit the map from features to what the words of an image's captions have beyond its joint space.
 
     Every field of an image has the same target: the mean input embedding of its captions, or of the name of
@@ -41,8 +38,8 @@ def fit_to_captions(adapter: ProjectorTokenizer, models: AdapterModels, examples
     targets = word_embeddings(models.llm, distinct)[1] / settings.scale  # (T, width)
     fit = RidgeFit(settings.channels, settings.width)
     for places in torch.tensor(examples.places).split(FIT_BATCH):
-        fields = pool_fields(data.features[places].float(), isqrt(settings.tokens))  # (b, N, C)
-        known = adapter.network.from_joint(adapter.joint(fields.to(adapter.device))).cpu()  # (b, N, width)
+        fields = adapter.fields(data.features[places])  # (b, N, C)
+        known = adapter.network.from_joint(adapter.joint(fields)).cpu()  # (b, N, width)
         wanted = targets[[rows[texts[place]] for place in places.tolist()]][:, None]
         fit.add(fields.flatten(0, 1), (wanted - known).flatten(0, 1))
     fit.solve(adapter.network.from_features, FEATURE_RIDGE)

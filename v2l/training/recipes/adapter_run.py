@@ -12,7 +12,8 @@ from v2l.errors import V2LError
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.adapters.model import AdapterSettings, ProjectorTokenizer, check_tokens
+from v2l.tokenizers.adapters.fitted import FittedTokenizer
+from v2l.tokenizers.adapters.model import AdapterSettings, check_tokens
 from v2l.tokenizers.registry import member_named
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import Plan, plan_run
@@ -98,7 +99,7 @@ class AdapterTraining:
         settings = adapter_settings(self.tokens, models, data.features.shape[-1])
         tokenizer = member_named(self.kind).load_class()(settings, word_table(models, rows))
         tokenizer.use_joint_encoder(models.encoder)
-        if isinstance(tokenizer, ProjectorTokenizer):
+        if isinstance(tokenizer, FittedTokenizer):
             fit_to_words(tokenizer, models)
             fit_to_captions(tokenizer, models, split_examples(data, self.seed)[0])
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None

@@ -2,6 +2,7 @@
 
 The loss is L = L_gen + lambda · L_a: the LLM's mean negative log-likelihood of the set's sentence and, as an
 option, the contrastive loss of the mean soft token and the answer's input embedding (SEA's loss, for sets).
+Before the first step, soft tokens are those of a fitted adapter (`adapter_fits.py`).
 Source: SAM, arXiv 2408.12867, section 3; the paper leaves the loss open.
 """
 
@@ -36,7 +37,8 @@ from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.adapter import AdapterRun
-from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, read_features
+from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, Examples, read_features
+from v2l.training.recipes.adapter_fits import fit_to_captions, fit_to_words
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
@@ -84,6 +86,10 @@ class SetData:
         """All answers, sorted."""
         return tuple(sorted({label for one in self.sets for label in one.labels}))
 
+    def images_of(self, places: Sequence[int]) -> tuple[int, ...]:
+        """The numbers of the images of some sets."""
+        return tuple(row for place in places for row in self._rows[place])
+
     @cached_property
     def _rows(self) -> list[tuple[int, ...]]:
         ends = torch.tensor([len(one.images) for one in self.sets]).cumsum(0).tolist()
@@ -115,9 +121,7 @@ class SetRecipe(Recipe[list[SetExample]]):
     ) -> None:
         self.tokenizer, self.llm, self.settings = tokenizer.to(processes.device).train(), llm, settings
         self.data, self.processes, self.seed, self.schedule = data, processes, seed, settings.schedule
-        count = min(WATCHED, len(data.sets) // WATCHED_SHARE)
-        order = Random(f"{seed}/watched").sample(range(len(data.sets)), len(data.sets))
-        self.trained_on, self.watched = sorted(order[count:]), order[:count] or order
+        self.trained_on, self.watched = split_sets(len(data.sets), seed)
         self.answers = word_embeddings(llm, data.labels)[1].to(processes.device)  # (L, width)
         optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
         self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, clip_norm=1.0)}
@@ -254,9 +258,8 @@ class SetTraining:
         return plan_run(self.recipe(models, progress), self.settings.steps)
 
     def recipe(self, models: AdapterModels, progress: Progress = silent) -> SetRecipe:
-        """Encode the images, and build the adapter with random weights."""
-        images = [CaptionedImage(file, label=one.labels[0]) for one in self.sets for file in one.images]
-        data = read_features(models.encoder, images, progress)
+        """Encode the images, and build the adapter with its fits."""
+        data = read_features(models.encoder, captioned_images(self.sets), progress)
         if data.unreadable:
             raise V2LError(f"{data.unreadable[0]} is no readable image", "sets as make-sets wrote them")
         torch.manual_seed(self.seed)
@@ -264,7 +267,25 @@ class SetTraining:
         settings = adapter_settings(self.tokens, models, data.features.shape[-1])
         tokenizer = SetTokenizer(settings, table, self.guidance)
         tokenizer.use_joint_encoder(models.encoder)
+        sets = SetData(tuple(self.sets), data)
+        trained_on = sets.images_of(split_sets(len(sets.sets), self.seed)[0])
+        fit_to_words(tokenizer, models)
+        fit_to_captions(tokenizer, models, Examples(data, trained_on, self.seed))
         world = start_processes(str(models.llm.device))
-        return SetRecipe(
-            tokenizer, models.llm, SetData(tuple(self.sets), data), self.settings, world, self.seed
-        )
+        return SetRecipe(tokenizer, models.llm, sets, self.settings, world, self.seed)
+
+
+def captioned_images(sets: Sequence[ImageSet]) -> list[CaptionedImage]:
+    """All images of some sets, each with the names of what is in it, or else with the answer of its set."""
+    return [
+        CaptionedImage(file, one.shown[place] if one.shown else one.labels)
+        for one in sets
+        for place, file in enumerate(one.images)
+    ]
+
+
+def split_sets(count: int, seed: int) -> tuple[list[int], list[int]]:
+    """The numbers of the sets to train on, and of those that only watch; too few sets are both."""
+    watching = min(WATCHED, count // WATCHED_SHARE)
+    order = Random(f"{seed}/watched").sample(range(count), count)
+    return sorted(order[watching:]), order[:watching] or order
