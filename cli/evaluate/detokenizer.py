@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.evaluate.member import measure
+from v2l.cli.evaluate.member import Measured, measure
 from v2l.cli.evaluate.options import LimitOfTwo, Places
 from v2l.cli.options import Json, options
 
@@ -24,4 +24,4 @@ def evaluate_detokenizer(
     from v2l.evaluation.detokenizer import evaluate_detokenizer as run
     from v2l.evaluation.detokenizer import page
 
-    measure(run, page, places, tokenizer, limit, options(ctx), json)
+    measure(run, page, Measured(tokenizer, places, limit), options(ctx), json)

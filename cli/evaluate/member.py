@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from v2l.cli.options import Options
@@ -10,12 +11,25 @@ from v2l.cli.output import output
 from v2l.cli.progress import progress
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A tokenizer and the photographs on which it is measured.
+
+    Attributes:
+        tokenizer: a name or a folder.
+        places: of the photographs.
+        limit: how many photographs are drawn at most; None takes all.
+    """
+
+    tokenizer: str | None
+    places: Sequence[str]
+    limit: int | None = None
+
+
 def measure(
     evaluate: Callable[..., dict[str, Any]],
     page: Callable[[dict[str, Any]], str],
-    places: Sequence[str],
-    tokenizer: str | None,
-    limit: int | None,
+    measured: Measured,
     given: Options,
     as_json: bool,
 ) -> None:
@@ -24,9 +38,7 @@ def measure(
     Args:
         evaluate: (tokenizer, files, seed, progress) ──► figures.
         page: figures ──► text for people.
-        places: of the photographs.
-        tokenizer: a name or a folder.
-        limit: how many photographs are drawn at most; None takes all.
+        measured: the tokenizer and the photographs.
         given: the global options.
         as_json: whether to print JSON alone.
     """
@@ -36,10 +48,10 @@ def measure(
     from v2l.tokenizers.loading import load_tokenizer
 
     with output(as_json) as out:
-        found = find_images(*places)
-        drawn = Random(given.seed).sample(range(len(found)), min(limit or len(found), len(found)))
-        files = [found[place] for place in sorted(drawn)]
-        chosen = load_tokenizer(tokenizer, given.device)
+        found = find_images(*measured.places)
+        count = min(measured.limit or len(found), len(found))
+        files = [found[place] for place in sorted(Random(given.seed).sample(range(len(found)), count))]
+        chosen = load_tokenizer(measured.tokenizer, given.device)
         with progress() as report:
             result = evaluate(chosen, files, seed=given.seed, progress=report)
         stack = {**chosen.describe(), "settings": chosen.settings(), "facts": chosen.facts}

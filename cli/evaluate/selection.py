@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from v2l.cli.evaluate.member import measure
+from v2l.cli.evaluate.member import Measured, measure
 from v2l.cli.evaluate.options import LimitOfTwo, Places
 from v2l.cli.options import Json, Tokenizer, options
 
@@ -23,4 +23,4 @@ def evaluate_selection(
     from v2l.evaluation.selection import evaluate_selection as run
     from v2l.evaluation.selection import page
 
-    measure(run, page, places, tokenizer, limit, options(ctx), json)
+    measure(run, page, Measured(tokenizer, places, limit), options(ctx), json)
