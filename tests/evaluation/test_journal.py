@@ -51,6 +51,43 @@ def test_a_file_that_is_no_journal_is_refused_and_not_changed(tmp_path: Path) ->
     assert path.read_text() == "my notes\n"
 
 
+def test_opening_writes_nothing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.jsonl"
+    Journal.open(path, METADATA).append({"item": 1})
+    before, inode = path.read_bytes(), path.stat().st_ino
+    monkeypatch.setattr("v2l.evaluation.journal.Journal._write", None)  # not called
+    assert Journal.open(path, METADATA).records == [{"item": 1}]
+    assert (path.read_bytes(), path.stat().st_ino) == (before, inode)
+
+
+def test_two_runs_do_not_mix_their_records(tmp_path: Path) -> None:
+    first, second = (Journal.open(tmp_path / "log.jsonl", METADATA) for _ in range(2))
+    first.append({"item": 1})
+    with pytest.raises(V2LError, match="another run writes into"):
+        second.append({"item": 1})
+    first.append({"item": 2})
+    assert Journal.open(tmp_path / "log.jsonl", METADATA).records == [{"item": 1}, {"item": 2}]
+
+
+@pytest.mark.parametrize("text", ["line\u2028separator", "caf\udce9.jpg", "half an emoji \ud83d", "a\x85b"])
+def test_any_text_comes_back(tmp_path: Path, text: str) -> None:
+    for number in range(2):
+        journal = Journal.open(tmp_path / "log.jsonl", METADATA | {"name": text})
+        assert journal.records == [{"text": text}] * number
+        journal.append({"text": text})
+
+
+def test_notes_without_a_line_end_are_kept_and_half_a_head_begins_again(tmp_path: Path) -> None:
+    notes, half = tmp_path / "notes.txt", tmp_path / "half.jsonl"
+    notes.write_text("my notes")
+    with pytest.raises(V2LError, match="no journal"):
+        Journal.open(notes, METADATA)
+    assert notes.read_text() == "my notes"
+    half.write_text('{"fac')
+    Journal.open(half, METADATA).append({"item": 1})
+    assert Journal.open(half, METADATA).records == [{"item": 1}]
+
+
 def test_without_a_file_the_records_stay_in_memory() -> None:
     journal = Journal.open(None, METADATA)
     journal.append({"item": 1})

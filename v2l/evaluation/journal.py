@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from v2l.errors import V2LError
+from v2l.files import report_disk
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.pipeline import Pipeline
 
 Record = dict[str, Any]
 LLM = "llm"  # the metadata's key for what `identify_llm` gives
 OTHER_LOG = "another --log"
+HEAD = b'{"facts"'  # how a journal begins
 
 
 @dataclass
@@ -25,10 +27,12 @@ class Journal:
     Attributes:
         path: the file; None keeps the records in memory only.
         records: the records that exist already.
+        size: bytes of the file after the last record that this run knows of.
     """
 
     path: Path | None = None
     records: list[Record] = field(default_factory=list)
+    size: int = 0
 
     @classmethod
     def open(cls, path: str | Path | None, metadata: Mapping[str, Any]) -> Self:
@@ -45,23 +49,40 @@ class Journal:
             return cls()
         path = Path(path)
         now = json.loads(json.dumps(metadata))  # tuples become lists, as in the file
-        before, records = _read(path) if path.exists() else (None, [])
+        before, records, size = _read(path) if path.exists() else (None, [], 0)
         if before is not None:
             _check_llm(path, before, now)
             _check_metadata(path, before, now)
-        journal = cls(path, records)
-        _write(path, "w", [{"facts": now}, *records])  # drops the incomplete line from the file, too
+        journal = cls(path, records, size)
+        with report_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                os.truncate(path, size)  # without an incomplete last line
+        if before is None:
+            journal._write({"facts": now})
         return journal
 
     def append(self, record: Record) -> None:
         """Add one record; it is on disk when this returns.
 
         Raises:
-            V2LError: the disk is full or cannot be written.
+            V2LError: the disk is full or cannot be written, or another run writes into the same file.
         """
         self.records.append(record)
-        if self.path is not None:
-            _write(self.path, "a", [record])
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        """Add one line to the file; half an emoji and a name that is no UTF-8 are written as escapes."""
+        if self.path is None:
+            return
+        line = json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+        with report_disk(self.path), self.path.open("ab") as file:
+            if file.tell() != self.size:
+                raise V2LError(f"another run writes into {self.path}", "one run for each journal", OTHER_LOG)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.size += len(line)
 
 
 def identify_llm(pipeline: Pipeline, endpoint: Endpoint | None = None) -> Record:
@@ -84,26 +105,16 @@ def identify_llm(pipeline: Pipeline, endpoint: Endpoint | None = None) -> Record
     }
 
 
-def _write(path: Path, mode: str, records: list[Record]) -> None:
+def _read(path: Path) -> tuple[Record | None, list[Record], int]:
+    """The metadata, the records and the bytes of the complete lines; no metadata in a file without any."""
+    content = path.read_bytes()
+    size = content.rfind(b"\n") + 1
+    if not size and HEAD.startswith(content[: len(HEAD)]):
+        return None, [], 0  # empty, or stopped within its first line
+    lines = content[:size].decode(errors="replace").split("\n")[:-1]  # splitlines() also splits at U+2028
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise V2LError(
-            f"cannot write {path} ({error.strerror})", "a place with room that may be written"
-        ) from error
-
-
-def _read(path: Path) -> tuple[Record | None, list[Record]]:
-    """The metadata and the records of a file; None for an empty file."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    complete = [line for line in lines if line.endswith("\n")]
-    try:
-        head, *records = [json.loads(line) for line in complete] or [None]
-        return head and head["facts"], records
+        head, *records = [json.loads(line) for line in lines]
+        return head["facts"], records, size
     except (ValueError, KeyError, TypeError) as error:
         raise V2LError(
             f"{path} is no journal of an evaluation", "a new file, or one that v2l evaluate wrote", OTHER_LOG
