@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from v2l.datasets import ClassFolder, Episode, draw_episodes
 from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
@@ -31,7 +31,9 @@ from v2l.tasks.classification.fewshot import (
     classify_episode,
     image_paths,
     share,
+    soft_method,
 )
+from v2l.tokenizers.needs import gives
 
 CONTROL = "shuffled LLM"
 
@@ -198,9 +200,11 @@ class FewShotEvaluation:
             progress: called after every prediction.
 
         Raises:
-            V2LError: too few classes or images, a prompt longer than the context, or a journal of other
-                settings or of another LLM.
+            V2LError: too few classes or images, a prompt longer than the context, a journal of other settings
+                or of another LLM, or a rule that scores words, for soft tokens.
         """
+        if self.reads_soft_tokens and self != self.with_soft_method():
+            return self.with_soft_method().run(log, progress)
         cells, skipped = self.grid.cells(), Skipped()
         drawn = self._draw(cells, skipped)
         journal = Journal.open(log, self._metadata())
@@ -214,6 +218,17 @@ class FewShotEvaluation:
             cell_result(cell, self._of_cell(journal.records, place)) for place, cell in enumerate(cells)
         )
         return FewShotTable(found, self.settings, self.grid, self.pipeline.describe(), skipped)
+
+    @property
+    def reads_soft_tokens(self) -> bool:
+        """Whether the tokenizer is an adapter."""
+        return gives(self.pipeline.tokenizer, "embeddings")
+
+    def with_soft_method(self) -> Self:
+        """The same for an adapter: its prompt has no repeats, no description and no number of words."""
+        grid = replace(self.grid, repeats=(0,), induction=(False,), n_words=self.grid.n_words[:1])
+        settings = replace(self.settings, method=soft_method(self.settings.method))
+        return replace(self, grid=grid, settings=settings)
 
     def _draw(self, cells: Sequence[Cell], skipped: Skipped) -> dict[tuple[int, int], list[Episode]]:
         """The episodes of each (ways, shots)."""
@@ -286,10 +301,10 @@ HEAD = ("cell", "accuracy", "chance")
 
 def page(table: FewShotTable) -> str:
     """The table as text."""
-    names = list(table.cells[0].baselines)
+    names, soft = list(table.cells[0].baselines), "soft_tokens" in table.pipeline
     rows = [
         [
-            describe_cell(result.cell),
+            describe_cell(result.cell, soft),
             percent(result.accuracy),
             f"{100 / result.cell.n_ways:.1f}",
             *(f"{100 * share.value:.1f}" for share in result.baselines.values()),
@@ -304,8 +319,10 @@ def page(table: FewShotTable) -> str:
     return f"{first}, with 95 % intervals\n\n{markdown_table([*HEAD, *names], rows)}"
 
 
-def describe_cell(cell: Cell) -> str:
-    """A cell in words."""
+def describe_cell(cell: Cell, soft: bool = False) -> str:
+    """A cell in words; soft tokens have no repeats, no description and no words."""
+    if soft:
+        return f"{cell.n_ways}-way {cell.k_shots}-shot, soft tokens"
     description = "description" if cell.induction else "no description"
     repeats = f"{cell.repeats} repeat{'' if cell.repeats == 1 else 's'}"
     words = f"{cell.n_words} word{'' if cell.n_words == 1 else 's'}"

@@ -23,6 +23,7 @@ from v2l.evaluation.class_choice import (
     evaluate_choice,
     share_readable,
 )
+from v2l.evaluation.fewshot import Cell, FewShotEvaluation, Grid, page
 from v2l.images import Skipped, load_image
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
@@ -131,6 +132,20 @@ def test_the_adapter_is_read_by_captions_answers_and_labels(
     assert prediction.scores.keys() == {image.label for image in images[:2]}
     with pytest.raises(V2LError, match="--rule loglikelihood"):
         evaluate_fewshot(pipeline, [episode], FewShotSettings(method=Method(rule="channel")))
+
+
+def test_the_few_shot_table_of_an_adapter_says_what_ran(
+    models: AdapterModels, images: list[CaptionedImage], samples: Path, tmp_path: Path
+) -> None:
+    train(models, images, run(tmp_path, 2), "projector")
+    pipeline, settings = load(models, tmp_path), FewShotSettings(episodes=2)
+    folder, grid = ClassFolder.load(samples), Grid(n_ways=(2,), k_shots=(1,))
+    table = FewShotEvaluation(pipeline, folder, settings, grid).run()
+    assert [result.cell for result in table.cells] == [Cell(2, 1, 0, False, 5)]
+    assert "rule loglikelihood" in page(table)
+    assert "2-way 1-shot, soft tokens" in page(table)
+    with pytest.raises(V2LError, match="--rule loglikelihood"):
+        FewShotEvaluation(pipeline, folder, FewShotSettings(method=Method(rule="channel")), grid).run()
 
 
 def test_another_encoder_and_another_llm_are_refused(
