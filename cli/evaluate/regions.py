@@ -37,7 +37,7 @@ def evaluate_regions(
     """
     from random import Random
 
-    from v2l.evaluation.journal import Journal
+    from v2l.evaluation.journal import Journal, files_metadata
     from v2l.evaluation.regions import evaluate_regions as run
     from v2l.evaluation.regions import page, report
     from v2l.sources import find_images
@@ -50,7 +50,12 @@ def evaluate_regions(
         files = [found[place] for place in sorted(drawn)]
         chosen = load_tokenizer(tokenizer, given.device)
         stack = {**chosen.describe(), "settings": chosen.settings()}
-        facts = {"stack": stack, "images": [file.name for file in files], "seed": given.seed}
+        facts = {
+            "stack": stack,
+            "images": files_metadata(files),
+            "segments": files_metadata(sorted(segments.rglob("*.*"))),
+            "seed": given.seed,
+        }
         with progress() as report_progress:
             records = run(chosen, files, segments, Journal.open(log, facts), given.seed, report_progress)
         result = report(records) | {"seed": given.seed, "stack": stack, "images": records}

@@ -79,17 +79,18 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
     shipped = [name for name in able if member_named(name).weights is not None]
     named = [name for name in chosen if name in able]
     loaded: dict[str, ImageTokenizer] = {}
-    uncounted = []
+    used, uncounted = set(), []
     for name in [*(named or shipped), *(place for place in chosen if place not in able)]:
         model = load_tokenizer(name, device)
         if name in shipped and model.codebook_size is None:
             uncounted.append(name)
             continue
-        row = model.NAME if model.NAME not in loaded else f"{model.NAME}, {name}"
+        row = model.NAME if model.NAME not in used else f"{model.NAME}, {name}"
+        used.add(model.NAME)
         loaded |= rows_of(model, row)
     for name in uncounted:
         out.note(f"left out {name}: its tokens are no codes of a fixed codebook, so they have no byte count")
-    for name in sorted(set(able) - set(shipped) - {model.NAME for model in loaded.values()}):
+    for name in sorted(set(able) - set(shipped) - used):
         out.note(f"left out {name}: no checkpoint of it ships; add one with --tokenizer DIR")
     return loaded
 

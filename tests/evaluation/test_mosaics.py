@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from tiny_pipeline import tiny_pipeline
 
 from v2l.canvases import Canvas
+from v2l.errors import V2LError
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.mosaics import (
@@ -107,8 +110,6 @@ def test_the_evaluation_goes_on_after_a_stop_and_counts_the_same(
 
 
 def test_the_ratio_to_the_bag_has_an_interval() -> None:
-    from dataclasses import replace
-
     from v2l.evaluation.mosaics import FoundPhotographs
     from v2l.metrics import Mean
 
@@ -116,6 +117,18 @@ def test_the_ratio_to_the_bag_has_an_interval() -> None:
     found = FoundPhotographs(4, "slices", mean, mean, (2, 4, 2), (1, 2, 1), (0, 0, 0))
     assert found.ratio(0) == (2.0, 2.0, 2.0)
     assert replace(found, bag=(0, 0, 0)).ratio(0) is None
+    rare = replace(found, bag=(0, 1, 0))
+    assert rare.ratio(0) == (8.0, 4.0, None)
+    json.dumps(rare.to_dict(0), allow_nan=False)
+    assert "8.00 (4.00 to no limit)" in page([rare], 0)
+
+
+def test_too_few_classes_are_refused_before_any_work(photographs: list[Photograph]) -> None:
+    pair = [*photographs[:1], replace(photographs[1], names=photographs[0].names)]
+    with pytest.raises(V2LError, match=r"1 class\(es\) for mosaics of 2"):
+        draw_mosaics(pair, 2, 1, 0)
+    with pytest.raises(V2LError, match="--photographs 2,4"):
+        draw_mosaics(photographs, 6, 1, 0)
 
 
 def test_an_area_without_a_layout_is_nowhere() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from v2l.errors import V2LError
 from v2l.files import report_disk
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.pipeline import Pipeline
+from v2l.sources import ImageFile, image_size
 
 Record = dict[str, Any]
 LLM = "llm"  # the metadata's key for what `identify_llm` gives
@@ -103,6 +105,13 @@ def identify_llm(pipeline: Pipeline, endpoint: Endpoint | None = None) -> Record
         "weights_fingerprint": pipeline.llm.weights_fingerprint,
         "adapter": adapter,
     }
+
+
+def files_metadata(files: Sequence[ImageFile]) -> Record:
+    """The number of files, and a hash of their names and sizes in their order."""
+    listed = "\n".join(f"{file} {image_size(file)}" for file in files)
+    fingerprint = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
+    return {"n": len(files), "fingerprint": fingerprint}
 
 
 def _read(path: Path) -> tuple[Record | None, list[Record], int]:

@@ -8,7 +8,8 @@ from random import Random
 
 from torch import Tensor
 
-from v2l.canvases import Canvas, draw_canvas
+from v2l.canvases import GRIDS, Canvas, draw_canvas
+from v2l.errors import V2LError
 from v2l.evaluation.class_names import ClassNames
 from v2l.places import Box
 from v2l.sources import ImageFile
@@ -61,7 +62,18 @@ def draw_mosaics(photographs: Sequence[Photograph], number: int, count: int, see
         number: photographs a mosaic, a key of `v2l.canvases.GRIDS`.
         count: mosaics.
         seed: of the photographs and of the borders between them.
+
+    Raises:
+        V2LError: too few classes.
     """
+    classes = len({photograph.names for photograph in photographs})
+    if classes < number:
+        allowed = ",".join(str(fewer) for fewer in GRIDS if fewer <= classes)
+        raise V2LError(
+            f"got photographs of {classes} class(es) for mosaics of {number}",
+            "as many classes as photographs a mosaic",
+            f"--photographs {allowed}" if allowed else "photographs of more classes",
+        )
     mosaics = []
     for index in range(count):
         random = Random(f"{seed}/{number}/{index}")

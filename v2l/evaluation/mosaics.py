@@ -12,6 +12,7 @@ places, of another mosaic.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from v2l.canvases import GRIDS
 from v2l.codebook.variety import family
+from v2l.evaluation.first_use import first_use
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.table import markdown_table
@@ -82,10 +84,10 @@ class FoundPhotographs:
         """The share of photographs that are found."""
         return Proportion(sum(found), self.number * len(found))
 
-    def ratio(self, seed: int) -> tuple[float, float, float] | None:
+    def ratio(self, seed: int) -> tuple[float, float, float | None] | None:
         """How many times as many as the bag, with a 95 % interval by bootstrap over the mosaics.
 
-        None if the bag found nothing.
+        None if the bag found nothing. The upper end is None if the bag found so little that it has no limit.
         """
         if not sum(self.bag):
             return None
@@ -97,7 +99,8 @@ class FoundPhotographs:
             ratios.append(sum(self.own[row] for row in rows) / bag if bag else float("inf"))
         ratios.sort()
         value = sum(self.own) / sum(self.bag)
-        return value, ratios[int(0.025 * DRAWS)], ratios[int(0.975 * DRAWS)]
+        low, high = (ratios[int(share * DRAWS)] for share in (0.025, 0.975))
+        return value, low, None if math.isinf(high) else high
 
     def to_dict(self, seed: int) -> dict[str, Any]:
         """For reports."""
@@ -143,6 +146,8 @@ def evaluate_mosaics(
     stacks = {name: tokenizer.describe() | tokenizer.settings() for name, tokenizer in tokenizers.items()}
     images = [str(file) for mosaic in mosaics for file in mosaic.files]
     journal = Journal.open(log, {"settings": asdict(settings), "stacks": stacks, "images": images})
+    for tokenizer in tokenizers.values():
+        first_use(tokenizer)
     for done in range(len(journal.records), len(mosaics)):
         journal.append(read_mosaic(mosaics[done], tokenizers, namer, settings.words))
         if progress:
@@ -207,7 +212,7 @@ def page(found: Sequence[FoundPhotographs], seed: int) -> str:
     rows = []
     for one in found:
         ratio = one.ratio(seed)
-        times = "-" if ratio is None else f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+        times = "-" if ratio is None else f"{ratio[0]:.2f} ({ratio[1]:.2f} to {limit_text(ratio[2])})"
         shares = (one.recall(of) for of in (one.own, one.bag, one.others))
         cells = [str(one.number), f"{one.words.value:.1f}", *map(str, shares), times]
         rows.append([one.tokenizer, *cells, f"{one.seconds.value:.2f}"])
@@ -215,6 +220,11 @@ def page(found: Sequence[FoundPhotographs], seed: int) -> str:
     head += ["another mosaic's words", "times the bag", "seconds"]
     mosaics = len(found[0].own) if found else 0
     return f"{mosaics} mosaics of each number of photographs; 95 % intervals.\n\n{markdown_table(head, rows)}"
+
+
+def limit_text(limit: float | None) -> str:
+    """The upper end of an interval."""
+    return "no limit" if limit is None else f"{limit:.2f}"
 
 
 def report(found: Sequence[FoundPhotographs], settings: MosaicSettings, stack: Mapping[str, Any]) -> Record:

@@ -6,7 +6,6 @@ figures are kept in memory.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from torch import Tensor
 from v2l.checkpoint import load_tensors, save_tensors
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import Journal, Record, files_metadata
 from v2l.evaluation.reconstruction_methods import (
     OWN,
     WITHOUT,
@@ -33,7 +32,7 @@ from v2l.metrics import FrechetDistance, luma_psnr, psnr, ssim
 from v2l.perceptual import LiteFeatures, PerceptualDistance, ReleasedRange, load_perceptual, report_network
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
-from v2l.sources import ImageFile, image_size
+from v2l.sources import ImageFile
 from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.quantizers.usage import CodeUsage
@@ -359,13 +358,6 @@ class Reconstruction:
             self.metrics.distance.name,
             self.pipeline.describe(),
         )
-
-
-def files_metadata(files: Sequence[ImageFile]) -> Record:
-    """The number of photographs, and a hash of their names and sizes in their order."""
-    listed = "\n".join(f"{file} {image_size(file)}" for file in files)
-    fingerprint = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16]
-    return {"n": len(files), "fingerprint": fingerprint}
 
 
 def part_path(log: Path, number: int) -> Path:

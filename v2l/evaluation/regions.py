@@ -18,6 +18,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.evaluation.divisions import regular_grid, superpixels
+from v2l.evaluation.first_use import first_use
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.segmentation import Agreement, agreement, annotators_segments, enlarge, other_annotators
 from v2l.evaluation.segmentation import segment_count as mean_segments
@@ -79,6 +80,7 @@ def evaluate_regions(
         )
     if len(files) < 2:
         raise V2LError(f"got {len(files)} photograph(s)", "2 and more", "a folder of photographs")
+    first_use(tokenizer)
     for place in range(len(journal.records), len(files)):
         case = RegionCase(load_image(files[place]), annotators_segments(segments, files[place]), seed)
         journal.append({"image": str(files[place].name), **measure(tokenizer, case)})

@@ -19,13 +19,12 @@ from torch import Tensor
 from v2l.checkpoint import save_tensors
 from v2l.errors import V2LError
 from v2l.evaluation.codecs import available_codecs, compress_all, shrink
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import Journal, Record, files_metadata
 from v2l.evaluation.reconstruction import (
     BATCH,
     ORIGINALS,
     ReconstructionMetrics,
     ReconstructionSettings,
-    files_metadata,
     load_part,
     part_path,
 )

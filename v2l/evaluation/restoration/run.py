@@ -6,7 +6,6 @@ after the last of them. Memory holds figures and sums of the cases, not their pi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from v2l.checkpoint import load_tensors, save_tensors
 from v2l.corruptions import TASKS
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import Journal, Record, files_metadata
 from v2l.evaluation.reconstruction import ReconstructionMetrics, part_path
 from v2l.evaluation.reconstruction_methods import ReconstructedImages
 from v2l.evaluation.restoration.cases import (
@@ -35,7 +34,7 @@ from v2l.images import load_image
 from v2l.metrics import FrechetDistance
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress
-from v2l.sources import ImageFile, image_size
+from v2l.sources import ImageFile
 from v2l.tasks.restoration.restorer import Restorer
 from v2l.tasks.restoration.settings import stored
 
@@ -195,7 +194,6 @@ class Restoration:
         """
         cases = self.settings.cases
         stack = {name: value for name, value in self.pipeline.identity().items() if name not in LATER_NAMES}
-        listed = "\n".join(f"{file} {image_size(file)}" for file in drawn)
         return {
             "protocol": f"restoration, {cases.protocol}",
             "settings": {
@@ -210,10 +208,7 @@ class Restoration:
             },
             "judge": self.metrics.distance.name,
             "stack": stack,
-            "photographs": {
-                "n": len(drawn),
-                "fingerprint": hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:16],
-            },
+            "photographs": files_metadata(drawn),
             "examples": fingerprint_of({str(number): image for number, image in enumerate(self.examples)}),
             "weights": {
                 "tokenizer": fingerprint_of(self.pipeline.grid.state_dict()),
