@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.evaluation.table import markdown_table
+from v2l.evaluation.table import figure_text, markdown_table
 from v2l.images import load_image, resize, resize_and_crop
 from v2l.metrics import Mean, psnr
 from v2l.perceptual import PerceptualDistance, load_perceptual, report_network
@@ -151,8 +151,8 @@ def page(found: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            *(_text(found["figures"][name][figure]) for figure in FIGURES),
-            "" if name == OWN else _text(found["clusters_minus"][name]["distance"], signed=True),
+            *(figure_text(found["figures"][name][figure]) for figure in FIGURES),
+            "" if name == OWN else figure_text(found["clusters_minus"][name]["distance"], signed=True),
         ]
         for name in METHODS
         if name in found["figures"]
@@ -160,7 +160,7 @@ def page(found: dict[str, Any]) -> str:
     head = ["tokens", f"distance by {found['network']}", "PSNR, dB", "clusters minus it: distance"]
     return "\n".join(
         [
-            f"{found['n']} photographs, {_text(found['tokens'])} tokens an image, 95 % intervals",
+            f"{found['n']} photographs, {figure_text(found['tokens'])} tokens an image, 95 % intervals",
             "",
             markdown_table(head, rows),
         ]
@@ -170,9 +170,3 @@ def page(found: dict[str, Any]) -> str:
 def _painted(network: ClusterNetwork, divided: DividedImages, merged: bool) -> Tensor:
     images: Tensor = to_image_range(network.detokenizer(network.tokens(divided, int(merged))))
     return images
-
-
-def _text(figure: dict[str, Any], signed: bool = False) -> str:
-    low, high = figure["interval"]
-    sign = "+" if signed else ""
-    return f"{figure['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"

@@ -22,7 +22,7 @@ from v2l.evaluation.first_use import first_use
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.segmentation import Agreement, agreement, annotators_segments, enlarge, other_annotators
 from v2l.evaluation.segmentation import segment_count as mean_segments
-from v2l.evaluation.table import markdown_table
+from v2l.evaluation.table import figure_text, markdown_table
 from v2l.images import encode_image, load_image
 from v2l.metrics import Mean, RankCorrelation
 from v2l.progress import Progress, silent
@@ -153,10 +153,10 @@ def page(found: dict[str, Any]) -> str:
     agreement_rows = [
         [
             name,
-            *(_text(figures[figure]) for figure in FIGURES),
+            *(figure_text(figures[figure]) for figure in FIGURES),
             f"{figures['parts']['value']:.1f}",
             *(
-                _text(found["clusters_minus"][name][figure], signed=True) if name != OWN else ""
+                figure_text(found["clusters_minus"][name][figure], signed=True) if name != OWN else ""
                 for figure in FIGURES
             ),
         ]
@@ -168,9 +168,9 @@ def page(found: dict[str, Any]) -> str:
         "",
         markdown_table(head, agreement_rows),
         "",
-        f"tokens an image: {_text(found['tokens'])}; seconds an image: {found['seconds']['value']:.2f}",
+        f"tokens an image: {figure_text(found['tokens'])}; seconds an image: {found['seconds']['value']:.2f}",
         *(
-            f"rank correlation of {name.replace('_', ' ')}: {_text(value, signed=True)}"
+            f"rank correlation of {name.replace('_', ' ')}: {figure_text(value, signed=True)}"
             for name, value in found["rank_correlation"].items()
         ),
     ]
@@ -191,9 +191,3 @@ def _differences(records: Sequence[Record], name: str) -> dict[str, Any]:
 
 def _mean(samples: Sequence[float]) -> dict[str, Any]:
     return Mean.of(samples).to_dict()
-
-
-def _text(figure: dict[str, Any], signed: bool = False) -> str:
-    low, high = figure["interval"]
-    sign = "+" if signed else ""
-    return f"{figure['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"

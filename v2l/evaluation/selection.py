@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from v2l.errors import V2LError
-from v2l.evaluation.table import markdown_table
+from v2l.evaluation.table import figure_text, markdown_table
 from v2l.images import load_image
 from v2l.metrics import Mean
 from v2l.progress import Progress, silent
@@ -102,8 +102,8 @@ def page(found: dict[str, Any]) -> str:
     rows = [
         [
             ratio,
-            *(_text(figures[name]) for name in shown),
-            *(_text(figures[name], signed=True) for name in differences),
+            *(figure_text(figures[name]) for name in shown),
+            *(figure_text(figures[name], signed=True) for name in differences),
         ]
         for ratio, figures in found["cosine"].items()
     ]
@@ -115,7 +115,7 @@ def page(found: dict[str, Any]) -> str:
             "",
             markdown_table(head, rows),
             "",
-            f"without a ratio it keeps a share of {_text(kept)}",
+            f"without a ratio it keeps a share of {figure_text(kept)}",
         ]
     )
 
@@ -170,9 +170,3 @@ def _report(
         "n": len(shares),
         "protocol": "selection: mean cosine over all patches; equally many patches for every choice",
     }
-
-
-def _text(figure: dict[str, Any], signed: bool = False) -> str:
-    low, high = figure["interval"]
-    sign = "+" if signed else ""
-    return f"{figure['value']:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
