@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,12 @@ def test_a_larger_side_gives_more_patches_of_the_whole_image(conse: JointEncoder
     features = conse.patch_features(image, side=64)
     assert features.shape == (1, 2, 3, 1280)  # the last map has a position for 32 × 32 pixels
     torch.testing.assert_close(conse.to_joint_space(features), conse.encode_patches(image, side=64))
+
+
+@pytest.mark.embedded
+def test_features_of_another_device_are_moved_to_the_encoder(conse: JointEncoder) -> None:
+    elsewhere = deepcopy(conse).to("meta")
+    assert elsewhere.to_joint_space(torch.rand(2, 1280)).device.type == "meta"
 
 
 @pytest.mark.embedded

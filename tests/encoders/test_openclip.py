@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,12 @@ def test_a_region_is_the_mean_of_its_features_in_the_joint_space(encoder: JointE
     region = features[0, :2, :2].mean(dim=(0, 1))
     expected = functional.normalize(region @ encoder.model.visual.proj, dim=-1)
     torch.testing.assert_close(encoder.to_joint_space(region), expected)
+
+
+def test_features_of_another_device_are_moved_to_the_encoder(encoder: JointEncoder) -> None:
+    features = encoder.patch_features(torch.rand(1, 3, 32, 32))
+    elsewhere = deepcopy(encoder).to("meta")
+    assert elsewhere.to_joint_space(features).device.type == "meta"
 
 
 def test_text_vectors_are_float32_of_unit_length_whatever_the_batch(encoder: JointEncoder) -> None:

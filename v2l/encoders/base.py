@@ -98,7 +98,10 @@ class JointEncoder(nn.Module, ABC):
         return (self.patch_features(images, side),)
 
     def to_joint_space(self, features: Tensor) -> Tensor:
-        """Patch features, or means of them, (…, C) ──► (…, D) float32, unit length; gradients pass."""
+        """Patch features, or means of them, (…, C) on any device ──► (…, D) float32, unit length.
+
+        Gradients pass.
+        """
         raise no_patches(self.name)
 
     @abstractmethod

@@ -120,7 +120,7 @@ class ConSE(JointEncoder):
         return tuple(level.permute(0, 2, 3, 1).float() for level in (last, *reversed(stages)))
 
     def to_joint_space(self, features: Tensor) -> Tensor:
-        return self._mix_classes(self.classifier.classifier(features))  # (…, 1000) logits
+        return self._mix_classes(self.classifier.classifier(features.to(self.device)))  # (…, 1000) logits
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         return self.sentences.encode(texts, batch_size)

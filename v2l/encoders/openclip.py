@@ -118,7 +118,7 @@ class OpenCLIP(JointEncoder):
 
     def to_joint_space(self, features: Tensor) -> Tensor:
         _, projection = self._patch_half()
-        return functional.normalize(features.to(projection.dtype) @ projection, dim=-1).float()
+        return functional.normalize(features.to(projection) @ projection, dim=-1).float()
 
     def _patch_half(self) -> tuple[Any, Tensor]:
         """The image half and the projection of its patches.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
 from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.training.recipes import adapter_fits
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import AdapterTraining
@@ -196,6 +198,17 @@ def test_a_projector_begins_near_the_names_of_the_training_images(
     torch.nn.init.zeros_(recipe.tokenizer.network.from_features.bias)
     unfitted = recipe.tokenizer(torch.stack([example.features for example in examples]))
     assert (fitted - wanted).square().mean() < 0.9 * (unfitted - wanted).square().mean()
+
+
+def test_maps_are_fitted_where_the_encoder_is(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = AdapterTraining("projector", 4, images, run(tmp_path)).recipe(models, lambda *_: None, None)
+    monkeypatch.setattr(adapter_fits, "fit_to_words", lambda *_: None)
+    monkeypatch.setattr(adapter_fits, "fit_to_captions", lambda *_: None)
+    elsewhere = AdapterModels(deepcopy(models.encoder).to("meta"), models.llm, models.codebook)
+    adapter_fits.fit_maps(recipe.tokenizer, elsewhere, recipe.examples)
+    assert recipe.tokenizer.device.type == "meta"
 
 
 def test_captions_of_a_file_are_learned_as_they_are(

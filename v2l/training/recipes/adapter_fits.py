@@ -15,6 +15,13 @@ FEATURE_RIDGE = 1.0  # chosen on images of Caltech-101's train part that the fit
 FIT_BATCH = 256  # images at a time
 
 
+def fit_maps(adapter: FittedTokenizer, models: AdapterModels, examples: Examples) -> None:
+    """Fit both maps where the encoder is."""
+    adapter.to(models.encoder.device)
+    fit_to_words(adapter, models)
+    fit_to_captions(adapter, models, examples)
+
+
 def fit_to_words(adapter: FittedTokenizer, models: AdapterModels) -> None:
     """Fit the map from the joint space to all words of the codebook."""
     book = models.codebook

@@ -19,7 +19,7 @@ from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipes.adapter import AdapterRecipe, AdapterRun
 from v2l.training.recipes.adapter_data import Examples, read_features, split_examples
-from v2l.training.recipes.adapter_fits import fit_to_captions, fit_to_words
+from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_words import embedding_scale, table_rows, word_table
 
@@ -100,8 +100,7 @@ class AdapterTraining:
         tokenizer = member_named(self.kind).load_class()(settings, word_table(models, rows))
         tokenizer.use_joint_encoder(models.encoder)
         if isinstance(tokenizer, FittedTokenizer):
-            fit_to_words(tokenizer, models)
-            fit_to_captions(tokenizer, models, split_examples(data, self.seed)[0])
+            fit_maps(tokenizer, models, split_examples(data, self.seed)[0])
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
         world = processes or start_processes(str(models.llm.device))

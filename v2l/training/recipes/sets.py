@@ -38,7 +38,7 @@ from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, Examples, read_features
-from v2l.training.recipes.adapter_fits import fit_to_captions, fit_to_words
+from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
@@ -269,8 +269,7 @@ class SetTraining:
         tokenizer.use_joint_encoder(models.encoder)
         sets = SetData(tuple(self.sets), data)
         trained_on = sets.images_of(split_sets(len(sets.sets), self.seed)[0])
-        fit_to_words(tokenizer, models)
-        fit_to_captions(tokenizer, models, Examples(data, trained_on, self.seed))
+        fit_maps(tokenizer, models, Examples(data, trained_on, self.seed))
         world = start_processes(str(models.llm.device))
         return SetRecipe(tokenizer, models.llm, sets, self.settings, world, self.seed)
 
