@@ -24,8 +24,23 @@ from v2l.sources import (
     image_bytes,
     image_size,
     image_version,
+    same_bytes,
     split_by_hash,
 )
+
+
+def test_copies_links_and_archived_images_are_the_same(samples: Path, tmp_path: Path) -> None:
+    first, second, *_ = sorted(samples.rglob("*.jpg"))
+    copy, link = tmp_path / "copy.jpg", tmp_path / "link.jpg"
+    copy.write_bytes(first.read_bytes())
+    link.symlink_to(first)
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(first, "0.jpg")
+    (member,) = find_images(tmp_path / "shard.tar")
+    for other in (first, copy, link, member):
+        assert same_bytes([first, second], [other]) == [first]
+    copy.write_bytes(bytes(first.stat().st_size))
+    assert same_bytes([first, second], [copy]) == []
 
 
 def picture(path: Path, shade: int = 0) -> Path:

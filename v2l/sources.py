@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -61,6 +61,21 @@ def image_bytes(file: ImageFile) -> bytes:
         got = f"{file} is cut short: {file.archive} ends before it, or is damaged"
         raise V2LError(got, "a whole archive", f"{test} {file.archive}")
     return content
+
+
+def same_bytes(files: Sequence[ImageFile], others: Sequence[ImageFile]) -> list[ImageFile]:
+    """The files whose bytes one of the others has too: copies and links count, and so do archive members.
+
+    Only files of equal size are read.
+    """
+    sizes = set(map(image_size, files)) & set(map(image_size, others))
+    known = {digest_of_bytes(file) for file in others if image_size(file) in sizes}
+    return [file for file in files if image_size(file) in sizes and digest_of_bytes(file) in known]
+
+
+def digest_of_bytes(file: ImageFile) -> bytes:
+    """SHA-256 of an image file's bytes; of nothing if it is gone."""
+    return hashlib.sha256(image_bytes(file) if image_size(file) else b"").digest()
 
 
 def image_size(file: ImageFile) -> int:

@@ -95,14 +95,14 @@ def load_restorers(folders: Sequence[Path] | None, pipeline: Pipeline) -> dict[s
 
 
 def refuse_measured_examples(files: Sequence[ImageFile], examples: Sequence[str] | None) -> None:
-    """Check that no photograph is measured and shown as an example.
+    """Check that no photograph is measured and shown as an example, under whatever name.
 
     Raises:
         V2LError: some are.
     """
-    from v2l.sources import find_images
+    from v2l.sources import find_images, same_bytes
 
-    both = set(files).intersection(find_images(*examples)) if examples else ()
+    both = same_bytes(files, find_images(*examples)) if examples else ()
     if both:
         raise V2LError(
             f"{len(both)} photograph(s) are both measured and examples",
