@@ -65,4 +65,5 @@ def ask(
             reply = ask(pipeline, parts, settings, server, request.parent)
         record = {"answer": reply.text, "prompt": reply.prompt, "words": [list(some) for some in reply.words]}
         stack = describe_llm(pipeline, server)
-        out.result({**record, "settings": vars(settings), "stack": stack}, reply.text or reply.prompt)
+        answer = reply.prompt if reply.text is None else reply.text or "(the LLM wrote an empty answer)"
+        out.result({**record, "settings": vars(settings), "stack": stack}, answer)

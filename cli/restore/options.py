@@ -130,7 +130,7 @@ class RestorationOptions:
             "num_samples": self.candidates,
             "order": self.order,
         }
-        return build_settings(own | chosen, self.assignments)
+        return build_settings(chosen | own, self.assignments)
 
     def check(self) -> None:
         """Refuse a protocol or a file name that cannot work, before the models are loaded.
