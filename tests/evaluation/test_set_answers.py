@@ -34,7 +34,7 @@ def test_the_right_answer_is_offered_once_among_different_ones(one: ImageSet, co
 
 
 def test_orders_of_a_long_story_are_drawn() -> None:
-    story = ImageSet("story", tuple(map(Path, "abcdef")), tuple("uvwxyz"))
+    story = ImageSet("story", tuple(map(Path, "abcdefghijkl")), tuple("opqrstuvwxyz"))
     answers = answers_about(story, NAMES, AnswerSettings(3), Random(1))
     assert len(set(answers)) == 24
     assert Answer(story.labels) in answers

@@ -8,6 +8,7 @@ images' vectors, see `embedding_score`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -160,14 +161,22 @@ def answers_about(
 ) -> list[Answer]:
     """The answers that are compared for one set, in an order drawn by the seed; one of them is right."""
     if one.task == "story":
-        orders = sorted(set(permutations(one.labels)) - {one.labels})
-        drawn = random.sample(orders, min(ORDERS - 1, len(orders)))
-        answers = [Answer(labels) for labels in (one.labels, *drawn)]
+        answers = [Answer(labels) for labels in orders_of(one.labels, random)]
     else:
         others = random.sample([name for name in names if name != one.labels[0]], settings.names - 1)
         changes = CHANGES if one.task == "difference" else ("",)
         answers = [Answer((name,), change) for name in (one.labels[0], *others) for change in changes]
     return random.sample(answers, len(answers))
+
+
+def orders_of(labels: tuple[str, ...], random: Random) -> list[tuple[str, ...]]:
+    """The order itself, and others: all of a short story, else so many that there are `ORDERS`, drawn."""
+    if math.factorial(len(labels)) <= ORDERS:
+        return [labels, *sorted(set(permutations(labels)) - {labels})]
+    orders = {labels: None}
+    while len(orders) < ORDERS:
+        orders.setdefault(tuple(random.sample(labels, len(labels))))
+    return list(orders)
 
 
 def scores_by_method(
