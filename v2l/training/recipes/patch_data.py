@@ -13,7 +13,6 @@ from torch import Tensor
 
 from v2l.encoders import JointEncoder
 from v2l.encoders.image_features import readable_rows
-from v2l.errors import V2LError
 from v2l.images import load_images, resize_and_crop
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
@@ -87,7 +86,7 @@ def patch_features(
 
 
 def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:
-    """(n, h, w, C) float16, NaN where a file is not a readable image."""
+    """(n, h, w, C) float16, NaN where a file is not a readable image; (n, 1, 1, 1) if none is."""
     squares = {file: resize_and_crop(image, side) for file, image in load_images(files)}
     found: dict[ImageFile, Tensor] = {}
     places = list(squares)
@@ -95,7 +94,6 @@ def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int)
         batch = places[start : start + BATCH]
         features = encoder.patch_features(torch.stack([squares[file] for file in batch]), side)
         found |= dict(zip(batch, features.half().cpu(), strict=True))
-    if not found:
-        raise V2LError(f"none of {len(files)} files is a readable image", "photographs", "another folder")
-    blank = torch.full_like(next(iter(found.values())), torch.nan)
+    shape = next(iter(found.values())).shape if found else (1, 1, 1)
+    blank = torch.full(shape, torch.nan, dtype=torch.float16)
     return torch.stack([found.get(file, blank) for file in files])
