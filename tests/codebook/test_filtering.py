@@ -94,6 +94,7 @@ def test_a_rule_keeps_by_votes_by_number_and_by_share() -> None:
     assert Rule(1, keep_share=0.5).rows(counts).tolist() == [0, 2, 3, 4, 6], "of equals the first"
     assert Rule(1, keep=9, keep_share=0.2).rows(counts).tolist() == [2, 4], "the narrower limit"
     assert Rule(4, keep_share=0.9).rows(counts).tolist() == [2, 4]
+    assert Rule(0, keep_share=0.01).rows(counts).tolist() == [2], "less than one word is one"
 
 
 @pytest.mark.parametrize(

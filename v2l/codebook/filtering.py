@@ -58,7 +58,8 @@ class Rule:
 
     def rows(self, counts: Tensor) -> Tensor:
         """Counts (V,) int64 ──► the kept rows, ascending; among equal counts the lower rows are kept."""
-        limits = [limit for limit in (self.keep, round(self.keep_share * len(counts))) if limit]
+        share = max(1, round(self.keep_share * len(counts))) if self.keep_share else 0
+        limits = [limit for limit in (self.keep, share) if limit]
         # The stable sort puts the lower row first among equal counts, so the result does not depend on the
         # platform.
         most = counts.sort(descending=True, stable=True).indices[: min(limits, default=len(counts))]
