@@ -98,6 +98,19 @@ def test_own_examples_are_read_from_their_images(
     assert "checkpoint that ships" in Describer(pipeline, "caption", SETTINGS).remark()
 
 
+def test_an_example_of_the_image_itself_is_left_out(
+    pipeline: Pipeline, photographs: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(photographs[0], tmp_path / "mine.jpg")
+    (tmp_path / "mine.json").write_text(json.dumps([{"image": "mine.jpg", "caption": "My hat."}]))
+    describer = Describer(pipeline, "caption", DescribeSettings(n_words=3, examples=tmp_path / "mine.json"))
+    own, other = (image.words for _, image in describer.read(photographs[:2], Skipped()))
+    assert own != other
+    assert "My hat." not in describer.dialogue(own).text
+    assert "My hat." in describer.dialogue(other).text
+    assert "My hat." in describer.dialogue(()).text
+
+
 def test_an_example_whose_image_is_missing_is_named_with_its_line(pipeline: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text('[\n{"image": "gone.jpg", "caption": "My hat."}\n]')
     with pytest.raises(V2LError, match=r"mine\.json, line 2: there is no file .*gone\.jpg"):

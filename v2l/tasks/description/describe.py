@@ -193,6 +193,8 @@ class Describer:
     def dialogue(self, words: Sequence[str] | Embeddings, question: str = "") -> Dialogue:
         """The dialogue about one image, by its words or its soft tokens.
 
+        An example with the words of this very image is left out, because it would give the answer away.
+
         Raises:
             V2LError: the task needs a question and it is empty, the question names a region that the image
                 does not have, or as for `examples`.
@@ -203,8 +205,21 @@ class Describer:
             else:
                 asked = expand_regions(question, words) if words else question
             examples = self.region_examples if named_regions(question) else self.examples
-            return vqa.vqa_dialogue(examples, words, asked, self.style)
-        return caption.caption_dialogue(self.examples, words, self.style)
+            return vqa.vqa_dialogue(self.of_others(examples, words), words, asked, self.style)
+        return caption.caption_dialogue(self.of_others(self.examples, words), words, self.style)
+
+    def of_others(
+        self, examples: Sequence[Exchange], words: Sequence[str] | Embeddings
+    ) -> tuple[Exchange, ...]:
+        """The examples of other images than the one with these words."""
+        if isinstance(words, Embeddings):
+            return tuple(examples)
+        own = tuple(words[: self.n_words])
+        return tuple(
+            example
+            for example in examples
+            if isinstance(example.words, Embeddings) or example.words[: len(own)] != own or not own
+        )
 
     def describe(
         self, images: Sequence[ImageWords], questions: Sequence[str] | None = None
