@@ -130,6 +130,24 @@ def test_a_value_that_is_no_choice_is_refused_with_the_choices(section: str, ite
 
 
 @pytest.mark.parametrize(
+    ("training", "model", "line"),
+    [
+        ({"adversarial_weight": 0.1}, {}, "training.adversarial_weight = 0.1"),
+        ({"quantizer_start": 0.5}, {}, "training.quantizer_start = 0.5"),
+        ({"restart_after": 200}, {"quantizer": "learned"}, "training.restart_after = 200"),
+        ({}, {"quantizer": "averaged"}, "model.quantizer = averaged"),
+    ],
+)
+def test_words_alone_are_not_trained_with_what_changes_other_weights(
+    training: dict[str, Any], model: dict[str, Any], line: str
+) -> None:
+    alone = {"trained": "words", "adversarial_weight": 0.0}
+    config_from_dict({"training": alone})
+    with pytest.raises(V2LError, match=f"^got training.trained = words with {line}; allowed: .*trained: all"):
+        config_from_dict({"training": alone | training, "model": model})
+
+
+@pytest.mark.parametrize(
     ("values", "line"),
     [
         ({"training": {"steps": 2.5}}, "training.steps = 2.5"),

@@ -291,6 +291,22 @@ class Config:
                 "a learned quantizer, and no cross-attention",
                 "--config vqgan",
             )
+        if changing := self._beside_words():
+            raise V2LError(
+                f"got training.trained = words with {', '.join(changing)}",
+                "adversarial_weight, quantizer_start and restart_after of 0; a quantizer without averages",
+                "training.trained: all",
+            )
+
+    def _beside_words(self) -> list[str]:
+        """Settings under which more than the cross-attention is trained, if that alone should be."""
+        values = {
+            f"training.{name}": getattr(self.training, name)
+            for name in ("adversarial_weight", "quantizer_start", "restart_after")
+        }
+        found = [f"{name} = {value}" for name, value in values.items() if value > 0]
+        found += ["model.quantizer = averaged"] if self.model.quantizer == "averaged" else []
+        return found if self.training.trained == "words" else []
 
 
 SECTIONS = typing.get_type_hints(Config)
