@@ -6,9 +6,11 @@ all you need, arXiv 1706.03762; attention with such weights: DynamicViT, arXiv 2
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 EPS = 1e-6  # of the sum of weights, for a query that may read nothing
+MOST = 10.0  # of a score that no one reads above those that are read: their gradients stay finite
 
 
 class WeightedAttention(nn.Module):
@@ -30,7 +32,7 @@ class WeightedAttention(nn.Module):
         query = self._split(self.query(queries))
         key, value = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # (B, heads, m, n)
-        raised = (scores - scores.amax(dim=-1, keepdim=True).detach()).exp() * weights[:, None]
+        raised = (scores - highest_read(scores, weights[:, None])).clamp(max=MOST).exp() * weights[:, None]
         shares = raised / (raised.sum(dim=-1, keepdim=True) + EPS)
         merged: Tensor = self.out((shares @ value).transpose(1, 2).flatten(2))
         return merged
@@ -63,6 +65,16 @@ class Block(nn.Module):
         rows = rows + self.attention(normed, normed, read)
         changed: Tensor = rows + self.mlp(second(rows))
         return changed
+
+
+def highest_read(scores: Tensor, weights: Tensor) -> Tensor:
+    """The highest of scores (B, heads, m, n) over keys of weight 1: (B, heads, m, 1), without gradient.
+
+    A query that may read nothing has the highest of all.
+    """
+    read = weights > 0.5
+    read = read | ~read.any(dim=-1, keepdim=True)
+    return scores.detach().masked_fill(~read, -torch.inf).amax(dim=-1, keepdim=True)
 
 
 def mlp(width: int, ratio: float) -> nn.Sequential:

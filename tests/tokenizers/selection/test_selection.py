@@ -115,6 +115,25 @@ def test_weighted_attention_is_softmax_over_the_keys_of_weight_one() -> None:
     torch.testing.assert_close(attention.out(torch.cat(merged, dim=-1)), found, atol=1e-4, rtol=0)
 
 
+def test_what_is_not_read_changes_nothing_however_high_its_score_is() -> None:
+    torch.manual_seed(0)
+    attention, rows = WeightedAttention(8, 2), torch.randn(1, 3, 8)
+    weights = torch.tensor([[[1.0, 1, 0]]], requires_grad=True)
+    alone = attention(rows, rows[:, :2], torch.ones(1, 1, 2))
+    for factor in (1, 100, 1000):
+        keys = torch.cat([rows[:, :2], factor * rows[:, 2:]], dim=1)
+        found = attention(rows, keys, weights)
+        torch.testing.assert_close(found, alone, atol=1e-5, rtol=0)
+        (gradient,) = torch.autograd.grad(found.sum(), weights)
+        assert gradient.isfinite().all()
+
+
+def test_a_query_that_may_read_nothing_gets_nothing() -> None:
+    attention, rows = WeightedAttention(8, 2), torch.randn(1, 3, 8)
+    found = attention(rows, rows, torch.zeros(1, 1, 3))
+    torch.testing.assert_close(found, attention.out.bias.expand(1, 3, 8))
+
+
 def test_a_kept_token_reads_earlier_kept_tokens_and_dropped_patches_only() -> None:
     torch.manual_seed(0)
     block, patches = MergerBlock(8, 2, 2.0), torch.randn(1, 4, 8)
