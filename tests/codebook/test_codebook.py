@@ -46,6 +46,17 @@ def rewritten(folder: Path) -> None:
     write_manifest(folder, manifest)
 
 
+def test_a_fingerprint_is_that_of_entries_and_embeddings(tmp_path: Path) -> None:
+    book = tiny_codebook()
+    book.save(tmp_path / "book")
+    assert Codebook.load(tmp_path / "book").fingerprint == book.fingerprint
+    others = [
+        replace(book, embeddings=-book.embeddings),
+        replace(book, entries=(replace(book.entries[0], word="another"), *book.entries[1:])),
+    ]
+    assert len({book.fingerprint, *(other.fingerprint for other in others)}) == 3
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     tiny_codebook(orders=3).save(tmp_path / "codebook")

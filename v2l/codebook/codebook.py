@@ -7,6 +7,7 @@ V2L Tokenizer, arXiv 2403.07874, section 3.1.
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,6 +119,14 @@ class Codebook:
     def words(self) -> tuple[str, ...]:
         """The surface forms, in row order."""
         return tuple(entry.word for entry in self.entries)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the entries and their embeddings: 16 hexadecimal digits of a SHA-256."""
+        lines = "\n".join(json.dumps(_line(entry)) for entry in self.entries)
+        digest = hashlib.sha256(f"{lines}{self.embeddings.dtype}".encode())
+        digest.update(self.embeddings.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @cached_property
     def token_ids(self) -> Tensor:

@@ -14,7 +14,7 @@ from tiny_pipeline import tiny_pipeline
 from v2l.captions import CaptionedImage
 from v2l.datasets import ClassFolder, Episode, LabelledImage
 from v2l.errors import V2LError
-from v2l.evaluation.class_choice import (
+from v2l.evaluation.class_naming import (
     CLASS_TEXT,
     PROTOTYPE,
     SOFT,
@@ -35,6 +35,7 @@ from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import AdapterTraining
 from v2l.training.recipes.adapter_words import word_embeddings
+from v2l.training.state import check_metadata
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,25 @@ def test_a_stopped_run_goes_on_exactly(
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     with pytest.raises(V2LError, match="ANOTHER_FOLDER"):
         train(models, images, run(tmp_path / "whole", rate=1e-3), "resampler")
+
+
+def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    book = models.codebook
+    other = replace(
+        models, codebook=replace(book, entries=(replace(book.entries[0], count=9), *book.entries[1:]))
+    )
+    before = (
+        AdapterTraining("resampler", 4, images, run(tmp_path))
+        .recipe(models, lambda *_: None, None)
+        .metadata()
+    )
+    now = AdapterTraining("resampler", 4, images, run(tmp_path)).recipe(other, lambda *_: None, None)
+    with pytest.raises(V2LError, match="made with codebook = "):
+        check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
+    del before["codebook"]
+    check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
 
 
 def test_the_adapter_is_read_by_captions_answers_and_labels(

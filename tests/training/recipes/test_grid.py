@@ -24,7 +24,7 @@ from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.training.data import Batch, TrainingImages
 from v2l.training.loop import TrainingLoop
 from v2l.training.recipes.grid import GridRecipe, loop_settings
-from v2l.training.state import saved_states
+from v2l.training.state import check_metadata, saved_states
 
 ADVERSARIAL = replace(
     TRAINING,
@@ -241,6 +241,18 @@ def test_a_linear_path_is_fitted_to_the_images_before_the_first_step_of_a_run_wi
     assert (set(new.fit_steps), set(started.fit_steps)) == ({0}, set())
     new.fit(0)
     assert error(new) < 0.2 * float(pixels.var()) < before == error(started)
+
+
+def test_a_run_with_other_words_of_equal_number_is_refused(images: TrainingImages, tmp_path: Path) -> None:
+    loop = loop_of(images, tmp_path)
+    loop.save(1)
+    tokenizer, metadata = loop.recipe.tokenizer, loop.recipe.metadata()
+    book = tokenizer.global_codebook
+    tokenizer.global_codebook = replace(book, embeddings=book.embeddings.flip(0))
+    with pytest.raises(V2LError, match="made with words = "):
+        loop.resume()
+    del metadata["words"]
+    check_metadata(tmp_path, loop.recipe.metadata_defaults() | metadata, loop.recipe.metadata())
 
 
 def test_a_second_signal_stops_at_once(images: TrainingImages, tmp_path: Path) -> None:

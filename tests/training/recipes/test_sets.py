@@ -21,6 +21,7 @@ from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.sets import SetTraining
+from v2l.training.state import check_metadata
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,21 @@ def test_a_stopped_run_goes_on_exactly(models: AdapterModels, sets: list[ImageSe
     assert first.read_bytes() == second.read_bytes()
     with pytest.raises(V2LError, match="ANOTHER_FOLDER"):
         SetTraining(4, sets, whole, Guidance(rounds=2)).train(models, stop)
+
+
+def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
+    models: AdapterModels, sets: list[ImageSet], tmp_path: Path
+) -> None:
+    book = models.codebook
+    other = replace(
+        models, codebook=replace(book, entries=(replace(book.entries[0], count=9), *book.entries[1:]))
+    )
+    before = SetTraining(4, sets, run(tmp_path)).recipe(models).metadata()
+    now = SetTraining(4, sets, run(tmp_path)).recipe(other)
+    with pytest.raises(V2LError, match="made with codebook = "):
+        check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
+    del before["codebook"]
+    check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
 
 
 def test_the_llm_answers_about_a_set(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:

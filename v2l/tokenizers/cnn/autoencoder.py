@@ -83,6 +83,11 @@ class GridAutoencoder(ImageTokenizer):
         """How many codes there are and where they come from, for the metadata of a run."""
 
     @property
+    def words_fingerprint(self) -> str | None:
+        """A hash of the words that are codes or are read; None without words."""
+        return None
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.global_rows.device

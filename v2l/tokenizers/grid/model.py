@@ -91,6 +91,10 @@ class V2LTokenizer(GridAutoencoder):
         return f"{sizes} words of {source.llm} ({source.llm_fingerprint})"
 
     @property
+    def words_fingerprint(self) -> str:
+        return f"{self.local_codebook.fingerprint} {self.global_codebook.fingerprint}"
+
+    @property
     def joint_encoder(self) -> JointEncoder:
         """The frozen joint encoder, loaded at the first use.
 

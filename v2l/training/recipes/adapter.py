@@ -101,6 +101,7 @@ class AdapterRecipe(Recipe[list[Example]]):
         examples: images with sentences, of which a few only watch the training.
         settings: the run.
         processes: the processes that train together.
+        codebook: fingerprint of the codebook that the words come from.
         word_vectors: (W, D) in the joint space: the words of the adapter's table, for SEA; None without it.
     """
 
@@ -113,12 +114,13 @@ class AdapterRecipe(Recipe[list[Example]]):
         examples: Examples,
         settings: AdapterRun,
         processes: Accelerator,
+        codebook: str,
         word_vectors: Tensor | None = None,
     ) -> None:
         self.tokenizer, self.llm, self.settings = tokenizer.to(processes.device).train(), llm, settings
         self.processes, self.seed, self.schedule = processes, examples.seed, settings.schedule
         self.examples, self.watched = split_examples(examples.data, examples.seed)
-        self.word_vectors = word_vectors
+        self.codebook, self.word_vectors = codebook, word_vectors
         optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
         self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, clip_norm=1.0)}
         self.examples_per_step = settings.batch_size * processes.num_processes
@@ -186,7 +188,12 @@ class AdapterRecipe(Recipe[list[Example]]):
             "processes": self.processes.num_processes,
             "images": f"{len(data.images):,} with fingerprint {data.fingerprint}",
             "words": len(self.tokenizer.table.words),
+            "codebook": self.codebook,
         }
+
+    def metadata_defaults(self) -> dict[str, Any]:
+        """An older state does not name its codebook."""
+        return {"codebook": self.codebook}
 
     def save_result(self, folder: Path, step: int) -> None:
         data = self.examples.data

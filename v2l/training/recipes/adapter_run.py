@@ -104,7 +104,8 @@ class AdapterTraining:
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
         world = processes or start_processes(str(models.llm.device))
-        return AdapterRecipe(tokenizer, models.llm, examples, self.settings, world, vectors)
+        book = models.codebook.fingerprint
+        return AdapterRecipe(tokenizer, models.llm, examples, self.settings, world, book, vectors)
 
 
 def check_kind(kind: str) -> str:

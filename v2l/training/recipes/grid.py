@@ -72,12 +72,13 @@ class GridRecipe(GridObjective, Recipe[Batch]):
             "processes": self.processes.num_processes,
             "images": self.images.description,
             "codebooks": self.tokenizer.codes_description,
+            "words": self.tokenizer.words_fingerprint,
             "first weights": self.origin,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """The defaults of the config: an older state lacks the settings that v2l did not have yet."""
-        return fixed_settings(Config())
+        """What an older state lacks: the settings that v2l did not have yet, and the words' hash."""
+        return fixed_settings(Config()) | {"words": self.tokenizer.words_fingerprint}
 
     def fit(self, step: int) -> None:
         """Fit the linear path before step 0, and the codebook when the quantizer starts.

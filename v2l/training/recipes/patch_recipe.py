@@ -75,7 +75,12 @@ class PatchRecipe(Recipe[PartT]):
             **run_facts(self.config.training, self.seed, self.processes),
             "images": self.description,
             "words": self.tokenizer.namer.codebook.source.encoder_fingerprint,
+            "codebook": self.tokenizer.namer.codebook.fingerprint,
         }
+
+    def metadata_defaults(self) -> dict[str, Any]:
+        """An older state does not name its codebook."""
+        return {"codebook": self.tokenizer.namer.codebook.fingerprint}
 
     def facts(self) -> dict[str, Any]:
         """What the checkpoint says of its training beside steps, images and seed."""

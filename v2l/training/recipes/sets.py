@@ -105,6 +105,7 @@ class SetRecipe(Recipe[list[SetExample]]):
         data: sets, of which a few only watch the training.
         settings: the run.
         processes: the processes that train together.
+        codebook: fingerprint of the codebook that the words come from.
         seed: of the order of the sets.
     """
 
@@ -117,10 +118,12 @@ class SetRecipe(Recipe[list[SetExample]]):
         data: SetData,
         settings: AdapterRun,
         processes: Accelerator,
+        codebook: str,
         seed: int = 0,
     ) -> None:
         self.tokenizer, self.llm, self.settings = tokenizer.to(processes.device).train(), llm, settings
         self.data, self.processes, self.seed, self.schedule = data, processes, seed, settings.schedule
+        self.codebook = codebook
         self.trained_on, self.watched = split_sets(len(data.sets), seed)
         self.answers = word_embeddings(llm, data.labels)[1].to(processes.device)  # (L, width)
         optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
@@ -183,7 +186,12 @@ class SetRecipe(Recipe[list[SetExample]]):
             "seed": self.seed,
             "processes": self.processes.num_processes,
             "sets": f"{len(self.data.sets):,} with fingerprint {self.data.data.fingerprint}",
+            "codebook": self.codebook,
         }
+
+    def metadata_defaults(self) -> dict[str, Any]:
+        """An older state does not name its codebook."""
+        return {"codebook": self.codebook}
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
@@ -271,7 +279,8 @@ class SetTraining:
         trained_on = sets.images_of(split_sets(len(sets.sets), self.seed)[0])
         fit_maps(tokenizer, models, Examples(data, trained_on, self.seed))
         world = start_processes(str(models.llm.device))
-        return SetRecipe(tokenizer, models.llm, sets, self.settings, world, self.seed)
+        book = models.codebook.fingerprint
+        return SetRecipe(tokenizer, models.llm, sets, self.settings, world, book, self.seed)
 
 
 def captioned_images(sets: Sequence[ImageSet]) -> list[CaptionedImage]:
