@@ -11,6 +11,7 @@ import torch
 from tiny_namer import tiny_namer
 
 from v2l.checkpoint import load_tensors
+from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
@@ -22,10 +23,11 @@ from v2l.tokenizers.clusters.settings import (
     NetworkSettings,
 )
 from v2l.training.loop import TrainingLoop
-from v2l.training.recipes.cluster_data import CONCEPTS, K_MEANS, PEAKS
+from v2l.training.recipes.cluster_data import CONCEPTS, K_MEANS, PEAKS, cluster_images, cluster_maps
 from v2l.training.recipes.clusters import ClusterRecipe
 from v2l.training.recipes.clusters_run import cluster_recipe
 from v2l.training.recipes.patch_run import PatchModels, PatchRun, loop_settings
+from v2l.training.state import check_metadata
 
 CONFIG = ClusterConfig(
     ClusterSettings(side=64, neighbours=4, threshold=0.2, if_none=1, most=8, position_weight=0.0),
@@ -113,6 +115,32 @@ def test_a_stopped_run_goes_on_exactly(config: ClusterConfig, files: list[ImageF
         load_tensors(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "parts")
     )
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+
+def test_a_run_with_another_codebook_of_equal_size_is_refused(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe = recipe_of(files, tmp_path / "run")
+    loop = TrainingLoop(recipe, loop_settings(CONFIG.training, tmp_path / "run"))
+    loop.save(1)
+    older = {name: value for name, value in recipe.metadata().items() if name != "codebook"}
+    namer = recipe.tokenizer.namer
+    namer.codebook = replace(namer.codebook, embeddings=namer.codebook.embeddings.flip(0))
+    with pytest.raises(V2LError, match="codebook = "):
+        loop.resume()
+    check_metadata(tmp_path, recipe.metadata_defaults() | older, recipe.metadata())
+
+
+def test_concepts_are_found_again_for_other_embeddings(files: list[ImageFile], tmp_path: Path) -> None:
+    namer = tiny_namer()
+    before = cluster_images(namer, files, CONFIG, torch.device("cpu")).patches[:, CONCEPTS]
+    namer.codebook = replace(namer.codebook, embeddings=namer.codebook.embeddings.flip(0))
+    after = cluster_images(namer, files, CONFIG, torch.device("cpu")).patches[:, CONCEPTS]
+    assert torch.equal(after, len(namer.codebook) - 1 - before)
+
+
+def test_a_map_has_more_than_256_clusters() -> None:
+    settings = replace(CONFIG.clusters, threshold=0.0, most=300)
+    features = torch.rand(1, 20, 20, 8, generator=torch.Generator().manual_seed(0))
+    assert cluster_maps(features, settings).amax(dim=(0, 2, 3)).tolist() == [299, 299]
 
 
 def test_a_phase_begins_where_a_term_does(files: list[ImageFile], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class ClusterImages:
         pixels: (n, 3, S, S) uint8.
         patches: (n, 3, h · w) int32: the cluster of each patch by density peaks, that by k-means with as many
             clusters, and its concept: the word of its cluster, as a row of the codebook.
-        maps: (n, 2, h', w') uint8: the cluster map by density peaks, and that by k-means.
+        maps: (n, 2, h', w') int16: the cluster map by density peaks, and that by k-means.
     """
 
     features: PatchFeatures
@@ -120,12 +120,12 @@ def cluster_images(
     )
     patches = kept("finding clusters").run(
         versions,
-        [encoder.fingerprint, repr(coarse), *(entry.word for entry in namer.codebook.entries)],
+        [encoder.fingerprint, repr(coarse), namer.codebook.fingerprint],
         lambda part: divided(namer, features.rows[[rows[file] for file, _ in part]], coarse),
     )
     maps = kept("drawing cluster maps").run(
         versions,
-        [encoder.fingerprint, repr(settings)],
+        [encoder.fingerprint, repr(settings), "int16"],
         lambda part: cluster_maps(features.rows[[rows[file] for file, _ in part]], settings),
     )
     return ClusterImages(features, torch.cat(pixels), torch.cat(patches), torch.cat(maps))
@@ -156,10 +156,10 @@ def divided(namer: WordTagger, features: Tensor, settings: ClusterSettings) -> T
 
 @torch.inference_mode()
 def cluster_maps(features: Tensor, settings: ClusterSettings) -> Tensor:
-    """Features (n, h, w, C) of n images ──► (n, 2, h', w') uint8, as `ClusterImages.maps` has them."""
+    """Features (n, h, w, C) of n images ──► (n, 2, h', w') int16, as `ClusterImages.maps` has them."""
     rows = []
     for image in features:
         found = divide(image.float(), settings)
         cells, _ = k_means_map(image.float(), settings, len(found.features))
         rows.append(torch.stack([found.cells, cells]))
-    return torch.stack(rows).to(torch.uint8)
+    return torch.stack(rows).to(torch.int16)
