@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from v2l.cli.classify.options import MethodOptions
+from v2l.cli.evaluate.options import numbers
 from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
@@ -83,22 +84,6 @@ def evaluate_fewshot(
         out.result(table.to_dict(), page(table))
         if table.skipped:
             out.note(table.skipped.report())
-
-
-def numbers(option: str, text: str, least: int) -> tuple[int, ...]:
-    """The numbers of a text like 2,5, each once, in their order.
-
-    Raises:
-        V2LError: they are no whole numbers from `least`.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) >= least for part in parts):
-        raise V2LError(
-            f"got {option} {text}",
-            f"whole numbers from {least}, with commas between",
-            f"{option} {least},{least + 1}",
-        )
-    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 def answers(text: str) -> tuple[bool, ...]:

@@ -31,7 +31,7 @@ def evaluate_naming(
     The images are the eval part of the folder. Classes of the adapter's training and classes that it never
     saw are measured apart. Beside it: words for the same LLM, and two baselines without an LLM.
     """
-    from v2l.evaluation.class_choice import ChoiceSettings, draw_tasks, evaluate_choice
+    from v2l.evaluation.class_naming import ChoiceSettings, draw_tasks, evaluate_choice
     from v2l.pipeline.pipeline import Pipeline
     from v2l.tokenizers.needs import gives
 

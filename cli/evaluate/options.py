@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from v2l.cli.output import Output
+from v2l.errors import V2LError
 
 Places = Annotated[
     list[str], typer.Argument(metavar="PLACE", help="Photographs: folders, image files, lists, tar shards.")
@@ -27,3 +28,19 @@ def note_skipped(out: Output, reasons: Sequence[str]) -> None:
     if reasons:
         lines = [f"skipped {len(reasons)} unreadable file(s):", *(f"  {reason}" for reason in reasons)]
         out.note("\n".join(lines))
+
+
+def numbers(option: str, text: str, least: int) -> tuple[int, ...]:
+    """The numbers of a text like 2,5, each once, in their order.
+
+    Raises:
+        V2LError: they are no whole numbers from `least`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise V2LError(
+            f"got {option} {text}",
+            f"whole numbers from {least}, with commas between",
+            f"{option} {least},{least + 1}",
+        )
+    return tuple(dict.fromkeys(int(part) for part in parts))

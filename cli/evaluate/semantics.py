@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from v2l.cli.codebook.directory import encoder_of
-from v2l.cli.evaluate.options import Places, note_skipped
+from v2l.cli.evaluate.options import Places, note_skipped, numbers
 from v2l.cli.options import Json, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
-from v2l.errors import V2LError
 
 Codebooks = Annotated[
     Path | None,
@@ -70,9 +69,9 @@ def evaluate_semantics(
     from v2l.codebook.codebook import Codebook
     from v2l.encoders.image_features import image_features
     from v2l.evaluation.class_names import names_of_classes
-    from v2l.evaluation.naming import evaluate_naming
     from v2l.evaluation.semantics import SemanticsSettings, page, report
     from v2l.evaluation.semantics import evaluate_semantics as measure
+    from v2l.evaluation.word_naming import evaluate_naming
     from v2l.shards import Shards
     from v2l.sources import find_images
     from v2l.tokenizers.grid.model import SHIPPED
@@ -80,7 +79,7 @@ def evaluate_semantics(
     from v2l.zoo import cache_home
 
     given = options(ctx)
-    settings = SemanticsSettings(numbers(counts), distinct, given.seed)
+    settings = SemanticsSettings(tuple(sorted(numbers("--counts", counts, 1))), distinct, given.seed)
     check_ranking(ranking)
     with output(json) as out:
         files = find_images(*places)
@@ -109,15 +108,3 @@ def evaluate_semantics(
         note_skipped(out, [str(file) for file in unreadable])
         if len(books) == 1:
             out.note(f"{home} holds no candidates/: only the words after the filter were measured")
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """The numbers of a text like 1,5,21, ascending.
-
-    Raises:
-        V2LError: they are no numbers from 1.
-    """
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise V2LError(f"got --counts {text}", "numbers from 1, with commas between", "--counts 1,5,21")
-    return tuple(sorted({int(part) for part in parts}))

@@ -203,7 +203,7 @@ def test_words_are_measured_before_and_after_the_filter(
 
 @pytest.mark.parametrize("counts", ["", "0", "1,,5", "a", "-1"])
 def test_other_counts_are_refused(counts: str, samples: Path) -> None:
-    assert "allowed: numbers from 1, with commas between" in refused(
+    assert "allowed: whole numbers from 1, with commas between" in refused(
         "evaluate", "semantics", samples, f"--counts={counts}"
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from v2l.cli.evaluate.fewshot import answers, numbers
+from v2l.cli.evaluate.fewshot import answers
+from v2l.cli.evaluate.options import numbers
 from v2l.errors import V2LError
 
 Run = Callable[..., Result]

@@ -1,9 +1,9 @@
 """mosaics of photographs of known classes ──► how many photographs are named at the right place.
 
 A photograph is found if one of the mosaic's words names its class at its place. A word names a class as in
-`v2l.evaluation.naming`: it is of the family of one of the class's names, or of a head noun of them. A word is
-at the place of a photograph if the centre of its token lies in the photograph's box and more than half of
-what the token covers does.
+`v2l.evaluation.word_naming`: it is of the family of one of the class's names, or of a head noun of them. A
+word is at the place of a photograph if the centre of its token lies in the photograph's box and more than
+half of what the token covers does.
 
 Beside each tokenizer stands the bag of words of the whole mosaic, with as many words. It has no places, so
 its words count wherever the photograph is. The trivial baseline gives each mosaic the words, and their

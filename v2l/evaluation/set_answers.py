@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.evaluation.class_choice import class_texts
+from v2l.evaluation.class_naming import class_texts
 from v2l.evaluation.table import markdown_table
 from v2l.image_sets import CHANGES, TASKS, ImageSet
 from v2l.images import load_image

@@ -7,7 +7,7 @@ import torch
 
 from v2l.codebook.codebook import Codebook, Entry, Source
 from v2l.evaluation.class_names import ClassNames
-from v2l.evaluation.naming import evaluate_naming, skewness
+from v2l.evaluation.word_naming import evaluate_naming, skewness
 
 WORDS = ["beagle", "terrier", "lamp", "perennation", *(f"word{letter}" for letter in "abcdefghi")]
 
