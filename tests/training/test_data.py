@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from v2l.datasets import CropSettings
 from v2l.sources import find_images
-from v2l.training.data import Batch, BatchOrder, ImageBatches, TrainingImages
+from v2l.training.data import Batch, BatchOrder, ImageBatches, TrainingImages, shuffled_places
 
 
 def order(size: int, batch: int, first: int, last: int, **world: int) -> BatchOrder:
@@ -33,6 +33,21 @@ def test_every_epoch_shows_every_image_once_over_all_processes(
     seen = [place for step in zip(*orders, strict=True) for share in step for place in share]
     first_epoch = [index for epoch, index in seen if epoch == 0]
     assert Counter(first_epoch) == Counter(range(size))
+
+
+@pytest.mark.parametrize(("count", "size"), [(10, 3), (10, 10), (3, 7), (1, 2)])
+def test_a_shuffled_batch_is_full_even_if_it_is_larger_than_the_data(count: int, size: int) -> None:
+    seen = [shuffled_places(count, size, 5, step) for step in range(4)]
+    assert [len(places) for places in seen] == [size] * 4
+    for places in seen:
+        assert max(Counter(places.tolist()).values()) == -(-size // count)
+    assert not torch.equal(seen[0], seen[1]) or count == 1
+
+
+def test_a_batch_that_fits_is_the_part_of_an_epoch_that_it_always_was() -> None:
+    for step, (epoch, batch) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0)]):
+        epoch_order = torch.randperm(10, generator=torch.Generator().manual_seed(5 * 1_000_003 + epoch))
+        assert torch.equal(shuffled_places(10, 3, 5, step), epoch_order[batch * 3 : batch * 3 + 3])
 
 
 def test_an_order_that_begins_later_continues_the_same_sequence() -> None:

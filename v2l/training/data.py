@@ -157,6 +157,18 @@ class BatchOrder:
         return epoch, int(_permutation(len(self.batches.images), self.batches.seed, epoch)[offset])
 
 
+def shuffled_places(count: int, size: int, seed: int, step: int) -> Tensor:
+    """Which of `count` images a step sees, (size,) int64; each epoch is shuffled by the seed.
+
+    Images that are left at the end of an epoch are not seen in it. A batch of more images than there are
+    takes several epochs.
+    """
+    epoch, batch = divmod(step, max(1, count // size))
+    epochs = -(-size // count)
+    orders = [_permutation(count, seed, epoch * epochs + number) for number in range(epochs)]
+    return torch.cat(orders)[batch * size : (batch + 1) * size]
+
+
 def files_fingerprint(files: Sequence[ImageFile]) -> str:
     """A hash of the files' names and sizes: notices a data set that has changed between two runs."""
     lines = "\n".join(f"{file.name} {image_size(file)}" for file in files)

@@ -21,7 +21,8 @@ from v2l.tokenizers.clusters.settings import ClusterConfig, ClusterSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.word_tagger import WordTagger
-from v2l.training.recipes.patch_data import PatchFeatures, patch_features, shuffled_places
+from v2l.training.data import shuffled_places
+from v2l.training.recipes.patch_data import PatchFeatures, patch_features
 from v2l.zoo import cache_home
 
 PEAKS, K_MEANS, CONCEPTS = 0, 1, 2  # the rows of `patches`
@@ -82,7 +83,8 @@ class ClusterImages:
     def batches(self, config: ClusterConfig, size: int, seed: int, steps: range) -> Iterator[ClusterBatch]:
         """A batch of `size` images for each step, a function of seed and step alone."""
         training = config.training
-        for step, places in zip(steps, shuffled_places(len(self.pixels), size, seed, steps), strict=True):
+        for step in steps:
+            places = shuffled_places(len(self.pixels), size, seed, step)
             yield self.batch(places, training.plain_share, training.flips and step % 2 == 1)
 
 

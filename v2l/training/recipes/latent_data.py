@@ -19,7 +19,7 @@ from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 from v2l.tokenizers.cnn.autoencoder import GridAutoencoder
 from v2l.tokenizers.cnn.encoder import to_network_range
-from v2l.training.data import files_fingerprint
+from v2l.training.data import files_fingerprint, shuffled_places
 from v2l.zoo import cache_home
 
 SHARD = 64  # images in one file of the cache, and in one forward pass
@@ -46,9 +46,7 @@ class GridFeatures:
 
     def places(self, size: int, seed: int, step: int) -> Tensor:
         """(size,) int64, the images of a step; each epoch is shuffled by the seed."""
-        epoch, place = divmod(step, max(1, len(self.files) // size))
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.files), generator=generator)[place * size : (place + 1) * size]
+        return shuffled_places(len(self.files), size, seed, step)
 
     def split(self, every: int, most: int) -> tuple[GridFeatures, GridFeatures]:
         """Images to train on, and every `every`-th image, at most `most` of them, to validate on.

@@ -17,7 +17,7 @@ from v2l.images import load_images, resize_and_crop
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
-from v2l.training.data import files_fingerprint
+from v2l.training.data import files_fingerprint, shuffled_places
 from v2l.zoo import cache_home
 
 SHARD, BATCH = 64, 4  # images in one file of the cache, and in one forward pass
@@ -44,17 +44,8 @@ class PatchFeatures:
 
     def batches(self, size: int, seed: int, first: int, last: int) -> Iterator[Tensor]:
         """(size, h, w, C) float32 for each step; each epoch is shuffled by the seed."""
-        for places in shuffled_places(len(self.rows), size, seed, range(first, last)):
-            yield self.rows[places].float()
-
-
-def shuffled_places(count: int, size: int, seed: int, steps: range) -> Iterator[Tensor]:
-    """Which of `count` images each step sees, (size,) int64; each epoch is shuffled by the seed."""
-    epoch_steps = max(1, count // size)
-    for step in steps:
-        epoch, place = divmod(step, epoch_steps)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        yield torch.randperm(count, generator=generator)[place * size : (place + 1) * size]
+        for step in range(first, last):
+            yield self.rows[shuffled_places(len(self.rows), size, seed, step)].float()
 
 
 def patch_features(

@@ -17,8 +17,8 @@ from torch.nn.functional import cosine_similarity
 from v2l.processes import Accelerator
 from v2l.tokenizers.regions.model import RegionTokenizer
 from v2l.tokenizers.regions.settings import RegionConfig
+from v2l.training.data import shuffled_places
 from v2l.training.recipe import Loss, Terms
-from v2l.training.recipes.patch_data import shuffled_places
 from v2l.training.recipes.patch_recipe import PatchRecipe, held_out
 from v2l.training.recipes.region_data import RegionExamples
 
@@ -61,8 +61,8 @@ class RegionRecipe(PatchRecipe[Tensor]):
     def batches(self, first: int, last: int) -> Iterator[Sequence[Tensor]]:
         size = self.config.training.batch_size
         own = self.processes.process_index * size
-        steps = range(first, last)
-        for chosen in shuffled_places(len(self.trained_on), self.examples_per_step, self.seed, steps):
+        for step in range(first, last):
+            chosen = shuffled_places(len(self.trained_on), self.examples_per_step, self.seed, step)
             yield [self.trained_on[chosen[own : own + size]]]
 
     def loss(self, step: int, part: Tensor, network: str) -> Loss:
