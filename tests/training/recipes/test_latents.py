@@ -12,12 +12,14 @@ from tiny_tokenizer import tiny_tokenizer
 
 from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
+from v2l.images import save_image
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
 from v2l.tokenizers.latents.frozen_grid import FrozenGrid
 from v2l.tokenizers.latents.network import GridShape, LatentNetwork
 from v2l.tokenizers.latents.settings import LatentConfig, LatentTraining
 from v2l.training.loop import TrainingLoop, update_networks
+from v2l.training.recipes.latent_data import GridFeatures
 from v2l.training.recipes.latents import LatentRecipe
 from v2l.training.recipes.latents_run import LatentRun, build_recipe
 
@@ -83,6 +85,16 @@ def test_each_stage_lowers_its_loss(
     assert recipe.validate(24).keys() == {"features_8", "psnr_8"}
     assert (tmp_path / "run" / "model" / "manifest.json").is_file()
     assert list((tmp_path / "run" / "pictures").glob("*.png"))
+
+
+def test_a_file_that_became_unreadable_is_named(files: list[ImageFile], tmp_path: Path) -> None:
+    lost = tmp_path / "lost.png"
+    save_image(torch.rand(3, 16, 16), lost)
+    features = GridFeatures(torch.zeros(2, 1, 1, 1), (files[0], lost), 16)
+    assert len(features.pixels(torch.tensor([0, 1]))) == 2
+    lost.write_text("no image", encoding="utf-8")
+    with pytest.raises(V2LError, match=r"lost\.png cannot be read any more"):
+        features.pixels(torch.tensor([0, 1]))
 
 
 def test_stage_two_leaves_encoder_latents_and_codes_as_they_are(

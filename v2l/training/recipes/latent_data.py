@@ -69,7 +69,11 @@ class GridFeatures:
         Raises:
             V2LError: a file has become unreadable.
         """
-        return squares([self.files[place] for place in places.tolist()], self.side)[0]
+        files = [self.files[place] for place in places.tolist()]
+        images, readable = squares(files, self.side)
+        if lost := sorted(set(range(len(files))) - set(readable)):
+            raise V2LError(f"{files[lost[0]]} cannot be read any more", "the images as the run began")
+        return images
 
 
 def squares(files: Sequence[ImageFile], side: int) -> tuple[Tensor, list[int]]:
