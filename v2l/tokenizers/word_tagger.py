@@ -46,7 +46,10 @@ class WordTagger:
         self._encoder: JointEncoder | None = None
 
     def joint_encoder(self, device: torch.device | str = "auto") -> JointEncoder:
-        """The frozen joint encoder, loaded to `device` at the first call.
+        """The frozen joint encoder, loaded to `device` at the first call, and moved when a tokenizer moves.
+
+        Args:
+            device: where its inputs are; a name counts at the first call only.
 
         Raises:
             V2LError: it is not on this machine, or is not the one that embedded the codebook.
@@ -54,6 +57,8 @@ class WordTagger:
         if self._encoder is None:
             self.use_joint_encoder(load_encoder(self.encoder_name, str(device)))
             assert self._encoder is not None
+        if isinstance(device, torch.device) and self._encoder.device != device:
+            self._encoder.to(device)
         return self._encoder
 
     def use_joint_encoder(self, encoder: JointEncoder) -> None:

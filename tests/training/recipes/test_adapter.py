@@ -30,7 +30,7 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
 from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.training.recipes import adapter_fits
+from v2l.training.recipes import adapter_fits, adapter_words
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import AdapterTraining
@@ -170,6 +170,15 @@ def test_the_few_shot_table_of_an_adapter_says_what_ran(
         FewShotEvaluation(pipeline, folder, FewShotSettings(method=Method(rule="channel")), grid).run()
 
 
+def test_the_encoder_moves_with_its_adapter(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    train(models, images, run(tmp_path, 2), "projector")
+    tokenizer = load_tokenizer(tmp_path / "model", device="cpu")
+    tokenizer.use_joint_encoder(tiny_pipeline().tokenizer.joint_encoder)
+    assert tokenizer.to("meta").joint_encoder.device == torch.device("meta")
+
+
 def test_another_encoder_and_another_llm_are_refused(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
 ) -> None:
@@ -229,6 +238,17 @@ def test_maps_are_fitted_where_the_encoder_is(
     elsewhere = AdapterModels(deepcopy(models.encoder).to("meta"), models.llm, models.codebook)
     adapter_fits.fit_maps(recipe.tokenizer, elsewhere, recipe.examples)
     assert recipe.tokenizer.device.type == "meta"
+
+
+def test_many_captions_are_embedded_in_parts(models: AdapterModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, asked = [f"{'many ' * (number % 4)}words" for number in range(9)], []
+    ids, whole = word_embeddings(models.llm, words)
+    embed = models.llm.input_embeddings
+    monkeypatch.setattr(models.llm, "input_embeddings", lambda some: asked.append(len(some)) or embed(some))
+    monkeypatch.setattr(adapter_words, "CHUNK", 2)
+    assert word_embeddings(models.llm, words)[0] == ids
+    assert torch.equal(word_embeddings(models.llm, words)[1], whole)
+    assert len(asked) == 2 * 5
 
 
 def test_captions_of_a_file_are_learned_as_they_are(

@@ -122,14 +122,15 @@ class SoftTokenizer(ImageTokenizer):
 
     @property
     def joint_encoder(self) -> JointEncoder:
-        """The frozen encoder of the patch features, loaded at the first use.
+        """The frozen encoder of the patch features, loaded at the first use, on the adapter's device.
 
         Raises:
             V2LError: it is not on this machine, or is not the one that the adapter was trained with.
         """
         if not self._encoder:
             self.use_joint_encoder(load_encoder(self.adapter.encoder, str(self.device)))
-        return self._encoder[0]
+        encoder = self._encoder[0]
+        return encoder if encoder.device == self.device else encoder.to(self.device)
 
     def use_joint_encoder(self, encoder: JointEncoder) -> None:
         """Take an encoder that is loaded already.
