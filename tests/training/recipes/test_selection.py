@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_namer import tiny_namer
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from v2l.checkpoint import load_tensors
 from v2l.processes import start_processes
@@ -97,6 +99,31 @@ def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -
         load_tensors(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "parts")
     )
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize("codebook", ["words", "learned"])
+def test_processes_exchange_all_gradients(codebook: str, files: list[ImageFile], tmp_path: Path) -> None:
+    config = replace(
+        CONFIG, network=replace(CONFIG.network, codebook=codebook, learned_size=16, learned_width=4)
+    )
+    recipe = recipe_of(files, tmp_path / "run", config)
+    network, exchanged = recipe.networks["model"], []
+
+    def exchange(bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        exchanged.append(bucket.buffer().numel())
+        done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    distributed.init_process_group("gloo", f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        network.prepared = DistributedDataParallel(network.network, find_unused_parameters=True)
+        network.prepared.register_comm_hook(None, lambda _, bucket: exchange(bucket))
+        (part,) = next(recipe.batches(0, 1))
+        recipe.loss(29, part, "model").value.backward()
+    finally:
+        distributed.destroy_process_group()
+    assert sum(exchanged) == sum(weight.numel() for weight in network.network.parameters())
 
 
 def test_the_same_images_are_encoded_once(files: list[ImageFile], tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from v2l.tokenizers.positions import sine_positions
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.draft import Draft, code_space
 from v2l.tokenizers.selection.merger import MergerBlock
-from v2l.tokenizers.selection.selector import Selector
-from v2l.tokenizers.selection.settings import SelectionSettings
+from v2l.tokenizers.selection.selector import Selector, draw, with_random
+from v2l.tokenizers.selection.settings import SelectionSettings, SelectionTraining
 from v2l.tokenizers.transformer import Block
 
 
@@ -27,6 +27,16 @@ class Codes(NamedTuple):
     vectors: Tensor  # (B, n, d) as long as the entries, before the lookup
     entries: Tensor  # (B, n, d) the nearest entries, with the gradient of `vectors` (straight-through)
     indices: Tensor  # (B, n) int64 of the nearest entries
+
+
+class Drawn(NamedTuple):
+    """What training sees of B images whose patches are drawn."""
+
+    chosen: Tensor  # (B, n) float32, 0 or 1: what the selector keeps
+    kept: Tensor  # (B, n) the same, where some images keep random patches
+    codes: Codes
+    learned: Tensor | None  # (B, n, d) the learned entries of `codes.indices`, unit length
+    rebuilt: Tensor  # (B, n, C)
 
 
 class SelectionNetwork(nn.Module):
@@ -68,6 +78,26 @@ class SelectionNetwork(nn.Module):
             self.of_draft = nn.Linear(channels, width)
             for weights in (*self.last.parameters(), *self.leave[1].parameters()):
                 nn.init.zeros_(weights)  # at first nothing is changed
+
+    def forward(
+        self, features: Tensor, near: Tensor, training: SelectionTraining, quantizes: bool = True
+    ) -> Drawn:
+        """Draw which patches are kept, and rebuild the features from their tokens.
+
+        Args:
+            features: (B, h, w, C), frozen.
+            near: (B, h · w, d) of `starts`.
+            training: how patches are drawn.
+            quantizes: False rebuilds from the vectors before the lookup.
+        """
+        patches = self.patches(features)
+        chosen = draw(self.selector(patches), training.temperature)
+        kept = with_random(chosen, training.varied_ratio)
+        codes = self.code(self.merge(patches, kept), near)
+        learned = None if self.reads_words else normalize(self.entries, dim=-1)[codes.indices]
+        _, h, w, _ = features.shape
+        rebuilt = self.rebuild(codes.entries if quantizes else codes.vectors, kept, (h, w))
+        return Drawn(chosen, kept, codes, learned, rebuilt)
 
     def patches(self, features: Tensor) -> Tensor:
         """Frozen features (B, h, w, C) ──► patches (B, h · w, width) with their positions."""

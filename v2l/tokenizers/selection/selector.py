@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax
 
 KEEP, DROP = 0, 1
+RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
 
 
 class Selector(nn.Module):
@@ -42,6 +43,16 @@ class Selector(nn.Module):
 def draw(chances: Tensor, temperature: float) -> Tensor:
     """Log-probabilities (B, n, 2) ──► kept (B, n) float32, 0 or 1, with the gradient of a soft choice."""
     return gumbel_softmax(chances, tau=temperature, hard=True)[..., KEEP]
+
+
+def with_random(chosen: Tensor, share: float) -> Tensor:
+    """Kept (B, n) of `draw` ──► the same, where about this share of the images keeps random patches."""
+    batch = len(chosen)
+    by_chance = torch.rand(batch, device=chosen.device) < share
+    low, high = RANDOM_RATIOS
+    ratios = low + (high - low) * torch.rand(batch, 1, device=chosen.device)
+    drawn = (torch.rand_like(chosen) < ratios).float()
+    return torch.where(by_chance[:, None], drawn, chosen)
 
 
 def decide(chances: Tensor, cut: Tensor | float = 0.0) -> Tensor:
@@ -77,5 +88,5 @@ def log_odds(chances: Tensor) -> Tensor:
 
 
 def ratio_loss(kept: Tensor, ratio: float) -> Tensor:
-    """Kept (B, n) ──► the squared error of the share that the batch keeps, (): equation 4 of DynamicViT."""
+    """Kept (B, n) ──► the squared error of the share that an image keeps, (): equation 4 of DynamicViT."""
     return (kept.mean(dim=1) - ratio).square().mean()

@@ -20,13 +20,13 @@ from v2l.processes import Accelerator
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.selection.draft import Draft
 from v2l.tokenizers.selection.model import MOST, SelectionTokenizer
-from v2l.tokenizers.selection.selector import cut_for, draw, ratio_loss
+from v2l.tokenizers.selection.network import Drawn
+from v2l.tokenizers.selection.selector import cut_for, ratio_loss
 from v2l.tokenizers.selection.settings import SelectionConfig
 from v2l.training.recipe import Loss, Terms
 from v2l.training.recipes.patch_data import PatchFeatures
 from v2l.training.recipes.patch_recipe import PatchRecipe, held_out
 
-RANDOM_RATIOS = (1 / 8, 1 / 2)  # of the images that keep random patches
 EVERY = 4  # so many-th image votes for words
 BATCH = 32  # images in one pass without gradients
 
@@ -72,20 +72,15 @@ class SelectionRecipe(PatchRecipe[Tensor]):
     def loss(self, step: int, part: Tensor, network: str) -> Loss:
         training, model = self.config.training, self.tokenizer.network
         near = model.starts(part, self.joint(part))
-        patches = model.patches(part)
-        chosen = draw(model.selector(patches), training.temperature)
-        kept = self._with_random(chosen)
-        codes = model.code(model.merge(patches, kept), near)
         quantizes = step >= training.quantizer_start * training.steps
-        _, h, w, _ = part.shape
-        rebuilt = model.rebuild(codes.entries if quantizes else codes.vectors, kept, (h, w))
+        drawn: Drawn = self.networks[network].prepared(part, near, training, quantizes)
         terms = {
-            "rebuilt": 1 - cosine_similarity(rebuilt, part.flatten(1, 2), dim=-1).mean(),
-            "ratio": ratio_loss(chosen, self.config.network.keep_ratio),
-            "codes": self._code_loss(codes.vectors, codes.indices, near, kept.detach()),
+            "rebuilt": 1 - cosine_similarity(drawn.rebuilt, part.flatten(1, 2), dim=-1).mean(),
+            "ratio": ratio_loss(drawn.chosen, self.config.network.keep_ratio),
+            "codes": self._code_loss(drawn, near),
         }
         value = terms["rebuilt"] + training.ratio_weight * terms["ratio"] + terms["codes"]
-        kept_share = chosen.detach().mean()
+        kept_share = drawn.chosen.detach().mean()
         return Loss(value, {name: term.detach() for name, term in terms.items()} | {"kept": kept_share})
 
     @torch.no_grad()
@@ -127,22 +122,13 @@ class SelectionRecipe(PatchRecipe[Tensor]):
         wanted = round(ratio * len(features) * grid[0] * grid[1])
         return gains.topk(min(wanted + 1, len(gains))).values[-1]
 
-    def _with_random(self, chosen: Tensor) -> Tensor:
-        """Kept (B, n) of the selector ──► the same, where some images keep random patches instead."""
-        batch = len(chosen)
-        by_chance = torch.rand(batch, device=chosen.device) < self.config.training.varied_ratio
-        low, high = RANDOM_RATIOS
-        ratios = low + (high - low) * torch.rand(batch, 1, device=chosen.device)
-        drawn = (torch.rand_like(chosen) < ratios).float()
-        return torch.where(by_chance[:, None], drawn, chosen)
-
-    def _code_loss(self, vectors: Tensor, indices: Tensor, near: Tensor, kept: Tensor) -> Tensor:
+    def _code_loss(self, drawn: Drawn, near: Tensor) -> Tensor:
         """The loss of the codes at kept places, ()."""
-        model, count = self.tokenizer.network, kept.sum().clamp(min=1)
-        if model.reads_words:
+        vectors, entries, kept = drawn.codes.vectors, drawn.learned, drawn.kept.detach()
+        count = kept.sum().clamp(min=1)
+        if entries is None:
             pull = 1 - cosine_similarity(vectors, near, dim=-1)
             return self.config.training.word_weight * (pull * kept).sum() / count
-        entries = normalize(model.entries, dim=-1)[indices]
         commitment = (vectors - entries.detach()).square().sum(dim=-1)
         codebook = (entries - vectors.detach()).square().sum(dim=-1)
         return ((commitment + codebook) * kept).sum() / count
