@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import SOURCE, tiny_codebook
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from v2l.checkpoint import save_tensors, write_manifest
 from v2l.codebook import codebook as codebook_module
@@ -44,6 +46,26 @@ def rewritten(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest.pop("files")
     write_manifest(folder, manifest)
+
+
+def test_nearest_by_distance_has_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            self.numbers = max(self.numbers, made.numel() if isinstance(made, Tensor) else 0)
+            return made
+
+    book, features = tiny_codebook(), queries(50)
+    cosines, rows = book.nearest_by_distance(features, 20)
+    monkeypatch.setattr(codebook_module, "CHUNK_BYTES", 4 * 40 * 4)  # four features at once
+    with Largest() as largest:
+        in_parts = book.nearest_by_distance(features, 20)
+    assert largest.numbers <= 50 * 20
+    assert torch.equal(in_parts[1], rows)
+    torch.testing.assert_close(in_parts[0], cosines)
+    torch.testing.assert_close(cosines, (features[:, None] * book.embeddings[rows]).sum(dim=-1))
 
 
 def test_a_fingerprint_is_that_of_entries_and_embeddings(tmp_path: Path) -> None:

@@ -232,14 +232,15 @@ class Codebook:
         rows = self.embeddings.to(features.device, torch.float32)
         squares = rows.square().sum(dim=-1)
         chunk = max(1, CHUNK_BYTES // (4 * len(rows)))
-        # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g|² is the same for every row e: so a larger g·e - |e|²/2
-        # is nearer.
-        nearness = (part.float() @ rows.T - 0.5 * squares for part in torch.split(features, chunk))  # (n, V)
-        found = torch.cat(
-            [near.sort(dim=-1, descending=True, stable=True).indices[:, :count] for near in nearness]
-        )  # (N, count)
-        cosines = (features.float()[:, None] * rows[found]).sum(dim=-1) / squares[found].sqrt()
-        return cosines, found
+        cosines, found = [], []
+        for part in torch.split(features, chunk):
+            products = part.float() @ rows.T  # (n, V)
+            # |g - e|² = |g|² - 2 (g·e - |e|²/2), and |g|² is the same for every row e: so a larger
+            # g·e - |e|²/2 is nearer.
+            nearness = products - 0.5 * squares
+            found.append(nearness.sort(dim=-1, descending=True, stable=True).indices[:, :count])
+            cosines.append(products.gather(1, found[-1]) / squares[found[-1]].sqrt())
+        return torch.cat(cosines), torch.cat(found)
 
     def select(self, rows: Sequence[int] | Tensor, **metadata: Any) -> Codebook:
         """The codebook of some of the rows, in the given order; `metadata` is added to its own."""
