@@ -14,15 +14,22 @@ from v2l.training.recipes.adapter_data import CaptionedFeatures
 from v2l.training.recipes.adapter_models import AdapterModels
 
 TABLE_WORDS = 2000  # words of an adapter's table at most
+CHUNK = 1024  # words whose tokens are embedded at once
 
 
 def word_embeddings(llm: FrozenLLM, words: Sequence[str]) -> tuple[list[tuple[int, ...]], Tensor]:
     """The token ids of W words, and the mean of the LLM's input embeddings of each, (W, width) float32."""
     ids = [tuple(llm.encode_pieces(f" {word}")) for word in words]
+    means = [_means(llm, ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+    return ids, torch.cat(means)
+
+
+def _means(llm: FrozenLLM, ids: Sequence[tuple[int, ...]]) -> Tensor:
+    """The mean input embedding of each of n words, (n, width) float32."""
     vectors = llm.input_embeddings([token for some in ids for token in some]).float().cpu()
     owners = torch.repeat_interleave(torch.tensor([len(some) for some in ids]))
     sums = torch.zeros(len(ids), vectors.shape[1]).index_add(0, owners, vectors)
-    return ids, sums / owners.bincount(minlength=len(ids))[:, None]
+    return sums / owners.bincount(minlength=len(ids))[:, None]
 
 
 def embedding_scale(llm: FrozenLLM) -> float:
