@@ -44,6 +44,12 @@ def test_tiles_of_a_local_network_give_what_one_pass_gives(grid: tuple[int, int]
     assert torch.allclose(decode_in_tiles(decode, codes, FACTOR, CUT), images)
 
 
+def test_tiles_are_joined_on_the_device_of_the_codes() -> None:
+    codes = torch.zeros(1, 7, 9, dtype=torch.int64, device="meta")
+    images = decode_in_tiles(lambda part: decode(torch.zeros(part.shape)), codes, FACTOR, CUT)
+    assert images.device == codes.device
+
+
 def test_tiles_of_different_brightness_are_joined_without_a_step() -> None:
     calls = iter(range(100))
 

@@ -93,7 +93,7 @@ def encode_in_tiles(encode: Callable[[Tensor], Tensor], images: Tensor, factor: 
 
 
 def decode_in_tiles(decode: Callable[[Tensor], Tensor], codes: Tensor, factor: int, cut: Tiling) -> Tensor:
-    """Codes (B, h, w) ──► images (B, 3, h · f, w · f), in the range of `decode`.
+    """Codes (B, h, w) ──► images (B, 3, h · f, w · f), in the range of `decode`, on the codes' device.
 
     Args:
         decode: a part (B, h', w') ──► (B, 3, h' · f, w' · f).
@@ -111,7 +111,7 @@ def decode_in_tiles(decode: Callable[[Tensor], Tensor], codes: Tensor, factor: i
         place = (_pixels(down, factor), _pixels(across, factor))
         images[:, :, *place] += decode(codes[:, down.read, across.read]).cpu() * weight
         weights[place] += weight
-    return images / weights
+    return (images / weights).to(codes.device)
 
 
 def _pixels(stretch: Stretch, factor: int) -> slice:
