@@ -1,9 +1,7 @@
-"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels (built on taming).
+"""image ──► a map of logits, real or reconstructed, one for each 34 × 34 pixels.
 
-from taming's network).
-
-It is trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section 3.2.2; VQGAN, arXiv 2012.09841,
-equation 5.
+Built on taming's network. It is trained against the decoder. Source: PatchGAN, arXiv 1611.07004, section
+3.2.2; VQGAN, arXiv 2012.09841, equation 5.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Clusters:
 
 
 def find_clusters(features: Tensor, settings: PeakSettings) -> Clusters:
-    """Features (n, C) of one image ──► its clusters; equal features are one cluster.
+    """Features (n, C) of one image ──► its clusters; equal features are one, unless `if_none` is more.
 
     Args:
         features: (n, C) float32, n at least 1.
