@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from v2l.datasets import CropSettings
 from v2l.sources import find_images
-from v2l.training.data import Batch, BatchOrder, ImageBatches, TrainingImages, shuffled_places
+from v2l.training.data import Batch, BatchOrder, ImageBatches, TrainingImages, epoch_order, shuffled_places
 
 
 def order(size: int, batch: int, first: int, last: int, **world: int) -> BatchOrder:
@@ -33,6 +34,11 @@ def test_every_epoch_shows_every_image_once_over_all_processes(
     seen = [place for step in zip(*orders, strict=True) for share in step for place in share]
     first_epoch = [index for epoch, index in seen if epoch == 0]
     assert Counter(first_epoch) == Counter(range(size))
+
+
+def test_an_epoch_is_shuffled_once_and_as_ever() -> None:
+    assert epoch_order(9, 2, 3) is epoch_order(9, 2, 3)
+    assert list(epoch_order(9, 2, 3)) == Random(2 * 1_000_003 + 3).sample(range(9), 9)
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (10, 10), (3, 7), (1, 2)])

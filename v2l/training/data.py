@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from random import Random
 from typing import Self
 
 import torch
@@ -22,6 +23,7 @@ from v2l.datasets import CropSettings, ImageDataset
 from v2l.processes import Accelerator
 from v2l.sources import ImageFile, image_size
 
+SEED_STRIDE = 1_000_003  # a prime: seeds of different runs do not meet within a million epochs
 RESIZE_RANGE = (0.875, 1.25)  # of the model's image size: the shorter side before a random crop
 
 
@@ -157,6 +159,12 @@ class BatchOrder:
         return epoch, int(_permutation(len(self.batches.images), self.batches.seed, epoch)[offset])
 
 
+@lru_cache(maxsize=2)  # a batch may span two epochs
+def epoch_order(size: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """The numbers of `size` examples in the order of one epoch, a function of the seed."""
+    return tuple(Random(seed * SEED_STRIDE + epoch).sample(range(size), size))
+
+
 def shuffled_places(count: int, size: int, seed: int, step: int) -> Tensor:
     """Which of `count` images a step sees, (size,) int64; each epoch is shuffled by the seed.
 
@@ -185,7 +193,7 @@ def crop_settings(config: Config, seed: int) -> CropSettings:
 
 @lru_cache(maxsize=2)  # a batch may span two epochs
 def _permutation(size: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(size, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed * SEED_STRIDE + epoch))
 
 
 def _leave_signals_to_parent(worker: int) -> None:

@@ -32,6 +32,7 @@ from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes import adapter_fits, adapter_words
 from v2l.training.recipes.adapter import AdapterRun
+from v2l.training.recipes.adapter_data import CaptionedFeatures
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import AdapterTraining
 from v2l.training.recipes.adapter_words import word_embeddings
@@ -249,6 +250,11 @@ def test_many_captions_are_embedded_in_parts(models: AdapterModels, monkeypatch:
     assert word_embeddings(models.llm, words)[0] == ids
     assert torch.equal(word_embeddings(models.llm, words)[1], whole)
     assert len(asked) == 2 * 5
+
+
+def test_classes_are_collected_once(images: list[CaptionedImage]) -> None:
+    data = CaptionedFeatures(tuple(images), torch.empty(0))
+    assert data.classes is data.classes
 
 
 def test_captions_of_a_file_are_learned_as_they_are(

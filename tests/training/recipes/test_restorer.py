@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -23,8 +24,9 @@ from v2l.tasks.restoration.restorer import (
     to_fields,
     width_of_control,
 )
+from v2l.training.data import epoch_order
 from v2l.training.recipes.restorer import RestorerRun, RestorerTraining, new_restorer
-from v2l.training.recipes.restorer_data import moved_back
+from v2l.training.recipes.restorer_data import RestorationBatches, RestorationFeatures, moved_back
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,16 @@ def test_the_linear_map_is_a_ridge_regression_of_fields(
     square = inputs.T @ inputs
     square += RIDGE * square.diagonal().mean() * torch.eye(len(square))
     assert torch.allclose(restorer.maps[1].double(), torch.linalg.inv(square) @ inputs.T @ targets, atol=1e-4)
+
+
+def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = RestorationBatches(RestorationFeatures(torch.empty(0), ()), (3, 5, 7, 8, 9), seed=2)
+    expected = [
+        place for epoch in (0, 1) for place in Random(2 * 1_000_003 + epoch).sample((3, 5, 7, 8, 9), 5)
+    ]
+    epoch_order.cache_clear()
+    assert [batches.example(number)[0] for number in range(10)] == expected
+    assert epoch_order.cache_info().misses == 2
 
 
 def test_shifted_and_turned_cells_come_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from v2l.prompts.sets import set_sentence
 from v2l.tasks.comparison.guided import describe_set, reads_sets
 from v2l.tokenizers.adapters.guidance import Guidance
 from v2l.tokenizers.loading import load_tokenizer
+from v2l.training.data import epoch_order
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.sets import SetTraining
@@ -148,6 +150,16 @@ def test_sentences_say_what_a_set_shows() -> None:
     assert set_sentence("common", ["ant"]) == "an ant."
     assert set_sentence("difference", ["ant"], "removed") == "an ant was removed."
     assert set_sentence("story", ["ant", "cup", "watch"]) == "First an ant, then a cup, then a watch."
+
+
+def test_an_epoch_is_shuffled_once(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
+    recipe = SetTraining(4, sets, run(tmp_path)).recipe(models)
+    epoch_order.cache_clear()
+    count = len(recipe.trained_on)
+    seen = [one.images for ((*part,),) in recipe.batches(0, count) for one in part]
+    orders = [Random(epoch).sample(recipe.trained_on, count) for epoch in (0, 1)]
+    assert seen == [recipe.data.sets[place] for order in orders for place in order]
+    assert epoch_order.cache_info().misses == 2
 
 
 def test_no_sets_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from random import Random
 
@@ -22,11 +22,10 @@ from v2l.errors import V2LError
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, part_of
-from v2l.training.data import files_fingerprint
+from v2l.training.data import epoch_order, files_fingerprint
 from v2l.training.sentences import Sentence, caption_sentence, sentence_about
 from v2l.zoo import cache_home
 
-SEED_STRIDE = 1_000_003
 WATCHED, WATCHED_SHARE = 48, 20  # images that only watch the training: so many at most, one of so many
 
 
@@ -44,7 +43,7 @@ class CaptionedFeatures:
     features: Tensor
     unreadable: tuple[ImageFile, ...] = ()
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, sorted; none for images with captions."""
         return tuple(sorted({image.label for image in self.images if image.label}))
@@ -90,7 +89,7 @@ class Examples:
     def example(self, number: int) -> Example:
         """The example with this number, from 0; each image comes once in an epoch."""
         epoch, offset = divmod(number, len(self.places))
-        place = self.places[_order(len(self.places), self.seed * SEED_STRIDE + epoch)[offset]]
+        place = self.places[epoch_order(len(self.places), self.seed, epoch)[offset]]
         sentence = self.sentence(place, Random(f"{self.seed}/{number}"))
         return Example(self.data.features[place].float(), sentence, place)
 
@@ -112,11 +111,6 @@ def split_examples(data: CaptionedFeatures, seed: int) -> tuple[Examples, Exampl
     order = Random(f"{seed}/watched").sample(range(len(data.images)), len(data.images))
     watched, trained = tuple(order[:count]), tuple(sorted(order[count:]))
     return Examples(data, trained, seed), Examples(data, watched or trained, seed)
-
-
-@lru_cache(maxsize=2)  # a batch may span two epochs
-def _order(size: int, seed: int) -> list[int]:
-    return Random(seed).sample(range(size), size)
 
 
 def read_places(

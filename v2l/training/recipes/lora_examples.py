@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
 
 import torch
 from torch import Tensor
@@ -26,12 +25,12 @@ from v2l.tasks.restoration.repair import CorruptionPredictor, find_source_cells,
 from v2l.tasks.restoration.settings import ADAPTER, RestorationSettings
 from v2l.tasks.restoration.token_prior import code_vectors
 from v2l.tasks.restoration.whole_map import MapQuery
+from v2l.training.data import SEED_STRIDE, epoch_order
 
 TASKS = ("mask", "deblur", "unshift", "unrotate")
 MASKED_SHARE = 0.3  # of the cells, when they are masked at random
 # Training divides all scores by the temperature: with this weight the prior counts once after the division.
 TRAINING_SETTINGS = replace(ADAPTER, prior_weight=TRAINING_TEMPERATURE)
-SEED_STRIDE = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class RestorationExamples:
             V2LError: a photograph cannot be read.
         """
         epoch, place = divmod(number, len(images))
-        order = Random(self.seed * SEED_STRIDE + epoch).sample(range(len(images)), len(images))
+        order = epoch_order(len(images), self.seed, epoch)
         task = self.tasks[number % len(self.tasks)]
         others = 0 if task == "mask" else min(self.pairs, len(images) - 1)
         chosen = [order[(place + step) % len(images)] for step in range(1 + others)]

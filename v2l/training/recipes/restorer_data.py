@@ -26,13 +26,12 @@ from v2l.tasks.restoration.grid_features import grid_features
 from v2l.tasks.restoration.inpaint import MID_GREY
 from v2l.tasks.restoration.restorer import TASKS
 from v2l.tokenizers.grid.model import V2LTokenizer
-from v2l.training.data import files_fingerprint
+from v2l.training.data import SEED_STRIDE, epoch_order, files_fingerprint
 from v2l.training.recipes.lora_examples import masked_cells
 from v2l.zoo import cache_home
 
 VARIANTS = len(TASKS)  # corrupted versions of a photograph, one for each task
 SHARD = 64  # photographs in one file of the cache
-SEED_STRIDE = 1_000_003
 WATCHED, WATCHED_SHARE = 48, 10  # photographs that only watch the training: at most, and one of so many
 
 
@@ -99,8 +98,8 @@ class RestorationBatches:
     def example(self, number: int) -> tuple[int, int]:
         """Photograph and task of one example."""
         epoch, offset = divmod(number, len(self.places))
-        order = Random(self.seed * SEED_STRIDE + epoch).sample(self.places, len(self.places))
-        return order[offset], number % VARIANTS
+        order = epoch_order(len(self.places), self.seed, epoch)
+        return self.places[order[offset]], number % VARIANTS
 
 
 def split_photographs(data: RestorationFeatures, seed: int) -> tuple[RestorationBatches, RestorationBatches]:

@@ -32,12 +32,13 @@ from v2l.tokenizers.adapters.alignment import alignment_loss
 from v2l.tokenizers.adapters.guidance import Guidance
 from v2l.tokenizers.adapters.model import check_tokens
 from v2l.tokenizers.adapters.sets import SetTokenizer
+from v2l.training.data import epoch_order
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.adapter import AdapterRun
-from v2l.training.recipes.adapter_data import SEED_STRIDE, CaptionedFeatures, Examples, read_features
+from v2l.training.recipes.adapter_data import CaptionedFeatures, Examples, read_features
 from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import adapter_settings
@@ -140,8 +141,8 @@ class SetRecipe(Recipe[list[SetExample]]):
             part = []
             for number in range(start, start + size):
                 epoch, offset = divmod(number, count)
-                order = Random(self.seed * SEED_STRIDE + epoch).sample(self.trained_on, count)
-                part.append(self.data.example(order[offset]))
+                place = self.trained_on[epoch_order(count, self.seed, epoch)[offset]]
+                part.append(self.data.example(place))
             yield [part]
 
     def loss(self, step: int, part: list[SetExample], network: str) -> Loss:
