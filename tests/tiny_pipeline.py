@@ -17,6 +17,8 @@ from v2l.encoders.base import JointEncoder, fingerprint_of, resize_whole
 from v2l.images import resize_and_crop
 from v2l.llm import FrozenLLM
 from v2l.pipeline.pipeline import Pipeline
+from v2l.tokenizers.adapters.model import AdapterSettings
+from v2l.tokenizers.adapters.resampler import ResamplerTokenizer
 from v2l.tokenizers.grid.model import V2LTokenizer
 
 
@@ -94,3 +96,14 @@ def tiny_pipeline(context: int = 512) -> Pipeline:
     """Tokenizer and LLM that speak the same words."""
     llm = tiny_llm(context)
     return Pipeline(tiny_tokenizer(llm), llm)
+
+
+def tiny_soft_pipeline(context: int = 512) -> Pipeline:
+    """An adapter of random weights that writes four soft tokens for an LLM."""
+    llm, encoder = tiny_llm(context), ColourEncoder()
+    width = llm.embedding_width
+    names = (encoder.name, encoder.fingerprint, llm.name, llm.fingerprint)
+    torch.manual_seed(0)
+    adapter = ResamplerTokenizer(AdapterSettings(encoder.dim, 48, width, 4, 0.5, *names))
+    adapter.use_joint_encoder(encoder)
+    return Pipeline(adapter.eval(), llm)

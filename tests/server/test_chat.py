@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from served import chat, image_part, text_part
 from starlette.testclient import TestClient
+from tiny_llm import tiny_llm
+from tiny_pipeline import tiny_soft_pipeline
+from tiny_words_tokenizer import QuarterTokenizer
 
 import v2l
+from v2l.images import load_image
 from v2l.llm.chat import turns_prompt
 from v2l.pipeline.pipeline import Pipeline
-from v2l.tasks.description.describe import DescribeSettings
+from v2l.places import PlacedWord
+from v2l.server.app import create_app
+from v2l.tasks.description.describe import Describer, DescribeSettings
 
 CHAT = "/v1/chat/completions"
 
@@ -36,6 +43,29 @@ def test_a_question_about_an_image_is_answered_as_v2l_vqa_does(
     by_command = v2l.vqa(samples / "hat" / "straw.jpg", question, pipeline=long_pipeline)
     assert text_of(answer) == by_command.text
     assert answer["v2l"] == {"images": [{"words": list(by_command.words), "note": None}], "task": "vqa"}
+
+
+class NamedQuarters(QuarterTokenizer):
+    """Quarters whose words a question can name."""
+
+    def write_words(self, words: Sequence[PlacedWord]) -> tuple[str, ...]:
+        return tuple(f"<r{number}> {word.word}" for number, word in enumerate(words))
+
+
+def test_places_and_soft_tokens_reach_the_prompt(samples: Path, straw: str) -> None:
+    placed = Pipeline(NamedQuarters(), tiny_llm(4096))
+    questions = ["What is <r0>?", "Is it an animal?", ""]
+    for pipeline in (placed, tiny_soft_pipeline(4096)):
+        with TestClient(create_app(pipeline), base_url="http://127.0.0.1:8000") as client:
+            for question in questions if pipeline is placed else questions[1:]:
+                parts = [text_part(question)] if question else []
+                answer = ask(client, image_part(straw), *parts)
+                assert text_of(answer) == by_describer(pipeline, samples / "hat" / "straw.jpg", question)
+
+
+def by_describer(pipeline: Pipeline, path: Path, question: str) -> str:
+    describer = Describer(pipeline, "vqa" if question else "caption", DescribeSettings(n_words=5))
+    return describer.describe(describer.words_of([load_image(path)]), [question])[0].text
 
 
 def test_an_image_without_a_text_is_described_as_v2l_caption_does(

@@ -117,6 +117,11 @@ class Vocabulary:
             else:
                 yield embedded(piece) if isinstance(piece, Embeddings) else piece
 
+    def count(self, prompt: Prompt | str) -> int:
+        """The tokens of a whole prompt with its start; each vector of its embeddings is one."""
+        pieces = self.each_piece(prompt, lambda piece: range(len(piece)))
+        return len(self.start_ids) + sum(len(ids) for ids in pieces)
+
     def places(self, prompt: Prompt, pieces: Sequence[int]) -> list[int]:
         """The positions of the last tokens of some pieces, in the whole prompt.
 

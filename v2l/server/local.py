@@ -207,7 +207,7 @@ class LocalLLM:
             "vqa" if question else "caption",
             DescribeSettings(n_words=WORDS[next(request.images()).detail]),
         )
-        if question and kind_asked_for(question):
+        if describer.scored_kind(question):
             return Plan("vqa", partial(self._yes_or_no, describer, images[0], question))
         return Plan(describer.task, partial(self._described, request, describer, images[0], question))
 
@@ -239,7 +239,7 @@ class LocalLLM:
         task = describer.config
         config = self._config(request, min(request.limit or task.max_new_tokens, task.max_new_tokens))
         config = replace(config, stop=tuple(dict.fromkeys((*task.stop, *config.stop))))
-        prompt = dialogue_prompt(self.llm, describer.dialogue(image.words, question))
+        prompt = dialogue_prompt(self.llm, describer.dialogue(image.evidence, question))
         return self._write(prompt, config, listener)
 
     def _yes_or_no(
@@ -274,7 +274,7 @@ class LocalLLM:
         return Written(
             stream.finish(found.text),
             "length" if cut else "stop",
-            len(self.llm.encode(prompt)),
+            self.llm.count(prompt),
             len(found.ids),
         )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tiny_words_tokenizer
 import torch
-from tiny_pipeline import tiny_pipeline
+from tiny_pipeline import tiny_pipeline, tiny_soft_pipeline
 
+from v2l.datasets import Episode, LabelledImage
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.pipeline.pipeline import Pipeline
@@ -15,6 +18,7 @@ from v2l.server.page.fewshot_tab import Pile, odds_html, one_more, pile_odds, re
 from v2l.server.page.inpaint_tab import chosen_mask, editor_value
 from v2l.server.page.page import TABS, build_page, refusal_of, stack_line
 from v2l.server.page.words_tab import regions_html, words_html
+from v2l.tasks.classification.fewshot import evaluate_fewshot
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,16 @@ def test_odds_are_the_softmax_of_the_scores_of_the_task(roomy, samples):
     assert odds.keys() == {"hat", "dress"}
     assert sum(odds.values()) == pytest.approx(1)
     assert list(odds.values()) == sorted(odds.values(), reverse=True)
+
+
+def test_soft_tokens_decide_the_odds(samples):
+    names = {"hat": "straw.jpg", "dress": "blue.jpg"}
+    piles = [Pile(name, [str(samples / name / file)]) for name, file in names.items()]
+    pipeline, query = tiny_soft_pipeline(), samples / "hat" / "plaid.jpg"
+    shots = tuple(LabelledImage(Path(file), pile.name) for pile in piles for file in pile.files)
+    episode = Episode(shots, LabelledImage(query, None))
+    [prediction] = evaluate_fewshot(pipeline, [episode]).predictions
+    assert pile_odds(pipeline, piles, load_image(query)) == pytest.approx(shares(prediction.scores))
 
 
 def test_shares_are_a_softmax():

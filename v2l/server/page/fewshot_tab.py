@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from torch import Tensor
 
+from v2l.datasets import Episode, LabelledImage
 from v2l.errors import V2LError
 from v2l.pipeline.image_words import words_of_images
 from v2l.pipeline.pipeline import Pipeline
@@ -21,11 +22,11 @@ from v2l.server.page.html import Bar, bars, paragraph, result
 from v2l.server.page.pictures import read_photograph
 from v2l.server.page.samples import sample_photographs
 from v2l.server.page.work import Event, run_on
-from v2l.tasks.classification.fewshot import Method, classify_query
-from v2l.tasks.classification.label_scoring import LabelQuery
+from v2l.tasks.classification.fewshot import Method, classify_episode
 
 MOST_PHOTOGRAPHS = 50  # in all piles
 PILES, SHOWN = 5, 2  # that can be filled, and that are there at first
+ASKED = Path("the photograph")  # stands for its file, which may be one of a pile's, too
 SHOTS = 2  # sample photographs of a pile
 LEAD = "Give each pile a name and a few photographs. The LLM says which pile the photograph belongs to."
 MEANING = "Odds of the scores that decide. They put the piles in order; they are no measured probabilities."
@@ -149,12 +150,11 @@ def pile_odds(pipeline: Pipeline, piles: Sequence[Pile], query: Tensor) -> dict[
     """
     method = Method()
     words = partial(words_of_images, pipeline.tokenizer, choice=method.words)
-    shots = [(pile.name, words([read_photograph(file)])[0]) for pile in piles for file in pile.files]
-    supports, [asked] = [(shot.words, name) for name, shot in shots], words([query])
-    request = LabelQuery(supports, asked.words, method.format, method.orders, method.per_token)
-    request.check(pipeline.llm)
-    _, scores = classify_query(pipeline.llm, request, method)
-    return shares(scores)
+    shots = [LabelledImage(Path(file), pile.name) for pile in piles for file in pile.files]
+    images = {shot.path: words([read_photograph(str(shot.path))])[0] for shot in shots}
+    images[ASKED] = words([query])[0]
+    episode = Episode(tuple(shots), LabelledImage(ASKED, None))
+    return shares(classify_episode(pipeline.llm, episode, images, method).scores)
 
 
 def shares(scores: Mapping[str, float]) -> dict[str, float]:

@@ -239,7 +239,7 @@ class Describer:
                 `dialogue`.
         """
         asked = list(questions or [""] * len(images))
-        kinds = [self._kind(question) for question in asked]
+        kinds = [self.scored_kind(question) for question in asked]
         scored = iter(
             self._of_kind([(image, kind) for image, kind in zip(images, kinds, strict=True) if kind])
         )
@@ -263,7 +263,7 @@ class Describer:
             for answer, (image, _) in zip(answers, requests, strict=True)
         ]
 
-    def _kind(self, question: str) -> str | None:
+    def scored_kind(self, question: str) -> str | None:
         """The kind that a question asks for, if log-probabilities answer it; otherwise None."""
         if self.task != "vqa" or self.is_soft or self.endpoint or self.settings.prompt != "tuned":
             return None
