@@ -7,14 +7,19 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from tiny_pictures import picture
 from tiny_pipeline import tiny_pipeline
+from tiny_titok import tiny_titok
+from tiny_tokenizer import tiny_tokenizer
 
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.tokenization.batch import tokenize_samples
-from v2l.tokenization.detokenize import detokenize, file_name, read_rows
+from v2l.tokenization.detokenize import detokenize, file_name, read_rows, unused_name
 from v2l.tokenization.plan import Settings
 from v2l.tokenization.run import Summary
 from v2l.tokenization.samples import Sample
@@ -126,6 +131,38 @@ def test_a_tokenizer_without_a_decoder_paints_nothing(parquet: Path, tmp_path: P
         detokenize(str(parquet), tmp_path / "painted", device="cpu")
 
 
+@pytest.fixture
+def titok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A saved latent tokenizer, which writes 2, 4 or 8 codes."""
+    monkeypatch.setattr("v2l.tokenizers.latents.frozen_grid.load_tokenizer", lambda *_: tiny_tokenizer())
+    tiny_titok().save_pretrained(tmp_path / "titok")
+    return str(tmp_path / "titok")
+
+
+def test_a_length_is_kept_by_the_folder(run: Start, samples: Path, tmp_path: Path, titok: str) -> None:
+    tokens = tmp_path / "tokens"
+    with pytest.raises(V2LError, match="allowed: 2, 4, 8"):
+        run(samples / "hat", tokens, tokenizer=f"{titok}:3")
+    images = run(samples / "hat", tokens, tokenizer=f"{titok}:4").images
+    assert {len(row["ids"]) for row in read_rows(str(tokens))} == {4}
+    with pytest.raises(V2LError, match="begun with tokenizer length = 4, and now it is None"):
+        run(samples / "hat", tokens, tokenizer=titok)
+    assert detokenize(str(tokens), tmp_path / "painted", device="cpu").images == images
+
+
+def test_rows_of_one_name_in_two_shards_are_two_pictures(run: Start, tmp_path: Path, titok: str) -> None:
+    for name in ("a", "b"):
+        columns = {"id": ["x", "a:y", "a_y"], "image": [picture(number) for number in range(3)]}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    tokens, painted = str(tmp_path / "tokens"), tmp_path / "painted"
+    run([f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"], tokens, tokenizer=titok)
+    first, again = (detokenize(tokens, painted, device="cpu") for _ in range(2))
+    assert (first.images, first.there, again.images, again.there) == (6, 0, 0, 6)
+    assert {path.name for path in painted.iterdir()} == {
+        f"{name}.png" for name in ("x", "x#2", "a_y", "a_y#2", "a_y#3", "a_y#4")
+    }
+
+
 @pytest.mark.embedded
 def test_the_shipped_tokenizer_writes_pictures_and_goes_on(samples: Path, tmp_path: Path) -> None:
     from v2l.metrics import psnr
@@ -144,6 +181,12 @@ def test_the_shipped_tokenizer_writes_pictures_and_goes_on(samples: Path, tmp_pa
     (painted / f"{path.name}.png").unlink()
     again = detokenize(tokens, painted, device="cpu")
     assert (again.images, again.there) == (1, count - 1)
+
+
+def test_a_number_behind_a_name_may_be_an_id_too() -> None:
+    named: set[Path] = set()
+    names = [str(unused_name(Path(name), named)) for name in ("a.png", "a.png", "a#2.png", "x/a.png")]
+    assert names == ["a.png", "a#2.png", "a#2#2.png", "x/a.png"]
 
 
 def test_names_of_pictures_stay_below_their_folder() -> None:

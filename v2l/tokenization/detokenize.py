@@ -19,7 +19,7 @@ from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import count_images
 from v2l.tokenization.writer import WRITERS
 from v2l.tokenizers.contract import ImageTokenizer
-from v2l.tokenizers.loading import load_tokenizer, locate_tokenizer
+from v2l.tokenizers.loading import load_tokenizer, locate_tokenizer, split_length
 from v2l.tokenizers.needs import require_decoder
 
 
@@ -56,8 +56,9 @@ def detokenize(
     model = _load(manifest, tokenizer, device)
     kind = "embeddings" if "embeddings" in _gives(model) else "codes"
     written = there = 0
+    named: set[Path] = set()
     for row in read_rows(url):
-        path = target / file_name(row["id"])
+        path = target / unused_name(file_name(row["id"]), named)
         if path.is_file():
             there += 1
         else:
@@ -75,7 +76,7 @@ def _gives(model: ImageTokenizer) -> tuple[str, ...]:
 def _load(manifest: dict[str, Any], tokenizer: str | None, device: str) -> ImageTokenizer:
     """The tokenizer of a run, with the same checkpoint."""
     name, wanted = tokenizer or manifest["tokenizer"]["checkpoint"], manifest["tokenizer"]["fingerprint"]
-    found = file_hash(locate_tokenizer(name)[1] / MANIFEST)[:16]
+    found = file_hash(locate_tokenizer(split_length(name)[0])[1] / MANIFEST)[:16]
     if found != wanted:
         raise V2LError(
             f"the checkpoint {name} has the fingerprint {found}",
@@ -98,6 +99,16 @@ def read_rows(url: str) -> Iterator[dict[str, Any]]:
     for name in output.names(f"part-*{writer.suffix}"):
         with output.open(name) as file:
             yield from writer.read(file)
+
+
+def unused_name(name: Path, named: set[Path]) -> Path:
+    """A name for a picture, with #2, #3, … if an earlier row has it; it is added to the earlier ones."""
+    unused, number = name, 1
+    while unused in named:
+        number += 1
+        unused = name.with_name(f"{name.stem}#{number}{name.suffix}")
+    named.add(unused)
+    return unused
 
 
 def file_name(name: str) -> Path:

@@ -18,7 +18,7 @@ from v2l.tokenization.places import fingerprint
 from v2l.tokenization.plan import FORMATS, PRECISIONS, Plan, Settings, Shard, agree, describe, make_plan
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.worker import Counts, Job, read_receipt
-from v2l.tokenizers.loading import locate_tokenizer
+from v2l.tokenizers.loading import load_tokenizer, locate_tokenizer, split_length
 
 SUMMARY = "summary.json"
 IMAGES = "images"  # the step of the progress; members of archives are not counted before they are read
@@ -33,7 +33,7 @@ class Request:
     Attributes:
         places: see `v2l.tokenization.places.ALLOWED`.
         output: a folder or an address in a bucket.
-        tokenizer: a name or a checkpoint's folder; None is the V2L grid.
+        tokenizer: a name or a checkpoint's folder, or one with a number of tokens; None is the V2L grid.
         engine: a name of `v2l.engines.engine.ENGINES`.
         workers: processes or actors; None: one for each core, or for each GPU.
         in_memory: decoded images that wait in each worker.
@@ -81,18 +81,29 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
     check_request(request)
     engine = Engine(request.engine, request.workers, request.device)
     output = Storage(request.output)
-    member, checkpoint = locate_tokenizer(request.tokenizer)
+    name, length = split_length(request.tokenizer)
+    member, checkpoint = locate_tokenizer(name)
+    if length is not None:
+        load_tokenizer(request.tokenizer, "cpu")  # refuses a wrong length before the folder is begun
     tokenizer = {
         "name": member.name,
         "checkpoint": str(request.tokenizer or member.name),
         "fingerprint": file_hash(checkpoint / MANIFEST)[:16],
+        "length": length,
     }
     plan = make_plan(request.places, request.settings.shard)
     with output.locked():
         agree(output, describe(plan, request.places, request.settings, tokenizer))
         metadata = {"schema": 1, "tokenizer": member.name, "checkpoint": tokenizer["fingerprint"]}
         job = Job(
-            request.output, request.settings, metadata, member, checkpoint, request.device, request.in_memory
+            request.output,
+            request.settings,
+            metadata,
+            member,
+            checkpoint,
+            request.device,
+            request.in_memory,
+            length,
         )
         run = Run(job, plan)
         run.collect(engine.run(job, run.missing()), progress)

@@ -44,6 +44,7 @@ class Job:
         checkpoint: folder of the tokenizer's weights.
         device: as in `choose_device`.
         in_memory: decoded images that wait for the tokenizer at most.
+        length: tokens of an image; None is what the tokenizer writes by itself.
     """
 
     output: str
@@ -53,6 +54,7 @@ class Job:
     checkpoint: Path
     device: str = "auto"
     in_memory: int = 32
+    length: int | None = None
 
     @cached_property
     def storage(self) -> Storage:
@@ -73,6 +75,8 @@ class Job:
         member = self.member
         register_tokenizer(member.name, member.home, member.gives, member.kind, member.weights)
         tokenizer: ImageTokenizer = member.load_class().from_pretrained(self.checkpoint, self.device)
+        if self.length is not None:
+            tokenizer = tokenizer.with_length(self.length)
         if self.settings.compiled:
             for part in tokenizer.children():
                 part.compile()

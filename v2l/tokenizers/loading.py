@@ -28,14 +28,14 @@ def load_tokenizer(name: str | Path | None = None, device: str = "auto") -> Imag
         >>> v2l.load_tokenizer("v2l").describe()["tokenizer"]
         'v2l'
     """
-    name, length = _split_length(name)
+    name, length = split_length(name)
     member, folder = locate_tokenizer(name)
     tokenizer: ImageTokenizer = member.load_class().from_pretrained(folder, device)
     return tokenizer if length is None else tokenizer.with_length(length)
 
 
-def _split_length(name: str | Path | None) -> tuple[str | Path | None, int | None]:
-    """A name with a number behind a colon ──► both; other names stay as they are."""
+def split_length(name: str | Path | None) -> tuple[str | Path | None, int | None]:
+    """A name with a number of tokens behind a colon ──► both; other names stay as they are."""
     before, mark, number = str(name or "").rpartition(":")
     if not mark or not before or not number.isdecimal() or Path(str(name)).is_dir():
         return name, None
