@@ -158,6 +158,27 @@ def test_a_saved_data_set_of_hugging_face_is_read(tmp_path: Path) -> None:
     assert captions(tmp_path / "set") == list("abcde")
 
 
+def test_a_missing_file_of_a_data_set_is_one_line(run: Callable[..., Summary], tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "x.png").write_bytes(picture(1))
+    rows = [{"bytes": None, "path": str(tmp_path / name)} for name in ("gone.png", "x.png")]
+    features = {"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}}
+    table = datasets.Dataset.from_dict({"image": rows}, features=datasets.Features(features))
+    table.save_to_disk(str(tmp_path / "set"))
+    summary = run(tmp_path / "set", tmp_path / "out")
+    assert (summary.images, summary.reasons) == (1, {"missing": 1})
+
+
+def test_the_column_named_image_is_read_though_another_is_before_it(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    columns = {
+        name: [{"bytes": picture(place), "path": None}] for place, name in enumerate(("mask", "image"))
+    }
+    features = datasets.Features(dict.fromkeys(columns, datasets.Image()))
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(tmp_path / "set"))
+    assert found(tmp_path / "set") == {"set/0": picture(1)}
+
+
 def test_http_lists_are_read_from_a_server(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     import threading

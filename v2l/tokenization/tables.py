@@ -99,11 +99,12 @@ def _row(file: InputFile, columns: Columns, row: dict[str, Any], number: int) ->
     given = row.get(columns.id) if columns.id else None
     name = f"{file.name}/{number}" if given is None else str(given)
     value = row[columns.image]
-    content = value.get("bytes") if isinstance(value, dict) else value
+    content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     caption = row.get(columns.caption) if columns.caption else None
-    if content is None:
+    if content is None and (file.kind != "dataset" or not path):
         return Refused(name, "missing", f"row {number} of {file.name} has no image")
-    return Sample(name, partial(unchanged, content), str(caption) if caption is not None else None)
+    load = partial(content_of, path) if content is None else partial(unchanged, content)
+    return Sample(name, load, str(caption) if caption is not None else None)
 
 
 def open_dataset(file: InputFile) -> Any:
@@ -132,8 +133,9 @@ def open_dataset(file: InputFile) -> Any:
                 f"hf:{file.url}@{next(iter(found))}",
             )
         found = found[file.split]
-    images = [name for name, feature in found.features.items() if isinstance(feature, datasets.Image)]
-    return found.cast_column(images[0], datasets.Image(decode=False)) if images else found
+    for name in [name for name, kind in found.features.items() if isinstance(kind, datasets.Image)]:
+        found = found.cast_column(name, datasets.Image(decode=False))
+    return found
 
 
 def dataset_rows(file: InputFile) -> int:
@@ -152,8 +154,4 @@ def read_dataset(file: InputFile, start: int, stop: int) -> Read:
     found = open_dataset(file)
     columns = find_columns(found.features.arrow_schema, file.name)
     for number in range(start, stop):
-        row = found[number]
-        value = row[columns.image]
-        if isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
-            row = {**row, columns.image: content_of(value["path"])}
-        yield _row(file, columns, row, number)
+        yield _row(file, columns, found[number], number)
