@@ -53,6 +53,15 @@ def test_every_layout_gives_the_same_images(folder: Path, name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85"])
+def test_a_rare_space_in_a_caption_is_no_line_break(folder: Path, space: str) -> None:
+    entry = {"image": "a.jpg", "caption": f"Two{space}boots"}
+    (folder / "lines.jsonl").write_bytes(json.dumps(entry, ensure_ascii=False).encode() + b"\r\n")
+    (folder / "all.token").write_text(f"a.jpg#0\tTwo{space}boots\n", encoding="utf-8")
+    for name in ("lines.jsonl", "all.token"):
+        assert len(read_captions(folder / name)) == 1
+
+
 def test_images_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "texts" / "all.csv"
     source.parent.mkdir()

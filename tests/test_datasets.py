@@ -189,6 +189,13 @@ def test_a_query_without_a_class_is_saved_too(zoo: ClassFolder, tmp_path: Path) 
     assert load_episodes(tmp_path / "episodes.jsonl", zoo.root) == [episode]
 
 
+def test_a_class_with_a_rare_space_is_one_line(tmp_path: Path) -> None:
+    zoo = ClassFolder.load(fill(tmp_path / "zoo", {"big\u2028cat": 2, "dog": 2}))
+    episodes = draw_episodes(zoo, 2, 1, episodes=2)
+    save_episodes(episodes, tmp_path / "episodes.jsonl", zoo.root)
+    assert load_episodes(tmp_path / "episodes.jsonl", zoo.root) == episodes
+
+
 @pytest.mark.parametrize(
     "line", ["{", "[]", '{"support": []}', '{"support": [{"path": "a"}], "query": {"path": 3, "label": "x"}}']
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -79,6 +80,13 @@ def test_sets_are_read_as_they_were_made(folder: Path) -> None:
     assert {one.change for one in found if one.task == "difference"} <= {"added", "removed"}
     assert all(file.is_file() for one in found for file in one.images)
     assert all(len(one.labels) == len(one.images) for one in found if one.task == "story")
+
+
+def test_a_label_with_a_rare_space_is_one_line(samples: Path, tmp_path: Path) -> None:
+    renamed = Path(shutil.copytree(samples, tmp_path / "samples"))
+    (renamed / "hat").rename(renamed / "sun\u2028hat")
+    make_sets(ClassFolder.load(renamed), tmp_path / "sets", replace(SETTINGS, groups=4))
+    assert len(read_sets(tmp_path / "sets")) == 9
 
 
 def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(source: ClassFolder, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
         if path.suffix.lower() == ".json":
             yield from _of_json(json.loads(text))
         elif path.suffix.lower() == ".jsonl":
-            yield from _of_objects(json.loads(line) for line in text.splitlines() if line.strip())
+            yield from _of_objects(json.loads(line) for line in text.split("\n") if line.strip())
         elif path.suffix.lower() == ".token":
             yield from _of_tokens(text)
         else:
@@ -145,7 +145,7 @@ def _of_objects(objects: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def _of_tokens(text: str) -> Iterator[tuple[str, str]]:
     """Flickr's *.token: image.jpg#0, a tab, the caption."""
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):
         name, _, caption = line.partition("\t")
         yield name.rpartition("#")[0], caption
 

@@ -208,8 +208,12 @@ def load_episodes(source: str | Path, root: Path) -> list[Episode]:
     source = Path(source)
     if not source.is_file():
         raise V2LError(f"there is no file {source}", "episodes as JSON lines")
-    lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [_from_line(line, root, f"{source}, line {number}") for number, line in enumerate(lines, start=1)]
+    lines = source.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [
+        _from_line(line, root, f"{source}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,10 @@ def read_sets(folder: Path) -> list[ImageSet]:
         V2LError: the folder is missing, damaged or of another kind, or a line is no set.
     """
     read_manifest(folder, KIND, SCHEMA)
-    lines = (folder / LINES).read_text(encoding="utf-8").splitlines()
-    return [_parse(folder, json.loads(line), number) for number, line in enumerate(lines, start=1)]
+    lines = (folder / LINES).read_text(encoding="utf-8").split("\n")
+    return [
+        _parse(folder, json.loads(line), number) for number, line in enumerate(lines, start=1) if line.strip()
+    ]
 
 
 def _parse(folder: Path, line: Mapping[str, Any], number: int) -> ImageSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 from tiny_pictures import add_to_tar, picture
 
 from v2l.errors import V2LError
+from v2l.tokenization import reader
 from v2l.tokenization.plan import make_plan
 from v2l.tokenization.run import Summary
 from v2l.tokenization.samples import Refused, Sample
@@ -49,6 +51,26 @@ def test_tars_give_their_members_and_captions(tmp_path: Path, name: str, mode: s
     write_tar(tmp_path / name, mode=mode)
     assert found(tmp_path / name) == {f"{name}/{n:03d}.png": picture(n) for n in range(3)}
     assert captions(tmp_path / name) == ["picture 0", "picture 1", "picture 2"]
+
+
+def test_frames_of_one_key_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number in range(100):
+            add_to_tar(tar, f"frame.{number:03d}.png", picture(number))
+            add_to_tar(tar, f"frame.{number:03d}.txt", f"picture {number}\n".encode())
+    assert captions(tmp_path / "a.tar") == [f"picture {number}" for number in range(100)]
+    whole, count = reader._whole, itertools.count()
+    monkeypatch.setattr(reader, "_whole", lambda *args: (next(count), whole(*args))[1])
+    [shard] = make_plan([str(tmp_path)], 10).shards
+    next(read(shard))
+    assert next(count) <= reader.GROUP
+
+
+def test_pictures_of_one_sample_share_its_caption(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("0.left.png", "0.right.png", "0.txt", "1.png"):
+            add_to_tar(tar, name, b"a hat" if name.endswith("txt") else picture(1))
+    assert captions(tmp_path / "a.tar") == ["a hat", "a hat", None]
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.55, 0.9])
@@ -132,6 +154,18 @@ def test_lists_name_files_beside_them(tmp_path: Path, suffix: str) -> None:
     assert first.load() == picture(1)
     with pytest.raises(V2LError, match=r"there is no file .*gone\.png"):
         second.load()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_of_a_list_ends_at_a_line_break_only(tmp_path: Path, end: str) -> None:
+    name = "a\u2028b\x85c.png"
+    (tmp_path / name).write_bytes(picture(1))
+    rows = [{"path": name, "id": 0}, {"path": name, "id": ""}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "list.jsonl").write_bytes(end.join(lines).encode())
+    (tmp_path / "list.txt").write_bytes((name + end).encode())
+    assert found(tmp_path / "list.jsonl") == {"0": picture(1), name: picture(1)}
+    assert found(tmp_path / "list.txt") == {name: picture(1)}
 
 
 def test_a_list_without_paths_is_refused(tmp_path: Path) -> None:

@@ -152,9 +152,9 @@ def _listed(file_system: Any, path: str) -> Iterator[InputFile]:
     if suffix == ".csv":
         rows = csv.DictReader(io.StringIO(text, newline=""))
     elif suffix == ".jsonl":
-        rows = (json.loads(line) for line in text.splitlines() if line.strip())
+        rows = (json.loads(line) for line in text.split("\n") if line.strip())
     else:
-        rows = ({"path": line.strip()} for line in text.splitlines() if line.strip())
+        rows = ({"path": line.strip()} for line in text.split("\n") if line.strip())
     folder = file_system.unstrip_protocol(path).rpartition("/")[0]
     for number, row in enumerate(rows, start=1):
         target = row.get("path") or row.get("url") if isinstance(row, dict) else None
@@ -167,7 +167,7 @@ def _listed(file_system: Any, path: str) -> Iterator[InputFile]:
         url = target if "://" in target or target.startswith("/") else f"{folder}/{target}"
         yield InputFile(
             "image",
-            str(row.get("id") or target),
+            target if row.get("id") in (None, "") else str(row["id"]),
             url,
             _local_version(url),
             row.get("caption") or row.get("text"),

@@ -22,6 +22,7 @@ from v2l.tokenization.samples import Read, Refused, Sample, content_of, unchange
 from v2l.tokenization.tables import read_dataset, read_parquet
 
 CAPTION_SUFFIXES = (".txt", ".caption")
+GROUP, GROUP_BYTES = 32, 1 << 26  # members of one sample, and their bytes, that wait for its caption
 
 
 def read_files(files: Sequence[InputFile], start: int, stop: int) -> Read:
@@ -60,9 +61,8 @@ def _read_tar(file: InputFile) -> Read:
                 if not member.isreg() or member.size > LARGEST_MEMBER:
                     continue
                 last = f"{file.name}/{member.name}"
-                if group and sample_key(next(iter(group))) != sample_key(member.name):
-                    yield from _grouped(file, group)
-                    group = {}
+                held, group = _kept(group, member.name)
+                yield from _grouped(file, held)
                 if member.name.lower().endswith((*READ_SUFFIXES, *CAPTION_SUFFIXES)):
                     group[member.name] = _whole(tar.extractfile(member), member.size)
             yield from _grouped(file, group)
@@ -88,12 +88,36 @@ def _check_end(packed: Any, offset: int) -> None:
         raise tarfile.ReadError(f"no header at byte {offset:,}")
 
 
+def _kept(group: dict[str, bytes], coming: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Members of one sample ──► those that wait no longer when another member comes, and those that do.
+
+    Frames such as frame.0001.jpg have one key for the whole archive. So a large group keeps only the members
+    whose names differ from the coming one in the suffix alone.
+    """
+    if group and sample_key(next(iter(group))) != sample_key(coming):
+        return group, {}
+    if len(group) < GROUP and sum(map(len, group.values())) < GROUP_BYTES:
+        return {}, group
+    near = {name: content for name, content in group.items() if _stem(name) == _stem(coming)}
+    return {name: content for name, content in group.items() if name not in near}, near
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def _grouped(file: InputFile, group: dict[str, bytes]) -> Iterator[Sample]:
-    captions = [content for name, content in group.items() if name.lower().endswith(CAPTION_SUFFIXES)]
-    caption = captions[0].decode(errors="replace").strip() if captions else None
+    """The pictures of a sample with its caption: that of the same name, else the first one."""
+    captions = {
+        name: content.decode(errors="replace").strip()
+        for name, content in group.items()
+        if name.lower().endswith(CAPTION_SUFFIXES)
+    }
+    own = {_stem(name): caption for name, caption in reversed(captions.items())}
+    first = next(iter(captions.values()), None)
     for name, content in group.items():
         if name.lower().endswith(READ_SUFFIXES):
-            yield Sample(f"{file.name}/{name}", partial(unchanged, content), caption)
+            yield Sample(f"{file.name}/{name}", partial(unchanged, content), own.get(_stem(name), first))
 
 
 def _read_zip(file: InputFile) -> Read:
