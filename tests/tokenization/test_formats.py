@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_every_format_gives_the_same_rows(run: Start, pictures: Path, parquet: P
     assert line["words"][0] in line["messages"][0]["content"]
     with tarfile.open(tmp_path / "webdataset" / "part-000000.tar") as tar:
         assert {member.mtime for member in tar} == {0}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_names_that_are_no_utf8_are_written_as_escapes(run: Start, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / os.fsdecode(b"in\xff")
+    folder.mkdir()
+    (folder / os.fsdecode(b"good\xff.png")).write_bytes(picture(1))
+    (folder / os.fsdecode(b"bad\xff.png")).write_bytes(b"")
+    (folder / "list.csv").write_bytes(b"path,caption\ngood\xff.png,h\xffat\nbad\xff.png,\n")
+    for place in (folder, folder / "list.csv"):
+        out = tmp_path / f"{place.name.isascii()}"
+        run(place, out, format=name)
+        [row] = read_rows(str(out))
+        assert row["id"] == "good\\udcff.png"
+        assert row.get("caption") in (None, "h\\udcffat")
+        [refused] = pq.read_table(out / "errors" / "errors-000000.parquet").to_pylist()
+        assert refused["id"] == "bad\\udcff.png"
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -233,7 +233,8 @@ def agree(output: Storage, manifest: Mapping[str, Any]) -> None:
                 "a new or empty folder, or one that v2l tokenize wrote",
                 "another -o",
             )
-        output.write_bytes(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        output.write_bytes(MANIFEST, text.encode(errors="backslashreplace") + b"\n")
         return
     earlier = read_run(output)
     for section in ("input", "tokenizer", "settings"):

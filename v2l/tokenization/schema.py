@@ -62,7 +62,7 @@ def to_row(name: str, caption: str | None, size: tuple[int, int], encoded: Prepa
     places = tokens.places()
     words = tokens.words[0] if tokens.words else ()
     return {
-        "id": name,
+        "id": in_utf8(name),
         "width": size[1],
         "height": size[0],
         **_layout_columns(tokens.layout, places),
@@ -71,9 +71,14 @@ def to_row(name: str, caption: str | None, size: tuple[int, int], encoded: Prepa
         "words": [word.word for word in words] if tokens.words else None,
         "scores": [round(word.score, SCORE_DIGITS) for word in words] if tokens.words else None,
         "embeddings": None if tokens.embeddings is None else tokens.embeddings[0][places].flatten().tolist(),
-        "caption": caption,
+        "caption": None if caption is None else in_utf8(caption),
         "vector": None if encoded.vector is None else rounded(encoded.vector),
     }
+
+
+def in_utf8(text: str) -> str:
+    r"""A text that can be written: a byte of a file's name that is no UTF-8 becomes an escape, "\udcff"."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def rounded(values: torch.Tensor) -> list[float]:

@@ -23,7 +23,7 @@ from v2l.tokenization.batch import Row, tokenize_samples
 from v2l.tokenization.plan import Settings, Shard
 from v2l.tokenization.reader import read_files
 from v2l.tokenization.samples import Refused, Sample
-from v2l.tokenization.schema import ERRORS, table_schema
+from v2l.tokenization.schema import ERRORS, in_utf8, table_schema
 from v2l.tokenization.storage import Storage
 from v2l.tokenization.writer import WRITERS, RowWriter
 from v2l.tokenizers.contract import ImageTokenizer
@@ -206,7 +206,8 @@ def _write_rows(
 def _write_errors(output: Storage, number: int, refused: list[Refused]) -> dict[str, dict[str, Any]]:
     """Write the side table, sorted by id: reasons come in the order in which threads found them."""
     rows = [
-        vars(entry) for entry in sorted(refused, key=lambda entry: (entry.id, entry.reason, entry.detail))
+        {name: in_utf8(text) for name, text in vars(entry).items()}
+        for entry in sorted(refused, key=lambda entry: (entry.id, entry.reason, entry.detail))
     ]
     with output.write(errors_name(number)) as path:
         pq.write_table(pa.Table.from_pylist(rows, schema=ERRORS), path, compression="zstd")
