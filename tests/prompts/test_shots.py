@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -28,6 +29,15 @@ def test_a_list_and_lines_read_alike(text: str, tmp_path: Path) -> None:
     first, second = load_shots("caption", "nearest", written(tmp_path, text))
     assert (first.answer, first.image, first.words) == ("A hat.", tmp_path / "hat.jpg", ())
     assert (second.answer, second.image, second.words) == ("A boot.", None, ("boot", "shoe"))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_time_to_read_grows_with_the_file_only(listed: bool, tmp_path: Path) -> None:
+    lines = ['{"caption":\n"A hat."}'] * 30_000
+    start = process_time()
+    entries = read_entries(written(tmp_path, f"[{','.join(lines)}]" if listed else "\n\n".join(lines)))
+    assert process_time() - start < 3
+    assert entries[-1].where.endswith(f"line {30_000 if listed else 89_998}")
 
 
 @pytest.mark.parametrize("task", ["caption", "vqa"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from v2l.errors import V2LError
 
+SPACE = re.compile(r"\s*")
 BETWEEN = re.compile(r"[\s,\[\]]*")  # between two objects of a list whose syntax is checked already
 
 
@@ -90,15 +91,16 @@ def read_entries(path: str | Path) -> list[Entry]:
 
 def _values(path: Path, text: str) -> list[tuple[int, Any]]:
     """The values of a list or of lines, each with its line number."""
-    found = []
+    found: list[tuple[int, Any]] = []
+    decoder, line, end = json.JSONDecoder(), 1, 0
     try:
         listed = text.lstrip().startswith("[") and json.loads(text) is not None  # checks commas and brackets
-        place = _after_gap(text, 0) if listed else 0
-        while text[place:].strip():
-            place += len(text[place:]) - len(text[place:].lstrip())
-            value, end = json.JSONDecoder().raw_decode(text, place)
-            found.append((text.count("\n", 0, place) + 1, value))
-            place = _after_gap(text, end) if listed else end
+        gap = BETWEEN if listed else SPACE
+        while (place := _after(gap, text, end)) < len(text):
+            line += text.count("\n", end, place)
+            value, end = decoder.raw_decode(text, place)
+            found.append((line, value))
+            line += text.count("\n", place, end)
     except json.JSONDecodeError as error:
         raise V2LError(
             f"{path}, line {error.lineno}: no JSON ({error.msg})",
@@ -111,10 +113,10 @@ def _values(path: Path, text: str) -> list[tuple[int, Any]]:
     return found
 
 
-def _after_gap(text: str, place: int) -> int:
-    """The place after brackets, commas and space."""
-    gap = BETWEEN.match(text, place)
-    return gap.end() if gap else place
+def _after(gap: re.Pattern[str], text: str, place: int) -> int:
+    """The place after what may be between two values."""
+    found = gap.match(text, place)
+    return found.end() if found else place
 
 
 def _entry(path: Path, line: int, value: Any) -> Entry:
