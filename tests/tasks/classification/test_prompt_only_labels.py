@@ -25,7 +25,7 @@ from v2l.tasks.classification.prompt_only_labels import (
 )
 
 SETTINGS = LabelPromptSettings(words=WordSelection(3))
-PROMPT = LabelPrompt(Prompt(("What?",)), ("hat", "sea_horse"), ("fur",), FewShotFormat("tuned"))
+PROMPT = LabelPrompt(Prompt(("What?",)), ("hat", "sea_horse", ".22"), ("fur",), FewShotFormat("tuned"))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,9 @@ PROMPT = LabelPrompt(Prompt(("What?",)), ("hat", "sea_horse"), ("fur",), FewShot
         ("hat", "hat"),
         (" hat.\n", "hat"),
         ("'sea horse'", "sea_horse"),
+        ("'hat'.", "hat"),
+        ('"hat." ', "hat"),
+        (".22", ".22"),
         ("a hat", None),
         ("Hat", None),
         ("hats", None),

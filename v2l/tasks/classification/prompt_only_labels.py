@@ -25,6 +25,7 @@ from v2l.prompts.prompt import Prompt
 from v2l.tasks.classification.fewshot import find_method
 
 RULE = "exact match after stripping spaces, quotes and full stops"
+AROUND = " \n\t\r'\"."
 CONFIG = GenerationConfig(max_new_tokens=16, stop=("\n",))
 # wording of the prompt ──► the few-shot protocol whose words and format it takes
 PROTOCOLS = {"tuned": "default", "paper": "paper", "official": "official"}
@@ -97,7 +98,8 @@ class LabelPrompt:
     def parse(self, answer: str) -> str | None:
         """The label that an answer matches by `RULE`; None when it matches none."""
         names = {self.format.name(label): label for label in self.labels}
-        return names.get(answer.strip().strip("'\"").rstrip(".").strip())
+        text = answer.strip()
+        return names.get(text) or names.get(text.strip(AROUND))
 
 
 def build_label_prompt(
