@@ -103,7 +103,7 @@ def _row(file: InputFile, columns: Columns, row: dict[str, Any], number: int) ->
     caption = row.get(columns.caption) if columns.caption else None
     if content is None and (file.kind != "dataset" or not path):
         return Refused(name, "missing", f"row {number} of {file.name} has no image")
-    load = partial(content_of, path) if content is None else partial(unchanged, content)
+    load = partial(content_of, str(path)) if content is None else partial(unchanged, content)
     return Sample(name, load, str(caption) if caption is not None else None)
 
 
