@@ -30,3 +30,28 @@ class Squares:
             os.kill(os.getpid(), signal.SIGKILL)
         report(1)
         return item**models
+
+
+@dataclass(frozen=True)
+class Visible:
+    """Which GPUs a worker sees."""
+
+    def load(self) -> None:
+        return None
+
+    def run(self, models: None, item: int, report: Report) -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Kills its worker, with every item or before the first one."""
+
+    with_item: bool
+
+    def load(self) -> None:
+        if not self.with_item:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, models: None, item: object, report: Report) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from tiny_work import Squares
+import torch
+from tiny_work import Deadly, Squares, Visible
 
-from v2l.engines.engine import Engine
-from v2l.engines.local import TRIES
+from v2l.engines import engine, local
+from v2l.engines.engine import Engine, gpus_of
+from v2l.engines.local import TRIES, run_local
 from v2l.errors import V2LError
 
 
@@ -32,6 +35,39 @@ def test_an_item_that_kills_every_worker_is_lost_and_the_others_are_not(tmp_path
     events = list(Engine(workers=2, device="cpu").run(Squares(tmp_path, deaths=99), [6, 7, 8]))
     assert [value for kind, value in events if kind == "lost"] == [7]
     assert sorted(value for kind, value in events if kind == "result") == [36, 64]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_die_before_they_have_models_end_the_work_at_once(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, start = [], local._start
+    monkeypatch.setattr(local, "_start", lambda work: started.append(work) or start(work))
+    with pytest.raises(V2LError, match=f"{TRIES} workers died while they loaded their models"):
+        list(Engine(workers=workers, device="cpu").run(Deadly(with_item=False), range(9)))
+    assert len(started) == workers + TRIES - 1
+
+
+@pytest.mark.parametrize("visible", [None, "GPU-a,GPU-b"])
+def test_each_worker_sees_one_of_several_gpus(visible: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if visible:
+        monkeypatch.setenv(local.VISIBLE, visible)
+    else:
+        monkeypatch.delenv(local.VISIBLE, raising=False)
+    seen = [value for kind, value in run_local(Visible(), range(2), 2, gpus=2) if kind == "result"]
+    assert sorted(seen) == (visible or "0,1").split(",")
+    assert os.environ.get(local.VISIBLE) == visible
+    assert [value for kind, value in run_local(Visible(), range(1), 1, gpus=1) if kind == "result"] == [
+        visible
+    ]
+
+
+def test_a_numbered_gpu_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [gpus_of(torch.device(name)) for name in ("cuda", "cuda:2", "cpu")] == [4, 1, 0]
+    monkeypatch.setattr(engine, "choose_device", torch.device)
+    monkeypatch.setattr(engine, "run_local", lambda work, items, workers, gpus: iter([(workers, gpus)]))
+    assert list(Engine(device="cuda").run(Visible(), [1])) == [(4, 4)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

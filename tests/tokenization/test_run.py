@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tiny_work import Deadly
 
 from v2l.engines import local
 from v2l.errors import V2LError
@@ -106,12 +107,7 @@ def test_a_shard_that_kills_its_workers_is_left_out_and_named(
 ) -> None:
     start = local._start
 
-    def start_dead(job: Any) -> local.Worker:
-        worker = start(job)
-        worker.process.kill()
-        return worker
-
-    monkeypatch.setattr(local, "_start", start_dead)
+    monkeypatch.setattr(local, "_start", lambda job: start(Deadly(with_item=True)))
     with pytest.raises(V2LError, match="workers died again and again in 1 shard"):
         run(pictures, tmp_path / "out", workers=1, shard=100)
 

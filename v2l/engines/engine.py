@@ -49,11 +49,18 @@ class Engine:
         """
         if not items:
             return iter(())
-        gpus = torch.cuda.device_count() if choose_device(self.device).type == "cuda" else 0
+        gpus = gpus_of(choose_device(self.device))
         workers = self.workers if self.workers is not None else max(1, gpus or cores())
         if self.name == "ray":
             return run_ray(work, items, max(1, workers), gpus=1.0 if gpus else 0.0)
-        return run_local(work, items, workers)
+        return run_local(work, items, workers, gpus)
+
+
+def gpus_of(device: torch.device) -> int:
+    """The GPUs that workers may use: one if the device has a number, none if it is no GPU."""
+    if device.type != "cuda":
+        return 0
+    return torch.cuda.device_count() if device.index is None else 1
 
 
 def cores() -> int:

@@ -21,6 +21,7 @@ from v2l.engines.work import Event, Work
 from v2l.errors import V2LError
 
 TRIES = 3  # an item during which so many workers died is left out
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
@@ -32,19 +33,25 @@ class Worker:
     number: int | None = None
 
 
-def run_local(work: Work[Any, Any], items: Sequence[Any], workers: int) -> Iterator[Event]:
+def run_local(work: Work[Any, Any], items: Sequence[Any], workers: int, gpus: int = 0) -> Iterator[Event]:
     """Compute items in `workers` processes; with 0 workers in this process.
+
+    Args:
+        work: what the workers need.
+        items: what is to be computed.
+        workers: number of processes.
+        gpus: with two and more, each process sees one of them, in turn.
 
     Yields:
         an event for each finished portion, each result, and each item that is left out.
 
     Raises:
-        V2LError: as `work` does.
+        V2LError: as `work` does, or workers die before any of them has its models.
     """
     if workers == 0:
         yield from _run_here(work, items)
         return
-    pool = Pool(work, items, workers)
+    pool = Pool(work, items, workers, gpus)
     try:
         while pool.is_busy:
             yield from pool.step()
@@ -68,12 +75,14 @@ class Pool:
         work: what the workers need.
         items: what is to be computed.
         workers: number of processes.
+        gpus: among which they are divided.
     """
 
-    def __init__(self, work: Work[Any, Any], items: Sequence[Any], workers: int) -> None:
-        self.work, self.items, self.waiting = work, items, deque(range(len(items)))
+    def __init__(self, work: Work[Any, Any], items: Sequence[Any], workers: int, gpus: int = 0) -> None:
+        self.work, self.items, self.waiting, self.gpus = work, items, deque(range(len(items))), gpus
         self.deaths: Counter[int] = Counter()
-        self.workers = [_start(work) for _ in range(min(workers, len(items)))]
+        self.has_models = False  # whether any worker ever had them
+        self.workers = [self._new(place) for place in range(min(workers, len(items)))]
         for worker in self.workers:
             self._give(worker)
 
@@ -86,13 +95,16 @@ class Pool:
         """Wait for news of at least one worker, and give the next item to those that have none.
 
         Raises:
-            V2LError: a worker's failure can be repaired.
+            V2LError: a worker's failure can be repaired, or workers die before any of them has its models.
         """
         ready = set(wait([worker.pipe for worker in self.workers if worker.number is not None]))
         for place, worker in enumerate(self.workers):
             if worker.pipe not in ready:
                 continue
             event = self._receive(worker)
+            if event[0] == "ready":
+                self.has_models = True
+                continue
             if event[0] == "failed":
                 raise event[1]
             if event[0] != "lost" or self._is_lost(place):
@@ -122,15 +134,30 @@ class Pool:
             return "lost", self.items[worker.number]
 
     def _is_lost(self, place: int) -> bool:
-        """Replace a dead worker; True if its item has used up its tries."""
+        """Replace a dead worker; True if its item has used up its tries.
+
+        Raises:
+            V2LError: `TRIES` workers died, and none of all had its models.
+        """
         number = self.workers[place].number
         assert number is not None
-        self.workers[place] = _start(self.work)
         self.deaths[number] += 1
+        if not self.has_models and self.deaths.total() == TRIES:
+            raise V2LError(
+                f"{TRIES} workers died while they loaded their models",
+                "enough memory for the models of each worker",
+                "the same command with --workers 1, or with --workers 0, which shows what happens",
+            )
+        self.workers[place] = self._new(place)
         if self.deaths[number] == TRIES:
             return True
         self.waiting.appendleft(number)
         return False
+
+    def _new(self, place: int) -> Worker:
+        """A worker for a place of the list, which decides about its GPU."""
+        with one_visible(place, self.gpus):
+            return _start(self.work)
 
     def _give(self, worker: Worker) -> None:
         """Send the next item; none is left at the end."""
@@ -138,6 +165,22 @@ class Pool:
         if worker.number is not None:
             with contextlib.suppress(OSError):  # a worker that is dead: `_receive` finds out
                 worker.pipe.send(self.items[worker.number])
+
+
+@contextlib.contextmanager
+def one_visible(place: int, gpus: int) -> Iterator[None]:
+    """New processes see one GPU of several; with fewer than two they see what this one does."""
+    before = os.environ.get(VISIBLE)
+    names = (before or ",".join(map(str, range(gpus)))).split(",")
+    if gpus >= 2:
+        os.environ[VISIBLE] = names[place % gpus]
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[VISIBLE] = before
+        elif gpus >= 2:
+            del os.environ[VISIBLE]
 
 
 def _start(work: Work[Any, Any]) -> Worker:
@@ -157,6 +200,7 @@ def serve(work: Work[Any, Any], pipe: Connection) -> None:
     report: Callable[[int], None] = lambda count: pipe.send(("images", count))  # noqa: E731
     try:
         models = work.load()
+        pipe.send(("ready", None))
         while True:
             pipe.send(("result", work.run(models, pipe.recv(), report)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
