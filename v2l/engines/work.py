@@ -11,8 +11,8 @@ Report = Callable[[int], None]
 """Called with the number of images that were finished since the last call."""
 Event = tuple[Literal["ready", "images", "result", "lost", "failed"], Any]
 """("images", count): so many are finished. ("result", result): of one item. ("lost", item): workers died over
-it again and again. ("failed", V2LError): what the user can repair; it ends the work. ("ready", None): a worker
-has its models; engines keep this to themselves."""
+it again and again. ("failed", V2LError): what the user can repair; it ends the work. ("ready", None): a
+worker has its models; engines keep this to themselves."""
 
 
 class Work(Protocol[Item, Result]):
