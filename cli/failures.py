@@ -35,7 +35,7 @@ def explain(error: BaseException) -> Failure | None:
             f"the system refused: {error.strerror}{named(error)}; try: another place, or its permissions"
         )
     if isinstance(error, ModuleNotFoundError) and error.name in SERVE:
-        return Failure(f"the package {error.name} is missing; try: pip install 'v2l[serve]'")
+        return Failure(f"the package {error.name} is missing; try: pip install '.[serve]' in the checkout")
     # torch's OutOfMemoryError is recognized by its name, because importing torch takes a second.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failure("out of memory; try: a smaller batch, fewer images at once, or --device cpu")

@@ -48,5 +48,5 @@ def test_a_bug_is_not_explained_away(error: Exception) -> None:
 def test_a_package_of_an_extra_is_named_with_the_line_that_installs_it() -> None:
     failure = explain(ModuleNotFoundError("No module named 'fastapi'", name="fastapi"))
     assert failure is not None
-    assert failure.line == "the package fastapi is missing; try: pip install 'v2l[serve]'"
+    assert failure.line == "the package fastapi is missing; try: pip install '.[serve]' in the checkout"
     assert explain(ModuleNotFoundError("No module named 'v2l.cli.gone'", name="v2l.cli.gone")) is None

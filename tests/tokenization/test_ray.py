@@ -103,6 +103,6 @@ def test_without_ray_the_line_names_the_command_that_installs_it(
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without_ray)
-    with pytest.raises(V2LError, match=r"try: pip install 'v2l\[ray\]'"):
+    with pytest.raises(V2LError, match=r"try: pip install 'ray\[data\]'"):
         run(pictures, tmp_path / "out", engine="ray")
     assert not (tmp_path / "out").exists()

@@ -108,6 +108,6 @@ def import_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise V2LError(
-            f"--engine ray needs Ray ({error})", "--engine local", "pip install 'v2l[ray]'"
+            f"--engine ray needs Ray ({error})", "--engine local", "pip install 'ray[data]'"
         ) from error
     return ray
