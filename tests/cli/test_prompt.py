@@ -32,7 +32,7 @@ def test_the_text_alone_is_printed(run: Run, no_llm: None, samples: Path) -> Non
     assert run("prompt", boots).stdout.startswith("Write one short sentence")
     text = run("prompt", boots, "--task", "vqa", "--question", "Is it red?", "--prompt", "paper").stdout
     assert text.startswith("Answer the question with a single word")
-    assert text.count("Condition:") == 11
+    assert text.count("Condition:") == 10
     assert text.endswith("Question: Is it red?. Answer:\n")
 
 

@@ -20,7 +20,7 @@ from v2l.tokens import ImageTokens
 class Words:
     """A joint encoder of one vector: what `encode` needs of one."""
 
-    fingerprint, name = SOURCE.encoder_fingerprint, "tiny"
+    fingerprint, name, device = SOURCE.encoder_fingerprint, "tiny", torch.device("cpu")
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(
