@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from v2l.cli.classify.options import MethodOptions
-from v2l.cli.evaluate.options import numbers
+from v2l.cli.evaluate.options import Log, numbers
 from v2l.cli.option_groups import expand_options
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
@@ -31,10 +31,6 @@ Episodes = Annotated[int, typer.Option(help="Episodes a cell.", min=1)]
 Part = Annotated[str, typer.Option(help="Images to draw from: all; train or eval (80/20 by file name).")]
 Control = Annotated[
     bool, typer.Option("--control", help="Measure the LLM with shuffled weights too: it must fall to chance.")
-]
-Log = Annotated[
-    Path | None,
-    typer.Option(help="Journal, one answer a line: the same command goes on with it.", metavar="FILE.jsonl"),
 ]
 ANSWERS = {"no": False, "yes": True}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from v2l.cli.evaluate.options import Places
+from v2l.cli.evaluate.options import Log, Places
 from v2l.cli.options import Json, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
@@ -21,9 +20,6 @@ Numbers = Annotated[
     str, typer.Option("--photographs", help="Photographs a mosaic, with commas between: 2, 4, 6, 9.")
 ]
 Words = Annotated[int, typer.Option("--words", help="Words of a mosaic at most.", min=1)]
-Log = Annotated[
-    Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")
-]
 
 
 def evaluate_mosaics(

@@ -18,6 +18,9 @@ Target = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="A page of pictures; the suffix chooses the format.", metavar="FILE"),
 ]
+Log = Annotated[
+    Path | None, typer.Option(help="Journal: the same command goes on with it.", metavar="FILE.jsonl")
+]
 LimitOfTwo = Annotated[
     int | None, typer.Option("--limit", help="Only so many photographs, drawn by --seed; at least 2.", min=2)
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from v2l.cli.evaluate.options import LimitOfTwo, Places
+from v2l.cli.evaluate.options import LimitOfTwo, Log, Places
 from v2l.cli.options import Json, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.progress import progress
@@ -18,7 +18,6 @@ Segments = Annotated[
         help="Folder of label maps, NAME_ANNOTATOR.png for each photograph NAME.jpg.", metavar="DIR"
     ),
 ]
-Log = Annotated[Path | None, typer.Option(help="Journal: the same command resumes it.", metavar="FILE.jsonl")]
 
 
 def evaluate_regions(

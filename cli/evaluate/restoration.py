@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2l.cli.evaluate.options import Target, note_skipped
+from v2l.cli.evaluate.options import Log, Target, note_skipped
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -73,7 +73,6 @@ Prompts = Annotated[
     bool,
     typer.Option("--prompts/--no-prompts", help="blind: also restore by prompts, which takes most time."),
 ]
-Log = Annotated[Path | None, typer.Option(help="Journal: the same command resumes it.", metavar="FILE.jsonl")]
 
 
 def load_restorers(folders: Sequence[Path] | None, pipeline: Pipeline) -> dict[str, Restorer]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from v2l.cli.evaluate.options import Log
 from v2l.cli.options import Json, Llm, Tokenizer, options
 from v2l.cli.output import output
 from v2l.cli.pipeline import load_pipeline
@@ -20,6 +21,7 @@ def evaluate_sets(
     ctx: typer.Context,
     sets: Sets,
     names: Names = 20,
+    log: Log = None,
     tokenizer: Tokenizer = None,
     llm: Llm = None,
     json: Json = False,
@@ -28,7 +30,8 @@ def evaluate_sets(
 
     Beside it: the same adapter without guidance between the images, and the nearest names without an LLM.
     """
-    from v2l.evaluation.set_answers import AnswerSettings, evaluate_sets
+    from v2l.evaluation.set_answers import AnswerSettings, Methods
+    from v2l.evaluation.set_answers import evaluate_sets as run
     from v2l.image_sets import read_sets
     from v2l.pipeline.pipeline import Pipeline
 
@@ -38,7 +41,7 @@ def evaluate_sets(
         soft = load_pipeline(given, tokenizer, llm)
         words = Pipeline(load_pipeline(given, None).tokenizer, soft.llm)
         with progress() as report:
-            results = evaluate_sets(soft, words, found, settings, report)
+            results = run(Methods(soft, words), found, settings, log, report)
         record = {
             "tasks": {result.task: result.to_dict() for result in results},
             "sets": len(found),

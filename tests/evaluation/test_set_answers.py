@@ -10,11 +10,14 @@ import torch
 
 from v2l.errors import V2LError
 from v2l.evaluation.set_answers import (
+    ALONE,
+    EMBEDDING,
     Answer,
     AnswerSettings,
     answers_about,
     embedding_score,
-    summarize,
+    orders_of,
+    task_result,
 )
 from v2l.image_sets import ImageSet
 
@@ -57,13 +60,24 @@ def test_vectors_alone_answer_what_they_show() -> None:
 
 
 def test_an_object_counts_without_its_change() -> None:
-    offered = [answers_about(REMOVED, NAMES, AnswerSettings(4), Random(1))] * 2
-    chosen = {"mean embedding, no LLM": [Answer(("cup",), "added"), Answer(("cup",), "removed")]}
-    result = summarize("difference", [REMOVED, REMOVED], offered, chosen)
-    questions = result.right["mean embedding, no LLM"]
-    assert questions == {"the object": (True, True), "the object and the change": (False, True)}
+    right = [[True, False], [True, True]]
+    records = [
+        {"task": "difference", "answers": 8, "right": {EMBEDDING: found, ALONE: [False, False]}}
+        for found in right
+    ]
+    result = task_result("difference", records)
+    assert result.right[EMBEDDING] == {
+        "the object": (True, True),
+        "the object and the change": (False, True),
+    }
     assert result.chance == {"the object": 1 / 4, "the object and the change": 1 / 8}
     assert "50.0" in result.page()
+
+
+def test_a_story_of_few_orders_ends() -> None:
+    orders = orders_of(("ant", "ant", "ant", "ant", "cup"), Random(0))
+    assert orders[0] == ("ant", "ant", "ant", "ant", "cup")
+    assert len(set(orders)) == len(orders) == 5
 
 
 def test_one_name_is_no_choice() -> None:

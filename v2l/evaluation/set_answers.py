@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import permutations
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.evaluation.class_naming import class_texts
+from v2l.evaluation.journal import LLM, Journal, Record, files_metadata, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.image_sets import CHANGES, TASKS, ImageSet
 from v2l.images import load_image
@@ -112,48 +114,46 @@ def share_of(found: Sequence[bool]) -> Proportion:
 
 
 def evaluate_sets(
-    soft: Pipeline,
-    words: Pipeline,
+    methods: Methods,
     sets: Sequence[ImageSet],
     settings: AnswerSettings,
+    log: Path | None = None,
     progress: Progress = silent,
 ) -> list[TaskResult]:
-    """Answer for all sets, task by task.
+    """Answer for all sets, one record for each; a journal continues.
 
     Args:
-        soft: an adapter for sets and its LLM.
-        words: a tokenizer with a joint encoder, for the baseline.
+        methods: what answers.
         sets: of any tasks.
         settings: the answers to choose from.
+        log: a journal; None keeps the records in memory only.
         progress: called after every set.
 
     Raises:
-        V2LError: the tokenizer is none for sets, there are too few names, an image cannot be read, or a
-            prompt is longer than the LLM's context.
+        V2LError: the tokenizer is none for sets, there are too few names, an image cannot be read, a prompt
+            is longer than the LLM's context, or the journal is of another run.
     """
-    require(soft.tokenizer, "sets", "answers about sets")
+    require(methods.soft.tokenizer, "sets", "answers about sets")
     names = sorted({label for one in sets for label in one.labels})
     if len(names) < settings.names:
         raise V2LError(
             f"the sets have {len(names)} names", f"at least {settings.names}", f"--names {len(names)}"
         )
-    texts = dict(zip(names, class_texts(words, names), strict=True))
-    results, done = [], 0
-    for task in TASKS:
-        chosen: dict[str, list[Answer]] = {}
-        group = [(number, one) for number, one in enumerate(sets) if one.task == task]
-        offered = []
-        for number, one in group:
-            answers = answers_about(one, names, settings, Random(f"{settings.seed}/{number}"))
-            for method, scores in scores_by_method(soft, words, one, answers, texts).items():
-                best = max(range(len(answers)), key=scores.__getitem__)
-                chosen.setdefault(method, []).append(answers[best])
-            offered.append(answers)
-            done += 1
-            progress("sets", done, len(sets))
-        if group:
-            results.append(summarize(task, [one for _, one in group], offered, chosen))
-    return results
+    texts = dict(zip(names, class_texts(methods.words, names), strict=True))
+    facts = {
+        "sets": [[one.task, one.labels, one.change] for one in sets],
+        "images": files_metadata([file for one in sets for file in one.images]),
+        "settings": asdict(settings),
+        "stack": methods.soft.identity(),
+        LLM: identify_llm(methods.soft),
+    }
+    journal = Journal.open(log, facts)
+    for number in range(len(journal.records), len(sets)):
+        answers = answers_about(sets[number], names, settings, Random(f"{settings.seed}/{number}"))
+        journal.append(methods.record(sets[number], answers, texts))
+        progress("sets", number + 1, len(sets))
+    by_task = {task: [one for one in journal.records if one["task"] == task] for task in TASKS}
+    return [task_result(task, records) for task, records in by_task.items() if records]
 
 
 def answers_about(
@@ -170,31 +170,52 @@ def answers_about(
 
 
 def orders_of(labels: tuple[str, ...], random: Random) -> list[tuple[str, ...]]:
-    """The order itself, and others: all of a short story, else so many that there are `ORDERS`, drawn."""
+    """The order itself, and others: all of a short story, else some that are drawn, `ORDERS` in all."""
     if math.factorial(len(labels)) <= ORDERS:
         return [labels, *sorted(set(permutations(labels)) - {labels})]
-    orders = {labels: None}
-    while len(orders) < ORDERS:
-        orders.setdefault(tuple(random.sample(labels, len(labels))))
-    return list(orders)
+    drawn = (tuple(random.sample(labels, len(labels))) for _ in range(4 * ORDERS))
+    return list(dict.fromkeys((labels, *drawn)))[:ORDERS]
 
 
-def scores_by_method(
-    soft: Pipeline, words: Pipeline, one: ImageSet, answers: Sequence[Answer], texts: Mapping[str, Tensor]
-) -> dict[str, list[float]]:
-    """Method ──► a score for each answer about one set."""
-    tokenizer = soft.tokenizer
-    assert isinstance(tokenizer, SetTokenizer)
-    vectors = vectors_of(words.tokenizer, one.images)[0]
-    own, images = tokenizer.guidance, [load_image(file) for file in one.images]
-    scores = {}
-    for method, rounds in ((GUIDED, own.rounds), (ALONE, 0)):
-        if method == GUIDED and not rounds:
-            continue  # this adapter reads each image alone
-        tokenizer.guide(replace(own, rounds=rounds))
-        scores[method] = sentence_scores(soft.llm, tokenizer.encode_set(images), one.task, answers)
-    tokenizer.guide(own)
-    return scores | {EMBEDDING: [embedding_score(vectors, answer, one.task, texts) for answer in answers]}
+@dataclass(frozen=True)
+class Methods:
+    """What answers about sets.
+
+    Attributes:
+        soft: an adapter for sets and its LLM.
+        words: a tokenizer with a joint encoder, for the baseline.
+    """
+
+    soft: Pipeline
+    words: Pipeline
+
+    def record(self, one: ImageSet, answers: Sequence[Answer], texts: Mapping[str, Tensor]) -> Record:
+        """What each method chooses for one set: whether the names are right, and whether all is."""
+        right = {}
+        for method, scores in self.scores(one, answers, texts).items():
+            best = answers[max(range(len(answers)), key=scores.__getitem__)]
+            named = best.labels == one.labels
+            right[method] = [named, named and best.change == one.change]
+        return {"task": one.task, "answers": len(answers), "right": right}
+
+    @torch.inference_mode()
+    def scores(
+        self, one: ImageSet, answers: Sequence[Answer], texts: Mapping[str, Tensor]
+    ) -> dict[str, list[float]]:
+        """Method ──► a score for each answer about one set; texts are the vectors of names."""
+        tokenizer = self.soft.tokenizer
+        assert isinstance(tokenizer, SetTokenizer)
+        guidance, features = (
+            tokenizer.guidance,
+            tokenizer.set_features([load_image(file) for file in one.images]),
+        )
+        scores = {}
+        for method, together in ((GUIDED, True), (ALONE, False)):
+            if tokenizer.guidance.rounds or not together:  # without rounds both are the same
+                soft = tokenizer(features, together)
+                scores[method] = sentence_scores(self.soft.llm, soft, one.task, answers)
+        vectors = vectors_of(self.words.tokenizer, one.images)[0]
+        return scores | {EMBEDDING: [embedding_score(vectors, answer, one.task, texts) for answer in answers]}
 
 
 def sentence_scores(llm: FrozenLLM, soft: Tensor, task: str, answers: Sequence[Answer]) -> list[float]:
@@ -220,21 +241,16 @@ def embedding_score(vectors: Tensor, answer: Answer, task: str, texts: Mapping[s
     return float((vectors * names).sum())
 
 
-def summarize(
-    task: str,
-    sets: Sequence[ImageSet],
-    offered: Sequence[Sequence[Answer]],
-    chosen: Mapping[str, Sequence[Answer]],
-) -> TaskResult:
-    """The sets of one task, the answers that each had to choose from, and what each method chose."""
+def task_result(task: str, records: Sequence[Record]) -> TaskResult:
+    """The records of one task ──► the shares of right answers, and chance."""
     questions = QUESTIONS[task]
-    right: dict[str, dict[str, tuple[bool, ...]]] = {}
-    for method, answers in chosen.items():
-        named = tuple(answer.labels == one.labels for answer, one in zip(answers, sets, strict=True))
-        exact = tuple(
-            ok and answer.change == one.change for ok, answer, one in zip(named, answers, sets, strict=True)
-        )
-        right[method] = dict(zip(questions, (named, exact), strict=False))
-    blind = Mean.of([1 / len(answers) for answers in offered]).value
+    right = {
+        method: {
+            question: tuple(record["right"][method][place] for record in records)
+            for place, question in enumerate(questions)
+        }
+        for method in records[0]["right"]
+    }
+    blind = Mean.of([1 / record["answers"] for record in records]).value
     shares = (blind * (len(CHANGES) if task == "difference" else 1), blind)
     return TaskResult(task, right, dict(zip(questions, shares, strict=False)))

@@ -12,7 +12,7 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
-from v2l.evaluation.set_answers import ALONE, EMBEDDING, GUIDED, AnswerSettings, evaluate_sets
+from v2l.evaluation.set_answers import ALONE, EMBEDDING, GUIDED, AnswerSettings, Methods, evaluate_sets
 from v2l.image_sets import ImageSet, SetSettings, make_sets, read_sets
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.sets import set_sentence
@@ -134,16 +134,18 @@ def test_answers_about_sets_are_measured(models: AdapterModels, sets: list[Image
     tokenizer = load_tokenizer(tmp_path / "model", device="cpu")
     tokenizer.use_joint_encoder(models.encoder)
     words = tiny_pipeline()
-    results = evaluate_sets(Pipeline(tokenizer, models.llm), words, sets, AnswerSettings(2))
+    methods, log = Methods(Pipeline(tokenizer, models.llm), words), tmp_path / "log.jsonl"
+    results = evaluate_sets(methods, sets, AnswerSettings(2), log)
     assert [result.task for result in results] == ["common", "difference", "story"]
     for result in results:
         assert list(result.right) == [GUIDED, ALONE, EMBEDDING]
         assert all(len(found) == 2 for kinds in result.right.values() for found in kinds.values())
-    assert tokenizer.guidance == Guidance()  # as it was
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:4]))
+    assert evaluate_sets(methods, sets, AnswerSettings(2), log) == results
     with pytest.raises(V2LError, match="--names"):
-        evaluate_sets(Pipeline(tokenizer, models.llm), words, sets, AnswerSettings(99))
+        evaluate_sets(methods, sets, AnswerSettings(99))
     with pytest.raises(V2LError, match="--tokenizer sam"):
-        evaluate_sets(words, words, sets, AnswerSettings(2))
+        evaluate_sets(Methods(words, words), sets, AnswerSettings(2))
 
 
 def test_sentences_say_what_a_set_shows() -> None:

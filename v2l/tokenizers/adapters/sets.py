@@ -73,10 +73,14 @@ class SetTokenizer(FittedTokenizer):
     @torch.inference_mode()
     def encode_set(self, images: Sequence[Tensor]) -> Tensor:
         """Images (3, H, W) in [0, 1] of any sizes, one set ──► soft tokens (n, N, width)."""
-        squares = [self.joint_encoder.prepare(image) for image in images]
-        features = [self.joint_encoder.patch_features(square[None])[0] for square in squares]
-        soft: Tensor = self(torch.stack(features), together=True)
+        soft: Tensor = self(self.set_features(images), together=True)
         return soft
+
+    @torch.inference_mode()
+    def set_features(self, images: Sequence[Tensor]) -> Tensor:
+        """Images (3, H, W) in [0, 1] of any sizes ──► their patch features (n, h, w, C)."""
+        squares = [self.joint_encoder.prepare(image) for image in images]
+        return torch.stack([self.joint_encoder.patch_features(square[None])[0] for square in squares])
 
     def settings(self) -> dict[str, Any]:
         """Sizes, frozen models and guidance, for the manifest."""
