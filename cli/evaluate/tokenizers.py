@@ -72,34 +72,36 @@ def load_all(chosen: list[str], device: str, out: Output) -> dict[str, ImageToke
 
     A tokenizer whose number of tokens can be chosen has a row for each.
     """
-    from v2l.tokenizers.loading import load_tokenizer
+    from v2l.tokenizers.loading import load_tokenizer, split_length
     from v2l.tokenizers.registry import member_named, tokenizer_names
 
     able = tokenizer_names("decoder")
     shipped = [name for name in able if member_named(name).weights is not None]
     named = [name for name in chosen if name in able]
     loaded: dict[str, ImageTokenizer] = {}
-    used, uncounted = set(), []
+    first: dict[str, str] = {}  # a tokenizer's name ──► the checkpoint that has the plain name in the table
+    uncounted = []
     for name in [*(named or shipped), *(place for place in chosen if place not in able)]:
         model = load_tokenizer(name, device)
         if name in shipped and model.codebook_size is None:
             uncounted.append(name)
             continue
-        row = model.NAME if model.NAME not in used else f"{model.NAME}, {name}"
-        used.add(model.NAME)
-        loaded |= rows_of(model, row)
+        place, length = split_length(name)
+        has_name = first.setdefault(model.NAME, str(place)) == str(place)
+        loaded |= rows_of(model, model.NAME if has_name else f"{model.NAME}, {place}", length)
     for name in uncounted:
         out.note(f"left out {name}: its tokens are no codes of a fixed codebook, so they have no byte count")
-    for name in sorted(set(able) - set(shipped) - used):
+    for name in sorted(set(able) - set(shipped) - set(first)):
         out.note(f"left out {name}: no checkpoint of it ships; add one with --tokenizer DIR")
     return loaded
 
 
-def rows_of(model: ImageTokenizer, name: str) -> dict[str, ImageTokenizer]:
-    """A row for each number of tokens that can be chosen; else one row."""
+def rows_of(model: ImageTokenizer, name: str, length: int | None) -> dict[str, ImageTokenizer]:
+    """A row for the chosen number of tokens, or for each that can be chosen; else one row."""
     if not model.lengths:
         return {name: model}
-    return {f"{name}, {length} tokens": model.with_length(length) for length in model.lengths}
+    lengths = model.lengths if length is None else (length,)
+    return {f"{name}, {number} tokens": model.with_length(number) for number in lengths}
 
 
 def write_folder(target: Path, found: dict[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tiny_tokenizer import tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from v2l.cli.app import app
+from v2l.cli.evaluate.tokenizers import load_all
+from v2l.cli.output import output
 from v2l.images import load_image, save_image
 
 
@@ -51,6 +54,21 @@ def test_words_prints_the_sentence_in_its_order(samples: Path, model: Path) -> N
     assert len(words) == 4
     assert text.stdout.startswith(f"{photograph}: {' '.join(words)}")
     assert record["selection"] == "sentence"
+
+
+def test_each_model_and_each_length_has_its_own_row(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("v2l.tokenizers.registry.tokenizer_names", lambda *_: ())  # none that ships
+    other = shutil.copytree(model, tmp_path / "other")
+
+    def rows(*chosen: str) -> list[str]:
+        with output(as_json=False) as out:
+            return list(load_all(list(chosen), "cpu", out))
+
+    lengths = [f"titok, {length} tokens" for length in (2, 4, 8)]
+    assert rows(str(model), f"{other}:4") == [*lengths, f"titok, {other}, 4 tokens"]
+    assert rows(f"{model}:2", f"{model}:8") == [lengths[0], lengths[2]]
 
 
 def test_a_photograph_goes_through_a_file_of_four_codes(samples: Path, model: Path, tmp_path: Path) -> None:

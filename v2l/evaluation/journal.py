@@ -58,7 +58,7 @@ class Journal:
         journal = cls(path, records, size)
         with report_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
+            if path.exists() and path.stat().st_size > size:
                 os.truncate(path, size)  # without an incomplete last line
         if before is None:
             journal._write({"facts": now})

@@ -205,10 +205,7 @@ class Methods:
         """Method ──► a score for each answer about one set; texts are the vectors of names."""
         tokenizer = self.soft.tokenizer
         assert isinstance(tokenizer, SetTokenizer)
-        guidance, features = (
-            tokenizer.guidance,
-            tokenizer.set_features([load_image(file) for file in one.images]),
-        )
+        features = tokenizer.set_features([load_image(file) for file in one.images])
         scores = {}
         for method, together in ((GUIDED, True), (ALONE, False)):
             if tokenizer.guidance.rounds or not together:  # without rounds both are the same
