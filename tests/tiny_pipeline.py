@@ -104,6 +104,6 @@ def tiny_soft_pipeline(context: int = 512) -> Pipeline:
     width = llm.embedding_width
     names = (encoder.name, encoder.fingerprint, llm.name, llm.fingerprint)
     torch.manual_seed(0)
-    adapter = ResamplerTokenizer(AdapterSettings(encoder.dim, 48, width, 4, 0.5, *names))
+    adapter = ResamplerTokenizer(AdapterSettings(encoder.dim, 48, width, 4, 0, 0.5, *names))
     adapter.use_joint_encoder(encoder)
     return Pipeline(adapter.eval(), llm)

@@ -4,9 +4,9 @@
 
 One soft token an image, of the folder's train part. Every fifth image is held out, and so are all images of the
 classes that are not among --classes. A soft token names the class, of 20, whose name has the nearest mean of the
-LLM's input embeddings, about the mean of all words. Three maps from the joint space are compared: the linear map
-of a projector, and mixtures of the embeddings of the nearest words, of all and of the most frequent ones; each
-alone, and with the map from the features that is fitted to what it leaves.
+LLM's input embeddings, about the mean of all words. Maps from the joint space are compared: mixtures of the
+embeddings of the nearest words, of all and of the most frequent ones, and a linear map that ridge regression fits
+to all words; each alone, and with the map from the features that is fitted to what it leaves.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from v2l.captions import CaptionedImage
 from v2l.datasets import ClassFolder
 from v2l.metrics import Proportion
 from v2l.pipeline.pipeline import Pipeline
+from v2l.tokenizers.adapters.fitted import SHARPNESS
 from v2l.tokenizers.adapters.ridge import RidgeFit
 from v2l.training.recipes.adapter_data import CaptionedFeatures, read_features
-from v2l.training.recipes.adapter_fits import WORD_RIDGE
 from v2l.training.recipes.adapter_words import word_embeddings
 
 CHOICES, EVERY = 20, 5
-FREQUENT, TEMPERATURE = 8000, 0.05  # of the mixtures
+FREQUENT = 8000  # words of a smaller mixture
+WORD_RIDGE = 1e-3  # of the linear map
+TEMPERATURES = (0.1, 0.05, SHARPNESS, 0.01)
 
 
 def fitted(rows: Tensor, targets: Tensor, ridge: float) -> nn.Linear:
@@ -83,9 +85,9 @@ def main() -> None:
     held = places % EVERY == 0
     starts = {"linear map": fitted(vectors, words, WORD_RIDGE)(joint)}
     frequent = torch.tensor([zipf_frequency(word, "en") for word in book.words]).argsort(descending=True)
-    for some in (frequent, frequent[:FREQUENT]):
-        shares = (joint @ normalize(vectors[some], dim=-1).T / TEMPERATURE).softmax(dim=-1)
-        starts[f"mixture of {len(some):,} words"] = shares @ words[some]
+    for some, temperature in [*((frequent, one) for one in TEMPERATURES), (frequent[:FREQUENT], SHARPNESS)]:
+        shares = (joint @ normalize(vectors[some], dim=-1).T / temperature).softmax(dim=-1)
+        starts[f"mixture of {len(some):,} words, temperature {temperature}"] = shares @ words[some]
     print(
         f"{len(shown)} fitted classes, {int((is_shown & held).sum())} held-out images; {len(others)} others"
     )
@@ -96,7 +98,7 @@ def main() -> None:
             centre = words.mean(dim=0)
             own = named(soft[is_shown & held], truth[is_shown & held], sorted(shown), names, centre)
             new = named(soft[~is_shown], truth[~is_shown], others, names, centre)
-            print(f"{name:52s} fitted {own}, others {new}")
+            print(f"{name:72s} fitted {own}, others {new}")
 
 
 if __name__ == "__main__":

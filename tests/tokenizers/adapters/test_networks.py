@@ -6,15 +6,23 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
-from v2l.tokenizers.adapters.fitted import pool_fields
+from v2l.tokenizers.adapters.fitted import WordMixture, pool_fields
+from v2l.tokenizers.adapters.model import AdapterSettings
 from v2l.tokenizers.adapters.projector import Projector
 from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.positions import sine_positions
 
-DIM, CHANNELS, WIDTH = 6, 10, 16
+DIM, CHANNELS, WIDTH, WORDS = 6, 10, 16, 5
+
+
+def projector() -> Projector:
+    """A projector whose mixture has random words."""
+    network = Projector(AdapterSettings(DIM, CHANNELS, WIDTH, 9, WORDS, 1.0, "e", "0", "l", "0"))
+    network.from_joint.learn(torch.randn(WORDS, DIM), torch.randn(WORDS, WIDTH))
+    return network
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +67,7 @@ def test_a_resampler_is_one_cross_attention_with_positions_on_queries_and_keys()
 
 
 def test_a_projector_adds_three_maps_of_each_field_alone() -> None:
-    network = Projector(DIM, CHANNELS, WIDTH)
+    network = projector()
     for layer in (network.from_features, network.layers[-1]):
         torch.nn.init.normal_(layer.weight)
     features, near = torch.rand(1, 6, 6, CHANNELS), torch.rand(1, 9, DIM)
@@ -69,8 +77,22 @@ def test_a_projector_adds_three_maps_of_each_field_alone() -> None:
 
 
 def test_a_projector_begins_with_what_the_joint_space_knows() -> None:
-    network, near = Projector(DIM, CHANNELS, WIDTH), torch.rand(1, 9, DIM)
+    network, near = projector(), torch.rand(1, 9, DIM)
     assert torch.equal(network(torch.rand(1, 9, CHANNELS), near), network.from_joint(near))
+
+
+def test_a_mixture_reads_the_words_that_are_near() -> None:
+    mixture = WordMixture(3, DIM, WIDTH)
+    places, embeddings = torch.randn(3, DIM), torch.randn(3, WIDTH)
+    mixture.learn(7 * places, embeddings)
+    assert torch.allclose(mixture(2 * places), embeddings, atol=1e-4)  # only directions count
+    between = normalize(places[0], dim=0) + normalize(places[1], dim=0)
+    assert torch.allclose(mixture(between), (embeddings[0] + embeddings[1]) / 2, atol=1e-3)
+    cosines = torch.cosine_similarity(near := torch.randn(DIM), places)
+    shares = [math.exp(cosine / 0.02) for cosine in cosines.tolist()]
+    expected = sum(share * one for share, one in zip(shares, embeddings, strict=True)) / sum(shares)
+    assert torch.allclose(mixture(near), expected, atol=1e-4)
+    assert not list(mixture.parameters())
 
 
 def test_words_are_drawn_by_their_similarity() -> None:

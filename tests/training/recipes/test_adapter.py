@@ -234,7 +234,7 @@ def test_maps_are_fitted_where_the_encoder_is(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = AdapterTraining("projector", 4, images, run(tmp_path)).recipe(models, lambda *_: None, None)
-    monkeypatch.setattr(adapter_fits, "fit_to_words", lambda *_: None)
+    monkeypatch.setattr(adapter_fits, "learn_words", lambda *_: None)
     monkeypatch.setattr(adapter_fits, "fit_to_captions", lambda *_: None)
     elsewhere = AdapterModels(deepcopy(models.encoder).to("meta"), models.llm, models.codebook)
     adapter_fits.fit_maps(recipe.tokenizer, elsewhere, recipe.examples)

@@ -1,11 +1,11 @@
-"""fields of patches ──► soft tokens, by two linear maps that ridge regression fits before any training.
+"""fields of patches ──► soft tokens, by two maps that are there before any training.
 
-    the field in the joint space ─► linear, fitted to the words of a codebook ─┐
+    the field in the joint space ─► mixture of the words of a codebook ────────┐
     the field's features ─► linear, fitted to the words of training captions ──┴─► soft token
 
-The first map begins with what the frozen encoder knows of every word: images and words lie in one space. The
-second begins with what the training images show beyond that, because features know more of an image than its
-place in the joint space. The fits are ours; the networks that are added to them are published.
+The first map is what the frozen encoder knows of every word: images and words lie in one space. The second
+begins with what the training images show beyond that, because features know more of an image than its place
+in the joint space. Both are ours; the networks that are added to them are published.
 """
 
 from __future__ import annotations
@@ -14,23 +14,58 @@ from math import isqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from v2l.tokenizers.adapters.model import SoftTokenizer
+from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
+
+SHARPNESS = 0.02  # of the shares of a mixture; chosen on images of Caltech-101's train part
+
+
+class WordMixture(nn.Module):
+    """A vector of the joint space ──► the mean of all words' embeddings by nearness; nothing is trained.
+
+    The share of word w is the softmax of cosine / `SHARPNESS` over all words.
+
+    Args:
+        words: W.
+        dim: D, width of the joint space.
+        width: of the LLM's input embeddings.
+
+    Attributes:
+        places: (W, D), the words in the joint space, of norm 1.
+        embeddings: (W, width), what the LLM reads for them.
+    """
+
+    places: Tensor
+    embeddings: Tensor
+
+    def __init__(self, words: int, dim: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.zeros(words, dim))
+        self.register_buffer("embeddings", torch.zeros(words, width))
+
+    def learn(self, places: Tensor, embeddings: Tensor) -> None:
+        """Take the words: (W, D) in the joint space, and (W, width) what the LLM reads for them."""
+        self.places.copy_(normalize(places.float(), dim=-1))
+        self.embeddings.copy_(embeddings)
+
+    def forward(self, near: Tensor) -> Tensor:
+        """(…, D) ──► (…, width)."""
+        shares = (normalize(near, dim=-1) @ self.places.T / SHARPNESS).softmax(dim=-1)
+        return shares @ self.embeddings
 
 
 class FittedMaps(nn.Module):
-    """Two linear maps, added; the second starts at zero.
+    """A mixture of words and a linear map, added; the linear map starts at zero.
 
     Args:
-        dim: D, width of the joint space.
-        channels: C, width of the features.
-        width: of the LLM's input embeddings.
+        settings: sizes of the adapter.
     """
 
-    def __init__(self, dim: int, channels: int, width: int) -> None:
+    def __init__(self, settings: AdapterSettings) -> None:
         super().__init__()
-        self.from_joint, self.from_features = nn.Linear(dim, width), nn.Linear(channels, width)
+        self.from_joint = WordMixture(settings.words, settings.dim, settings.width)
+        self.from_features = nn.Linear(settings.channels, settings.width)
         start_at_zero(self.from_features)
 
     def fitted(self, fields: Tensor, near: Tensor) -> Tensor:

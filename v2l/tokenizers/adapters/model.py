@@ -33,6 +33,7 @@ class AdapterSettings:
         channels: C, width of its patch features.
         width: of the LLM's input embeddings.
         tokens: N, soft tokens an image; a square number.
+        words: W, words of the codebook; the fitted maps carry the embeddings of all of them.
         scale: the network's output is multiplied by this: the size of the LLM's own input embeddings.
         encoder: name of the joint encoder.
         encoder_fingerprint: hash of its weights.
@@ -44,6 +45,7 @@ class AdapterSettings:
     channels: int
     width: int
     tokens: int
+    words: int
     scale: float
     encoder: str
     encoder_fingerprint: str

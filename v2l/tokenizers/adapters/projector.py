@@ -1,6 +1,6 @@
 """fields of patches ──► one soft token for each field: the tokenizers projector and sea.
 
-Three maps are added: the two fitted ones (`fitted.py`), and LLaVA-1.5's two layers with GELU between them
+Three maps are added: the two of `fitted.py`, and LLaVA-1.5's two layers with GELU between them
 (arXiv 2310.03744, section 3.2), from zero.
 """
 
@@ -16,16 +16,15 @@ from v2l.tokens import CellGrid
 
 
 class Projector(FittedMaps):
-    """Two linear maps and a two-layer network, added; the network starts at zero.
+    """The fitted maps and a two-layer network, added; the network starts at zero.
 
     Args:
-        dim: D, width of the joint space.
-        channels: C, width of the features.
-        width: of the LLM's input embeddings, and of the hidden layer.
+        settings: sizes of the adapter; the hidden layer is as wide as the LLM's input embeddings.
     """
 
-    def __init__(self, dim: int, channels: int, width: int) -> None:
-        super().__init__(dim, channels, width)
+    def __init__(self, settings: AdapterSettings) -> None:
+        super().__init__(settings)
+        channels, width = settings.channels, settings.width
         last = nn.Linear(width, width)
         start_at_zero(last)
         self.layers = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), last)
@@ -37,14 +36,14 @@ class Projector(FittedMaps):
 
 
 class ProjectorTokenizer(FittedTokenizer):
-    """Linear maps and a two-layer network over patches; each soft token is one field of the image."""
+    """Fitted maps and a two-layer network over patches; each soft token is one field of the image."""
 
     NAME = "projector"
     network: Projector
 
     @staticmethod
     def network_of(settings: AdapterSettings) -> Projector:
-        return Projector(settings.dim, settings.channels, settings.width)
+        return Projector(settings)
 
     def forward(self, features: Tensor) -> Tensor:
         """Patch features (B, h, w, C) ──► soft tokens (B, N, width), one for each field of patches."""

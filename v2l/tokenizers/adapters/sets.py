@@ -28,7 +28,7 @@ class GuidedFields(FittedMaps):
     """
 
     def __init__(self, settings: AdapterSettings) -> None:
-        super().__init__(settings.dim, settings.channels, settings.width)
+        super().__init__(settings)
         self.former = GuidedFormer(settings.channels, settings.width, settings.tokens, settings.heads)
         last = self.former.output[-1]
         assert isinstance(last, nn.Linear)

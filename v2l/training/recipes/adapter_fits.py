@@ -1,4 +1,4 @@
-"""an adapter before training ──► the same with its two linear maps fitted, by ridge regression."""
+"""an adapter before training ──► the same with the words of its mixture, and its linear map fitted."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ from v2l.training.recipes.adapter_data import Examples
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_words import word_embeddings
 
-WORD_RIDGE = 1e-3  # keeps the fit to words finite with few words
 FEATURE_RIDGE = 1.0  # chosen on images of Caltech-101's train part that the fit had not seen
 FIT_BATCH = 256  # images at a time
 
 
 def fit_maps(adapter: FittedTokenizer, models: AdapterModels, examples: Examples) -> None:
-    """Fit both maps where the encoder is."""
+    """Prepare both maps where the encoder is."""
     adapter.to(models.encoder.device)
-    fit_to_words(adapter, models)
+    learn_words(adapter, models)
     fit_to_captions(adapter, models, examples)
 
 
-def fit_to_words(adapter: FittedTokenizer, models: AdapterModels) -> None:
-    """Fit the map from the joint space to all words of the codebook."""
-    book = models.codebook
-    _, targets = word_embeddings(models.llm, book.words)
-    fit = RidgeFit(adapter.adapter.dim, adapter.adapter.width)
-    fit.add(book.embeddings, targets / adapter.adapter.scale)
-    fit.solve(adapter.network.from_joint, WORD_RIDGE)
+def learn_words(adapter: FittedTokenizer, models: AdapterModels) -> None:
+    """Give the mixture all words of the codebook."""
+    _, embeddings = word_embeddings(models.llm, models.codebook.words)
+    adapter.network.from_joint.learn(models.codebook.embeddings, embeddings / adapter.adapter.scale)
 
 
 @torch.no_grad()

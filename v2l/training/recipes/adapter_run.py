@@ -127,6 +127,7 @@ def adapter_settings(tokens: int, models: AdapterModels, channels: int) -> Adapt
         channels,
         llm.embedding_width,
         tokens,
+        len(models.codebook),
         embedding_scale(llm),
         encoder.name,
         encoder.fingerprint,
