@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,6 +93,13 @@ def test_progress_is_reported_after_every_part_old_or_new(tmp_path: Path) -> Non
     for _ in range(2):
         shards.run(ITEMS, [], Squares())
     assert reported == [("all squares", done, 10) for done in (4, 8, 10)] * 2
+
+
+def test_a_name_that_is_no_utf8_has_a_part_too(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.png"), "café.png"]
+    parts = Shards(tmp_path, "squares", size=1).run(names, [], lambda part: torch.ones(len(part), 1))
+    assert torch.cat(parts).tolist() == [[1.0], [1.0]]
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
 def test_no_items_give_no_parts(tmp_path: Path) -> None:

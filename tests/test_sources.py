@@ -126,6 +126,13 @@ def test_lists_keep_their_order_and_start_at_their_own_folder(
     assert all(load_image(file).shape == (3, 6, 6) for file in find_images(tmp_path / "lists" / name))
 
 
+def test_a_list_is_split_at_the_ends_of_its_lines_alone(pictures: list[Path], tmp_path: Path) -> None:
+    odd = pictures[0].rename(pictures[0].with_name("a\u2028b\x0cc.png"))
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(f"{odd}\r\n{pictures[1]}\n".encode())
+    assert find_images(listed) == [odd, pictures[1]]
+
+
 def test_places_are_joined_in_their_order_and_give_every_image_once(
     pictures: list[Path], tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ class Shards:
         paths = []
         for part in parts:
             digest = head.copy()
-            digest.update("\n".join(map(str, part)).encode())
+            digest.update("\n".join(map(str, part)).encode(errors="surrogateescape"))
             paths.append(self.folder / f"{self.step.replace(' ', '-')}-{digest.hexdigest()[:24]}.safetensors")
         return parts, paths
 

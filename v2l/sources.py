@@ -197,7 +197,7 @@ def _read_csv(source: Path) -> list[Path]:
 
 
 def _read_lines(source: Path) -> list[Path]:
-    return _listed(source, source.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())
+    return _listed(source, source.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n"))
 
 
 def _listed(source: Path, paths: Iterable[str]) -> list[Path]:

@@ -269,7 +269,7 @@ class FewShotEvaluation:
         """What must be equal when a journal continues."""
         files = [f"{name}/{path.name}" for name, paths in self.folder.classes.items() for path in paths]
         return {
-            "images": hashlib.sha256("\n".join(files).encode()).hexdigest()[:16],
+            "images": hashlib.sha256("\n".join(files).encode(errors="surrogateescape")).hexdigest()[:16],
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "control": self.control,

@@ -72,6 +72,13 @@ def test_the_cut_keeps_the_wanted_share_of_many_images_but_not_of_each(chances: 
     assert len(set(kept.sum(dim=1).tolist())) > 1
 
 
+def test_a_cut_is_found_among_more_patches_than_a_quantile_takes() -> None:
+    patches = 2**24 + 1
+    odds = torch.arange(patches, dtype=torch.float32).view(1, -1)
+    cut = cut_for(torch.stack([odds, torch.zeros_like(odds)], dim=-1), 0.25)
+    assert cut.item() == pytest.approx(0.75 * patches, rel=1e-6)
+
+
 def test_training_draws_each_choice_with_its_probability_and_a_gradient(chances: Tensor) -> None:
     torch.manual_seed(0)
     chances.requires_grad_()

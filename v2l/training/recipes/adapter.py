@@ -122,7 +122,7 @@ class AdapterRecipe(Recipe[list[Example]]):
         self.examples, self.watched = split_examples(examples.data, examples.seed)
         self.codebook, self.word_vectors = codebook, word_vectors
         optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
-        self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, clip_norm=1.0)}
+        self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, 1.0, trained_only=True)}
         self.examples_per_step = settings.batch_size * processes.num_processes
 
     def learning_rate(self, step: int) -> float:

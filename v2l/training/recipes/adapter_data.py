@@ -53,7 +53,7 @@ class CaptionedFeatures:
         """A hash of the images and of what is said about them."""
         digest = hashlib.sha256(files_fingerprint([image.file for image in self.images]).encode())
         for image in self.images:
-            digest.update("\n".join((*image.captions, image.label)).encode())
+            digest.update("\n".join((*image.captions, image.label)).encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 

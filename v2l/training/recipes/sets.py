@@ -128,7 +128,7 @@ class SetRecipe(Recipe[list[SetExample]]):
         self.trained_on, self.watched = split_sets(len(data.sets), seed)
         self.answers = word_embeddings(llm, data.labels)[1].to(processes.device)  # (L, width)
         optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
-        self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, clip_norm=1.0)}
+        self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, 1.0, trained_only=True)}
         self.examples_per_step = settings.batch_size * processes.num_processes
 
     def learning_rate(self, step: int) -> float:
