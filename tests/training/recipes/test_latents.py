@@ -20,7 +20,7 @@ from v2l.tokenizers.latents.network import GridShape, LatentNetwork
 from v2l.tokenizers.latents.settings import LatentConfig, LatentTraining
 from v2l.training.loop import TrainingLoop, update_networks
 from v2l.training.recipes.latent_data import GridFeatures
-from v2l.training.recipes.latents import LatentRecipe
+from v2l.training.recipes.latents import LatentRecipe, code_loss
 from v2l.training.recipes.latents_run import LatentRun, build_recipe
 
 CONFIG = LatentConfig(
@@ -170,3 +170,29 @@ def test_a_published_architecture_trains_at_tiny_sizes(files: list[ImageFile], t
 def test_too_few_images_are_refused(files: list[ImageFile], tmp_path: Path) -> None:
     with pytest.raises(V2LError, match="at least 16"):
         recipe_of(files[:5], tmp_path / "run")
+
+
+def test_the_loss_of_codes_is_a_cross_entropy_over_normal_densities() -> None:
+    torch.manual_seed(0)
+    predicted, wanted, entries = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2), torch.randn(7, 3)
+    variance = (predicted - wanted).square().mean().item()
+    nats = []
+    for image in range(2):
+        for row in range(2):
+            for column in range(2):
+                own, goal = predicted[image, :, row, column], wanted[image, :, row, column]
+                code = int((entries - goal).square().sum(dim=1).argmin())
+                logits = -(entries - own).square().sum(dim=1) / (2 * variance)
+                nats.append(-logits.log_softmax(dim=0)[code].item())
+    assert code_loss(predicted, wanted, entries).item() == pytest.approx(sum(nats) / len(nats), rel=1e-4)
+
+
+def test_codes_can_be_the_target_of_stage_one(files: list[ImageFile], tmp_path: Path) -> None:
+    training = replace(CONFIG.training, pixel_start=1.0, target="codes")
+    recipe = recipe_of(files, tmp_path / "run", LatentConfig(TINY, training))
+    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    recipe.fit(0)
+    before, seen = loss_of(recipe, 20), []
+    loop.train(loop.resume(), lambda step, terms: seen.append(terms))
+    assert loss_of(recipe, 20) < before
+    assert seen[-1]["nats"] > 0

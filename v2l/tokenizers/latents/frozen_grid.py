@@ -87,6 +87,10 @@ class FrozenGrid:
         """Images (B, 3, H, W) in [0, 1] ──► features before the lookup (B, d, h, w)."""
         return self.on(images.device).features(to_network_range(images))
 
+    def entries(self, device: torch.device) -> Tensor:
+        """What the features are looked up in, (V, d)."""
+        return self.on(device).quantizer.entries()
+
     def paint(self, features: Tensor) -> Tensor:
         """Features (B, d, h, w) ──► images (B, 3, H, W) about [-1, 1], not clamped, with gradient.
 

@@ -107,6 +107,11 @@ class LatentTraining:
         1,
         "Share of the steps of stage one; stage two trains the decoder on pixels, the rest frozen.",
     )
+    target: str = choice(
+        "features",
+        ("features", "codes"),
+        "What stage one predicts of the grid tokenizer: its features before the lookup, or its codes.",
+    )
     batch_size: int = ranged(32, 1, 10**5, "Images a step and a process.")
     learning_rate: float = ranged(1e-4, 0, 1, "Peak learning rate of AdamW.")
     pixel_rate: float = ranged(1.0, 0, 1000, "Learning rate of stage two, relative to stage one.")

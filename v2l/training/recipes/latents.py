@@ -1,6 +1,7 @@
 """frozen features of the grid tokenizer ──► a trained latent tokenizer (TiTok), in two stages.
 
-Stage one: the decoder predicts the features from the codes. Stage two: encoder, latents and codebook are
+Stage one: the decoder predicts the features from the latents' codes, by their squared error or by the
+cross-entropy of the grid's codes. Stage two: encoder, latents and codebook are
 frozen; the decoder is trained on pixels, through the frozen pixel decoder. Each step draws one length:
 latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok, arXiv
 2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from v2l.drawings import image_grid
@@ -27,6 +29,7 @@ from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
 from v2l.tokenizers.latents.linear_code import fit_linear
 from v2l.tokenizers.latents.model import TiTokTokenizer
 from v2l.tokenizers.latents.settings import LatentConfig
+from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.quantizers.usage import CodeUsage
 from v2l.training.loop import LoopSettings
 from v2l.training.losses import reconstruction_terms
@@ -115,12 +118,16 @@ class LatentRecipe(Recipe[Tensor]):
         return {"codes": float(self._usage.used)}
 
     def _feature_loss(self, part: Tensor, length: int) -> Loss:
-        """Stage one: the squared error of the features, relative to their variance."""
+        """Stage one: the squared error of the features, relative to their variance, or the codes' loss."""
         coded, predicted = self.networks["model"].prepared(*self._read(part), length)
         self._usage.add(coded.indices)
-        error = (predicted - self._features(part)).square().mean() / self.variance
+        wanted = self._features(part)
+        error = (predicted - wanted).square().mean() / self.variance
         terms = {"features": error, "quantizer": coded.loss, f"features_{length}": error}
-        return Loss(error + coded.loss, {name: term.detach() for name, term in terms.items()})
+        value = error
+        if self.config.training.target == "codes":
+            value = terms["nats"] = code_loss(predicted, wanted, self.grid.entries(predicted.device))
+        return Loss(value + coded.loss, {name: term.detach() for name, term in terms.items()})
 
     def _pixel_loss(self, part: Tensor, length: int) -> Loss:
         """Stage two: the squared error of pixels and the perceptual distance."""
@@ -198,6 +205,10 @@ class LatentRecipe(Recipe[Tensor]):
             "grid": self.grid.fingerprint,
         }
 
+    def metadata_defaults(self) -> dict[str, Any]:
+        """An older state was trained on features, without saying so."""
+        return {"training.target": "features"}
+
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
             "steps": step,
@@ -220,6 +231,23 @@ class LatentRecipe(Recipe[Tensor]):
             validate_every=training.validate_every,
             ema_decay=training.ema_decay,
         )
+
+
+def code_loss(predicted: Tensor, wanted: Tensor, entries: Tensor) -> Tensor:
+    """The cross-entropy of the grid's codes, in nats a cell, ().
+
+    The probability of an entry is proportional to a normal density around the predicted feature; its variance
+    is the mean squared error of the batch. So no head over all entries is needed (ours; TiTok has one).
+
+    Args:
+        predicted: (B, d, h, w), with gradient.
+        wanted: (B, d, h, w) features before the lookup; their nearest entries are the codes.
+        entries: (V, d).
+    """
+    rows, goals = (features.movedim(1, -1).flatten(0, 2) for features in (predicted, wanted))  # (B·h·w, d)
+    variance = (rows - goals).detach().square().mean()
+    closeness = rows @ entries.T - entries.square().sum(dim=-1) / 2  # -|row - entry|² / 2, but for |row|²
+    return cross_entropy(closeness / variance, nearest(goals, entries))
 
 
 def spread(count: int, most: int) -> Tensor:
