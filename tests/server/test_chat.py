@@ -17,9 +17,12 @@ from tiny_words_tokenizer import QuarterTokenizer
 import v2l
 from v2l.images import load_image
 from v2l.llm.chat import turns_prompt
+from v2l.pipeline.image_words import ImageWords
 from v2l.pipeline.pipeline import Pipeline
 from v2l.places import PlacedWord
 from v2l.server.app import create_app
+from v2l.server.local import turns_of
+from v2l.server.messages import Message
 from v2l.tasks.description.describe import Describer, DescribeSettings
 
 CHAT = "/v1/chat/completions"
@@ -61,6 +64,14 @@ def test_places_and_soft_tokens_reach_the_prompt(samples: Path, straw: str) -> N
                 parts = [text_part(question)] if question else []
                 answer = ask(client, image_part(straw), *parts)
                 assert text_of(answer) == by_describer(pipeline, samples / "hat" / "straw.jpg", question)
+
+
+def test_places_reach_a_chat_of_several_images() -> None:
+    images = [ImageWords(("dog",), written=("dog (top)",)), ImageWords(("cat",))]
+    part = {"type": "image_url", "image_url": {"url": "data:,"}}
+    message = Message.model_validate({"role": "user", "content": [part, part]})
+    shown = "(Image 1 shows: dog (top))\n(Image 2 shows: cat)"
+    assert turns_of([message], images) == [{"role": "user", "content": shown}]
 
 
 def by_describer(pipeline: Pipeline, path: Path, question: str) -> str:

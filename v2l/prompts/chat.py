@@ -12,7 +12,7 @@ class ShownImage:
 
     Attributes:
         number: from 1, in the order of the whole chat.
-        words: the best first.
+        words: as a prompt writes them, the best first.
     """
 
     number: int

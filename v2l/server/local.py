@@ -331,7 +331,7 @@ def turns_of(messages: Sequence[Message], images: Sequence[ImageWords]) -> list[
     Raises:
         ApiError: a role is not supported, or only a user's turn may hold what this one holds.
     """
-    shown = iter([ShownImage(number, image.words) for number, image in enumerate(images, start=1)])
+    shown = iter([ShownImage(number, image.prompt_words) for number, image in enumerate(images, start=1)])
     turns = []
     for message in messages:
         if message.role not in ROLES:

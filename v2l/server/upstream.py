@@ -84,7 +84,7 @@ class Upstream:
         return request.model_dump(exclude_unset=True) | {"model": self.model, "stream": stream}
 
     def _chat_body(self, request: ChatRequest, images: Sequence[ImageWords], stream: bool) -> dict[str, Any]:
-        shown = iter([ShownImage(number, image.words) for number, image in enumerate(images, start=1)])
+        shown = iter([ShownImage(number, image.prompt_words) for number, image in enumerate(images, start=1)])
         messages = []
         for message in request.messages:
             fields = message.model_dump(exclude_unset=True)
