@@ -82,13 +82,16 @@ def split_step(recipe: AdapterRecipe, rounds: int) -> None:
     ((part, *_),) = recipe.batches(0, 1)
     tokenizer, encoder = recipe.tokenizer.train(), recipe.tokenizer.joint_encoder
     files = [recipe.examples.data.images[example.place].file for example in part]
-    squares, features = torch.stack([encoder.prepare(load_image(file)) for file in files]), stacked(part)
+    squares, features = (
+        torch.stack([encoder.prepare(load_image(file)) for file in files]),
+        stacked([example.features for example in part]),
+    )
     for clock in (Clock(), step := Clock()):  # the first is a warm-up
         for _ in range(rounds):
             clock.time("image encoder", encoder.patch_features, squares)
             soft = clock.time("adapter, forward", tokenizer, features)
             read = soft.detach().requires_grad_()
-            loss = clock.time("LLM, forward", caption_loss, recipe.llm, read, part)
+            loss = clock.time("LLM, forward", caption_loss, recipe.llm, list(read), part)
             (gradient,) = clock.time("LLM, backward", torch.autograd.grad, loss, read)
             clock.time("adapter, backward", soft.backward, gradient)
     print(f"{step.median('image encoder'):.3f} s to encode {len(part)} images, once and not in every step")

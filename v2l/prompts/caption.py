@@ -1,8 +1,8 @@
 """words or embeddings of an image ──► the prompt that a caption completes.
 
 `paper` follows V2L Tokenizer, arXiv 2403.07874, section 4.1; its instruction and spacing are unconfirmed.
-`tuned` was chosen by experiments with the embedded LLM, see docs/describe.md. A caption ends with its
-sentence.
+`tuned` was chosen by experiments with the embedded LLM, see docs/experiments/describe.md.
+A caption ends with its sentence.
 """
 
 from __future__ import annotations

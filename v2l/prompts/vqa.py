@@ -1,8 +1,8 @@
 """words or embeddings of an image and a question about it ──► the prompt that a one-word answer completes.
 
 `paper` follows V2L Tokenizer, arXiv 2403.07874, section 4.1; its instruction and spacing are unconfirmed.
-`tuned` was chosen by experiments with the embedded LLM, see docs/describe.md. An answer ends with its full
-stop or line.
+`tuned` was chosen by experiments with the embedded LLM, see docs/experiments/describe.md.
+An answer ends with its full stop or line.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ register_tokenizer(
 )
 SOFT = ("embeddings", "words")  # what adapters give; the words are those nearest to the soft tokens
 register_tokenizer("resampler", "v2l.tokenizers.adapters.resampler:ResamplerTokenizer", gives=SOFT)
+register_tokenizer("uhd", "v2l.tokenizers.adapters.sliced:SlicedTokenizer", gives=SOFT)
 register_tokenizer("projector", "v2l.tokenizers.adapters.projector:ProjectorTokenizer", gives=SOFT)
 register_tokenizer("sea", "v2l.tokenizers.adapters.projector:SeaTokenizer", gives=SOFT)
 register_tokenizer("sam", "v2l.tokenizers.adapters.sets:SetTokenizer", gives=(*SOFT, "sets"))

@@ -31,7 +31,7 @@ from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_f
 from v2l.tasks.description.describe import Describer, DescribeSettings
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.training.recipes import adapter_fits, adapter_words
-from v2l.training.recipes.adapter import AdapterRun
+from v2l.training.recipes.adapter import AdapterRun, stacked
 from v2l.training.recipes.adapter_data import CaptionedFeatures
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_run import AdapterTraining
@@ -80,7 +80,7 @@ def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["resampler", "projector", "sea"])
+@pytest.mark.parametrize("kind", ["resampler", "uhd", "projector", "sea"])
 def test_it_learns_and_the_llm_keeps_its_weights(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, kind: str
 ) -> None:
@@ -223,10 +223,10 @@ def test_a_projector_begins_near_the_names_of_the_training_images(
     examples = [recipe.examples.example(number) for number in range(len(recipe.examples.places))]
     names = [recipe.examples.data.images[example.place].label for example in examples]
     wanted = word_embeddings(models.llm, names)[1][:, None]
-    fitted = recipe.tokenizer(torch.stack([example.features for example in examples]))
+    fitted = recipe.tokenizer(stacked([example.features for example in examples]))
     torch.nn.init.zeros_(recipe.tokenizer.network.from_features.weight)
     torch.nn.init.zeros_(recipe.tokenizer.network.from_features.bias)
-    unfitted = recipe.tokenizer(torch.stack([example.features for example in examples]))
+    unfitted = recipe.tokenizer(stacked([example.features for example in examples]))
     assert (fitted - wanted).square().mean() < 0.9 * (unfitted - wanted).square().mean()
 
 

@@ -7,7 +7,7 @@ weights stay as they are. Sources: Qwen-VL, arXiv 2308.12966, section 3.1; SEA, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from v2l.tokenizers.adapters.model import SoftTokenizer
 from v2l.training.loop import LoopSettings
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Recipe, Terms
-from v2l.training.recipes.adapter_data import Example, Examples, split_examples
+from v2l.training.recipes.adapter_data import Example, Examples, ImageFeatures, split_examples
 from v2l.training.schedule import WarmupCosine
 
 ADAPTER = "adapter"
@@ -135,20 +135,20 @@ class AdapterRecipe(Recipe[list[Example]]):
             yield [[self.examples.example(start + place) for place in range(size)]]
 
     def loss(self, step: int, part: list[Example], network: str) -> Loss:
-        features = stacked(part).to(self.processes.device)
-        soft = self.networks[network].prepared(features)  # (B, N, width)
+        features = [example.features for example in part]
+        soft = soft_tokens(self.networks[network].prepared, features)
         generation = caption_loss(self.llm, soft, part)
         terms = {"generation": generation.detach()}
         loss = generation
         if self.word_vectors is not None and self.settings.align:
-            alignment = self.alignment(soft, features, self.word_vectors)
+            alignment = self.alignment(torch.stack(soft), stacked(features), self.word_vectors)
             loss = generation + self.settings.align * alignment
             terms["alignment"] = alignment.detach()
         return Loss(loss, {"loss": loss.detach(), **terms})
 
     def alignment(self, soft: Tensor, features: Tensor, word_vectors: Tensor) -> Tensor:
         """SEA's loss of a batch: soft tokens (B, N, width) of patch features (B, h, w, C)."""
-        fields = pool_fields(features, round(soft.shape[1] ** 0.5)).flatten(0, 1)  # (B·N, C)
+        fields = pool_fields(features.to(soft.device), round(soft.shape[1] ** 0.5)).flatten(0, 1)  # (B·N, C)
         fields = self.tokenizer.joint_encoder.to_joint_space(fields)  # (B·N, D)
         near = (fields @ word_vectors.to(fields).T).topk(min(NEAREST, len(word_vectors)), dim=-1)
         drawn = draw_words(near.indices, near.values)
@@ -160,14 +160,18 @@ class AdapterRecipe(Recipe[list[Example]]):
         part = [self.watched.example(number) for number in range(len(self.watched.places))]
         size = self.settings.batch_size
         parts = [part[start : start + size] for start in range(0, len(part), size)]
-        losses = [caption_loss(self.llm, self.tokenizer(stacked(some)), some) * len(some) for some in parts]
+        losses = [
+            caption_loss(self.llm, soft_tokens(self.tokenizer, [one.features for one in some]), some)
+            * len(some)
+            for some in parts
+        ]
         return {"generation": float(sum(losses)) / len(part)}
 
     def page(self, step: int) -> Tensor:
         """Images that are not trained on, above what the LLM says about them: the same images every time."""
         places = self.watched.places[:SHOWN]
         images = [self.watched.data.images[place] for place in places]
-        features = torch.stack([self.watched.data.features[place].float() for place in places])
+        features = [self.watched.data.read(place) for place in places]
         captions = write_captions(self.llm, self.tokenizer, features)
         half = -(-len(places) // 2)
         pictures = [load_image(image.file) for image in images]
@@ -208,13 +212,20 @@ class AdapterRecipe(Recipe[list[Example]]):
         self.tokenizer.save_pretrained(folder, half=True)
 
 
-def stacked(part: Sequence[Example]) -> Tensor:
-    """The features of some examples: (B, h, w, C)."""
-    return torch.stack([example.features for example in part])
+def stacked(features: Sequence[ImageFeatures]) -> Tensor:
+    """The features of B images that are read as a whole: (B, h, w, C)."""
+    return torch.stack([one.values for one in features])
 
 
-def caption_loss(llm: FrozenLLM, soft: Tensor, part: Sequence[Example]) -> Tensor:
-    """L_gen: the mean of -log p over all tokens of the sentences behind soft tokens (B, N, width)."""
+def soft_tokens(adapter: Callable[..., Tensor], features: Sequence[ImageFeatures]) -> list[Tensor]:
+    """What an adapter writes for each image, (N, width): in one batch, or image by image if in parts."""
+    if any(one.columns is not None for one in features):
+        return [adapter(*one) for one in features]
+    return list(adapter(stacked(features)))
+
+
+def caption_loss(llm: FrozenLLM, soft: Sequence[Tensor], part: Sequence[Example]) -> Tensor:
+    """L_gen: the mean of -log p over all tokens of the sentences behind soft tokens (N, width)."""
     prompts = [
         soft_prompt(Embeddings(one), example.sentence.question)
         for one, example in zip(soft, part, strict=True)
@@ -223,8 +234,8 @@ def caption_loss(llm: FrozenLLM, soft: Tensor, part: Sequence[Example]) -> Tenso
 
 
 @torch.no_grad()
-def write_captions(llm: FrozenLLM, tokenizer: SoftTokenizer, features: Tensor) -> list[str]:
-    """What the LLM says about images, by their patch features (B, h, w, C)."""
-    prompts = [soft_prompt(Embeddings(soft)) for soft in tokenizer(features)]
+def write_captions(llm: FrozenLLM, tokenizer: SoftTokenizer, features: Sequence[ImageFeatures]) -> list[str]:
+    """What the LLM says about images, by their features."""
+    prompts = [soft_prompt(Embeddings(soft)) for soft in soft_tokens(tokenizer, features)]
     config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP)
     return [generation.text.strip() for generation in llm.generate(prompts, config)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -29,6 +30,18 @@ from v2l.zoo import cache_home
 WATCHED, WATCHED_SHARE = 48, 20  # images that only watch the training: so many at most, one of so many
 
 
+class ImageFeatures(NamedTuple):
+    """What an adapter reads of one image.
+
+    Attributes:
+        values: (h, w, C) float32; (P, h, w, C) of an image that is read in parts.
+        columns: of its grid of slices, 0 without one; None for an image that is read as a whole.
+    """
+
+    values: Tensor
+    columns: int | None = None
+
+
 @dataclass(frozen=True)
 class CaptionedFeatures:
     """What an adapter is trained on.
@@ -42,6 +55,10 @@ class CaptionedFeatures:
     images: tuple[CaptionedImage, ...]
     features: Tensor
     unreadable: tuple[ImageFile, ...] = ()
+
+    def read(self, place: int) -> ImageFeatures:
+        """What an adapter reads of one image."""
+        return ImageFeatures(self.features[place].float())
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -62,12 +79,12 @@ class Example:
     """One image with one sentence.
 
     Attributes:
-        features: (h, w, C) float32.
+        features: of the image.
         sentence: what is said.
         place: number of the image.
     """
 
-    features: Tensor
+    features: ImageFeatures
     sentence: Sentence
     place: int
 
@@ -91,7 +108,7 @@ class Examples:
         epoch, offset = divmod(number, len(self.places))
         place = self.places[epoch_order(len(self.places), self.seed, epoch)[offset]]
         sentence = self.sentence(place, Random(f"{self.seed}/{number}"))
-        return Example(self.data.features[place].float(), sentence, place)
+        return Example(self.data.read(place), sentence, place)
 
     def sentence(self, place: int, random: Random) -> Sentence:
         """A caption of an image, or a sentence about its class."""

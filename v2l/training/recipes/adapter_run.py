@@ -14,16 +14,18 @@ from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
 from v2l.tokenizers.adapters.fitted import FittedTokenizer
 from v2l.tokenizers.adapters.model import AdapterSettings, check_tokens
+from v2l.tokenizers.adapters.sliced import SlicedTokenizer
 from v2l.tokenizers.registry import member_named
 from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipes.adapter import AdapterRecipe, AdapterRun
-from v2l.training.recipes.adapter_data import Examples, read_features, split_examples
+from v2l.training.recipes.adapter_data import CaptionedFeatures, Examples, read_features, split_examples
 from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
-from v2l.training.recipes.adapter_words import embedding_scale, table_rows, word_table
+from v2l.training.recipes.adapter_words import embedding_scale, mark_embeddings, table_rows, word_table
+from v2l.training.recipes.part_data import read_parts
 
-KINDS = ("resampler", "projector", "sea")
+KINDS = ("resampler", "projector", "sea", "uhd")
 ALIGN = 0.5  # lambda of a sea adapter by default
 
 
@@ -45,7 +47,7 @@ class AdapterTraining:
     """One adapter and what it is trained on.
 
     Attributes:
-        kind: resampler, projector or sea.
+        kind: one of `KINDS`.
         tokens: soft tokens an image.
         images: with captions or classes.
         settings: the run.
@@ -93,7 +95,8 @@ class AdapterTraining:
         self, models: AdapterModels, progress: Progress, processes: Accelerator | None
     ) -> AdapterRecipe:
         """Encode the images, choose the words of the table, and build the adapter with random weights."""
-        data = read_features(models.encoder, self.images, progress)
+        read = read_parts if self.kind == "uhd" else read_features
+        data: CaptionedFeatures = read(models.encoder, self.images, progress)
         rows = table_rows(models, data)
         torch.manual_seed(self.seed)
         settings = adapter_settings(self.tokens, models, data.features.shape[-1])
@@ -101,6 +104,8 @@ class AdapterTraining:
         tokenizer.use_joint_encoder(models.encoder)
         if isinstance(tokenizer, FittedTokenizer):
             fit_maps(tokenizer, models, split_examples(data, self.seed)[0])
+        if isinstance(tokenizer, SlicedTokenizer):
+            tokenizer.learn_marks(mark_embeddings(models.llm))
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
         world = processes or start_processes(str(models.llm.device))

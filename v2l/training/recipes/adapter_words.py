@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from v2l.llm import FrozenLLM
+from v2l.tokenizers.adapters.sliced import MARKS
 from v2l.tokenizers.adapters.word_table import WordTable
 from v2l.training.recipes.adapter import NEAREST
 from v2l.training.recipes.adapter_data import CaptionedFeatures
@@ -30,6 +31,11 @@ def _means(llm: FrozenLLM, ids: Sequence[tuple[int, ...]]) -> Tensor:
     owners = torch.repeat_interleave(torch.tensor([len(some) for some in ids]))
     sums = torch.zeros(len(ids), vectors.shape[1]).index_add(0, owners, vectors)
     return sums / owners.bincount(minlength=len(ids))[:, None]
+
+
+def mark_embeddings(llm: FrozenLLM) -> Tensor:
+    """What the LLM reads for the marks between slices, (2, width): a mean if a mark is several tokens."""
+    return torch.cat([_means(llm, [tuple(llm.encode_pieces(mark))]) for mark in MARKS])
 
 
 def embedding_scale(llm: FrozenLLM) -> float:
