@@ -11,7 +11,7 @@ from tiny_pipeline import tiny_pipeline
 
 from v2l.errors import V2LError
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokenizers.slices.grid import choose_grid, slice_boxes
+from v2l.tokenizers.slice_grid import choose_grid, slice_boxes
 from v2l.tokenizers.slices.model import SliceSettings, SliceTokenizer
 
 SIZES = [

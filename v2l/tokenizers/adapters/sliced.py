@@ -18,7 +18,7 @@ from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
 from v2l.tokenizers.adapters.resampler import Resampler
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import VIEWS, view
-from v2l.tokenizers.slices.grid import SliceGrid, choose_grid, slice_boxes
+from v2l.tokenizers.slice_grid import SliceGrid, choose_grid, slice_boxes
 from v2l.tokens import Boxes, VisualTokens, Word
 
 MARKS = (",", "\n")

@@ -21,7 +21,7 @@ from v2l.prompts.places import in_rows
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import encode_boxes
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
-from v2l.tokenizers.slices.grid import MOST, choose_grid, slice_boxes
+from v2l.tokenizers.slice_grid import MOST, choose_grid, slice_boxes
 from v2l.tokenizers.word_tagger import WordTagger
 from v2l.tokens import Boxes, VisualTokens
 

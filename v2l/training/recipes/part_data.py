@@ -22,7 +22,7 @@ from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 from v2l.tokenizers.adapters.sliced import part_features
-from v2l.tokenizers.slices.grid import SliceGrid, choose_grid, slice_boxes
+from v2l.tokenizers.slice_grid import SliceGrid, choose_grid, slice_boxes
 from v2l.training.recipes.adapter_data import CaptionedFeatures, ImageFeatures
 from v2l.zoo import cache_home
 
