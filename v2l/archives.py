@@ -17,6 +17,7 @@ import struct
 import sys
 import tarfile
 import tempfile
+import threading
 import warnings
 import zipfile
 import zlib
@@ -60,9 +61,11 @@ UNREAD_SUFFIXES = (".7z", ".rar", ".tar.lz4", ".tar.lz", ".tar.z")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
 HAS_ZSTD = sys.version_info >= (3, 14)  # the first version of Python that reads it
 LARGEST_MEMBER = 1 << 30  # bytes; more is no picture that v2l could decode
+HEAD = 10  # bytes that tell how a file is compressed
 CHUNK = 1 << 24  # bytes that are decompressed at once
 RESERVE = 1 << 30  # bytes that decompressing leaves free on the disk
 NO_PICTURE = "no picture"
+ONE_COPY = threading.Lock()  # threads that need the same copy wait for it
 NAMED = 3  # members named in the line of those that were left out
 
 
@@ -106,15 +109,26 @@ class TarMember(ArchiveMember):
 
     Attributes:
         data: the decompressed copy that `offset` counts in; None when the archive itself is not compressed.
+            Each process has a copy of its own, so `repr`, by which results are kept, leaves it out.
     """
 
-    data: Path | None = field(default=None, compare=False)
+    data: Path | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> bytes:
-        """Its bytes; fewer when the archive has become shorter."""
-        with (self.data or self.archive).open("rb") as archive:
+        """Its bytes; fewer when the archive has become shorter.
+
+        Raises:
+            V2LError: the copy belongs to another machine, and the disk has too little room for one here.
+        """
+        with self._plain().open("rb") as archive:
             archive.seek(self.offset)
             return archive.read(self.size)
+
+    def _plain(self) -> Path:
+        """The file that `offset` counts in; the archive is decompressed again where the copy is not."""
+        if self.data is None:
+            return self.archive
+        return self.data if self.data.exists() else _decompressed(self.archive) or self.archive
 
 
 @dataclass(frozen=True, order=True)
@@ -257,7 +271,9 @@ def read_tar(archive: Path, left_out: LeftOut) -> Iterator[TarMember]:
                     left_out.add(reason, f"{archive.name}/{member.name}")
             _check_end(tar)
         left_out.add_unpaired(archive, others, pictures)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; what bz2 and gzip raise for damaged bytes has no number
         got = f"{archive} is damaged, or no tar archive ({error})"
         raise V2LError(got, "a whole .tar, plain or compressed", f"tar -tf {archive}") from error
 
@@ -356,14 +372,15 @@ def _zip_reason(member: zipfile.ZipInfo) -> str | None:
 def _decompressed(archive: Path) -> Path | None:
     """A plain copy of a compressed tar, made once; None when the archive is not compressed."""
     with archive.open("rb") as file:
-        opener = _decompressor(file.read(10))
+        opener = decompressor(file.read(HEAD))
     if opener is None:
         return None
-    return _copy(archive.resolve(), archive.stat().st_size, archive.stat().st_mtime_ns, opener)
+    with ONE_COPY:
+        return _copy(archive.resolve(), archive.stat().st_size, archive.stat().st_mtime_ns, opener)
 
 
-def _decompressor(head: bytes) -> Callable[[Path], Any] | None:
-    """What opens a file that begins with these 10 bytes; None when it is not compressed."""
+def decompressor(head: bytes) -> Callable[[Any], Any] | None:
+    """What opens a path or a file that begins with these `HEAD` bytes; None when it is not compressed."""
     if head.startswith(b"\x1f\x8b"):
         return gzip.open
     if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
@@ -371,7 +388,7 @@ def _decompressor(head: bytes) -> Callable[[Path], Any] | None:
     if head.startswith(b"\xfd7zXZ\0"):
         return lzma.open
     if head.startswith(b"\x28\xb5\x2f\xfd") and HAS_ZSTD:
-        opener: Callable[[Path], Any] = importlib.import_module("compression.zstd").open
+        opener: Callable[[Any], Any] = importlib.import_module("compression.zstd").open
         return opener
     return None
 
@@ -383,7 +400,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def _copy(archive: Path, size: int, written: int, opener: Callable[[Path], Any]) -> Path:
+def _copy(archive: Path, size: int, written: int, opener: Callable[[Any], Any]) -> Path:
     """Decompress a whole tar once, so that its images can be read in any order.
 
     Args:

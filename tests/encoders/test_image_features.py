@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_encoder import tiny_encoder
 
+from v2l import archives
 from v2l.encoders import JointEncoder
 from v2l.encoders import image_features as module
 from v2l.encoders.image_features import EncodingWork, encode_files, image_features
@@ -16,7 +17,7 @@ from v2l.engines.engine import Engine
 from v2l.errors import V2LError
 from v2l.images import load_image, save_image
 from v2l.shards import Shards
-from v2l.sources import find_images
+from v2l.sources import find_images, image_version
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,35 @@ def test_images_in_a_shard_have_the_features_of_the_files(folder: Path, encoder:
     )
     assert torch.equal(plain[0], packed[0])
     assert [file.name for file in plain[1]] == [file.name for file in packed[1]]
+
+
+def test_the_features_of_a_compressed_archive_are_kept_for_the_next_process(
+    folder: Path, encoder: JointEncoder
+) -> None:
+    with tarfile.open(folder / "a.tar.gz", "w:gz") as tar:
+        tar.add(folder / "a.png", arcname="a.png")
+    shards = Shards(folder / "work", "images")
+    members = find_images(folder / "a.tar.gz")
+    features, _ = image_features(encoder, members, shards)
+    begin_process()
+    versions = [(member, image_version(member)) for member in find_images(folder / "a.tar.gz")]
+    assert shards.missing(versions, [encoder.fingerprint]) == []
+    assert torch.equal(image_features(encoder, members, shards)[0], features)
+
+
+def test_a_member_is_read_where_its_decompressed_copy_is_not(folder: Path) -> None:
+    with tarfile.open(folder / "a.tar.gz", "w:gz") as tar:
+        tar.add(folder / "a.png", arcname="a.png")
+    (member,) = find_images(folder / "a.tar.gz")
+    begin_process()
+    assert torch.equal(load_image(member), load_image(folder / "a.png"))
+
+
+def begin_process() -> None:
+    """Forget the decompressed copies, as a new process does not know them, and delete their folder."""
+    archives._scratch().cleanup()
+    archives._scratch.cache_clear()
+    archives._copy.cache_clear()
 
 
 def test_the_workers_of_an_engine_give_the_same_vectors(folder: Path, encoder: JointEncoder) -> None:
