@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from v2l.metrics import FrechetDistance, Mean, Proportion, RankCorrelation, luma, luma_psnr, psnr, ssim
+from v2l.metrics import (
+    FrechetDistance,
+    GroupedShare,
+    Mean,
+    Proportion,
+    RankCorrelation,
+    luma,
+    luma_psnr,
+    psnr,
+    ssim,
+)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -31,6 +43,47 @@ def test_people_and_programs_read_the_same_figures() -> None:
     share = Proportion(90, 100)
     assert str(share) == "90.0% (82.6% to 94.5%)"
     assert share.to_dict() == {"value": 0.9, "interval": list(share.interval)}
+
+
+@given(st.integers(2, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_things_that_are_each_a_group_have_the_interval_of_a_proportion(counts: tuple[int, int]) -> None:
+    successes, n = counts
+    share = GroupedShare.of([[1.0]] * successes + [[0.0]] * (n - successes))
+    assert share.value == pytest.approx(successes / n)
+    assert share.interval == pytest.approx(Proportion(successes, n).interval)
+
+
+def test_groups_whose_things_agree_count_once_each() -> None:
+    share = GroupedShare.of([[1.0] * 8] * 5 + [[0.0] * 8] * 15)
+    assert (share.value, share.n, share.groups) == (0.25, 160, 20)
+    assert share.interval == pytest.approx(Proportion(5, 20).interval, abs=0.01)
+    assert str(share).startswith("25.0% (")
+
+
+def test_the_standard_error_of_groups_of_equal_size_is_that_of_the_mean_of_their_shares() -> None:
+    groups = [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
+    mean = Mean.of([sum(group) / 4 for group in groups])
+    share = GroupedShare.of(groups)
+    assert share.value == mean.value
+    assert share.error == pytest.approx(mean.half_width / 1.959964)
+    assert GroupedShare.of([*groups, []]) == share
+
+
+def test_nothing_found_in_a_few_groups_is_not_certainly_nothing() -> None:
+    assert GroupedShare.of([[0.0] * 9] * 12).interval == pytest.approx(Proportion(0, 12).interval)
+    assert GroupedShare.of([[0.0, 1.0]]).to_dict() == {"value": 0.5, "interval": None}
+
+
+def test_things_with_one_label_are_one_group() -> None:
+    labelled = GroupedShare.of_labelled([1.0, 0.0, 1.0], ["a", "b", "a"])
+    assert labelled == GroupedShare.of([[1.0, 1.0], [0.0]])
+
+
+@pytest.mark.parametrize(("samples", "value"), [([1.0, inf], inf), ([nan, 1.0], nan), ([inf, -inf], nan)])
+def test_a_mean_of_samples_without_a_limit_has_no_interval(samples: list[float], value: float) -> None:
+    found = Mean.of(samples).to_dict()
+    assert found["value"] == pytest.approx(value, nan_ok=True)
+    assert found["interval"] is None
 
 
 def test_psnr_is_that_of_each_image_alone() -> None:

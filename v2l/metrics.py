@@ -5,9 +5,9 @@ torchmetrics, which computes those of images, takes a second to import: it is im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from math import atanh, inf, sqrt, tanh
+from math import atanh, fsum, inf, isfinite, sqrt, tanh
 from statistics import fmean, stdev
 from typing import Any, Self
 
@@ -37,21 +37,96 @@ class Proportion:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's interval (Wilson 1927): right for few trials and for shares near 0 and 1."""
-        centre = self.value + Z_95**2 / (2 * self.n)
-        half = Z_95 * sqrt(self.value * (1 - self.value) / self.n + Z_95**2 / (4 * self.n**2))
-        scale = 1 + Z_95**2 / self.n
-        low, high = (centre - half) / scale, (centre + half) / scale
-        # rounding may leave a share of 0 or 1 outside of its own interval
-        return max(0.0, min(low, self.value)), min(1.0, max(high, self.value))
+        """Wilson's interval for independent trials."""
+        return wilson_interval(self.value, self.n)
 
     def to_dict(self) -> dict[str, Any]:
         """For reports: value and interval."""
         return {"value": self.value, "interval": list(self.interval)}
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.1%} ({low:.1%} to {high:.1%})"
+        return _share_text(self.value, self.interval)
+
+
+@dataclass(frozen=True)
+class GroupedShare:
+    """A share of things that come in groups, as words come in images, with its 95 % interval.
+
+    Things of one group are not independent, so `Proportion` would give too narrow an interval. The groups are
+    the independent samples.
+
+    Attributes:
+        value: the share of all things, in [0, 1].
+        error: its standard error, from how the groups differ.
+        n: things.
+        groups: groups.
+    """
+
+    value: float
+    error: float
+    n: int
+    groups: int
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[float]]) -> Self:
+        """Of the things of each group, 1 for yes, 0 for no, or a chance between; empty groups do not count.
+
+        Source: Cochran, Sampling Techniques, 1977, chapter 3, proportions in cluster sampling.
+        """
+        sizes, sums = zip(*((len(group), fsum(group)) for group in groups if group), strict=True)
+        n, count = sum(sizes), len(sizes)
+        value = fsum(sums) / n
+        spread = fsum((total - value * size) ** 2 for total, size in zip(sums, sizes, strict=True))
+        return cls(value, sqrt(spread * count / max(1, count - 1)) / n, n, count)
+
+    @classmethod
+    def of_labelled(cls, things: Sequence[float], labels: Sequence[Hashable]) -> Self:
+        """Of things as above; those with the same label are one group."""
+        groups: dict[Hashable, list[float]] = {}
+        for thing, label in zip(things, labels, strict=True):
+            groups.setdefault(label, []).append(thing)
+        return cls.of(groups.values())
+
+    @property
+    def trials(self) -> float:
+        """Independent trials that would have the same error: `n` divided by the design effect (Kish 1965).
+
+        At most `n`. Groups that do not differ at all count as one trial each.
+        """
+        if not self.error:
+            return self.groups
+        effect = self.error**2 * (self.n - 1) / (self.value * (1 - self.value))
+        return self.n / max(1.0, effect)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's interval for so many trials; of a single group nothing is known."""
+        return wilson_interval(self.value, self.trials) if self.groups > 1 else (0.0, 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For reports: value and interval, which is None for a single group."""
+        return {"value": self.value, "interval": list(self.interval) if self.groups > 1 else None}
+
+    def __str__(self) -> str:
+        return _share_text(self.value, self.interval)
+
+
+def wilson_interval(value: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a share of n independent trials.
+
+    Right for few trials and for shares near 0 and 1. Source: Wilson 1927.
+    """
+    centre = value + Z_95**2 / (2 * n)
+    half = Z_95 * sqrt(value * (1 - value) / n + Z_95**2 / (4 * n**2))
+    scale = 1 + Z_95**2 / n
+    low, high = (centre - half) / scale, (centre + half) / scale
+    # rounding may leave a share of 0 or 1 outside of its own interval
+    return max(0.0, min(low, value)), min(1.0, max(high, value))
+
+
+def _share_text(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"
 
 
 @dataclass(frozen=True)
@@ -72,10 +147,14 @@ class Mean:
     def of(cls, samples: Sequence[float]) -> Self:
         """The mean of independent samples, with an interval by the normal approximation.
 
-        The standard deviation is that of the samples. The interval of a single sample is unbounded.
+        The standard deviation is that of the samples. The interval of a single sample, and of samples that
+        are not all finite, is unbounded.
         """
-        spread = stdev(samples) if len(samples) > 1 else inf
-        return cls(fmean(samples), Z_95 * spread / sqrt(len(samples)), len(samples))
+        n = len(samples)
+        if not all(map(isfinite, samples)):
+            return cls(sum(samples) / n, inf, n)
+        spread = stdev(samples) if n > 1 else inf
+        return cls(fmean(samples), Z_95 * spread / sqrt(n), n)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -83,8 +162,8 @@ class Mean:
         return self.value - self.half_width, self.value + self.half_width
 
     def to_dict(self) -> dict[str, Any]:
-        """For reports: value and interval; of a single sample no interval is known."""
-        return {"value": self.value, "interval": list(self.interval) if self.n > 1 else None}
+        """For reports: value and interval, which is None where it is unbounded."""
+        return {"value": self.value, "interval": list(self.interval) if isfinite(self.half_width) else None}
 
     def __str__(self) -> str:
         low, high = self.interval
