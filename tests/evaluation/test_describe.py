@@ -28,6 +28,7 @@ from v2l.evaluation.describe_report import page, report
 from v2l.evaluation.journal import Record
 from v2l.llm import FrozenLLM
 from v2l.llm.endpoint import Endpoint
+from v2l.metrics import Proportion
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.description.describe import Describer, DescribeSettings
 
@@ -207,6 +208,19 @@ def test_answers_are_counted_beside_the_most_frequent_one(answerer: Describer, q
     assert found["n"] == 2
     assert "gone.jpg" in found["skipped"][0]["reason"]
     assert "Is it a boot?" in page(report(None, (answerer, records)))
+
+
+def test_answers_about_one_image_are_one_sample() -> None:
+    records = [
+        {"image": f"{image}.jpg", "truth": str(question), "right": image < 6}
+        for image in range(20)
+        for question in range(5)
+    ]
+    found = answer_report(records)
+    (frequent,) = found["baselines"].values()
+    assert (found["n"], frequent["value"]) == (100, 1 / 5)
+    assert found["metrics"]["exact_match"]["value"] == 0.3
+    assert found["metrics"]["exact_match"]["interval"] == pytest.approx(Proportion(6, 20).interval, abs=0.01)
 
 
 @pytest.mark.parametrize(

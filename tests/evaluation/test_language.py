@@ -13,6 +13,7 @@ from tiny_titok import learned_titok
 from v2l.errors import V2LError
 from v2l.evaluation.language import (
     CANDIDATES,
+    LanguageResult,
     LanguageSettings,
     chance_of_first,
     draw_candidates,
@@ -24,6 +25,8 @@ from v2l.evaluation.language import (
 )
 from v2l.images import Skipped
 from v2l.llm import FrozenLLM
+from v2l.llm.scoring import Score
+from v2l.metrics import GroupedShare, Proportion
 
 LLM = tiny_llm()
 
@@ -51,7 +54,7 @@ def test_sentences_that_the_llm_wrote_itself_are_likelier_in_order_and_completed
     assert found["nats_a_word"]["value"] < found["nats_a_word_shuffled"]["value"]
     assert found["gain_of_order"]["interval"][0] > 0
     assert found["completion"]["value"] > 2 / CANDIDATES
-    assert "chance 10%" in page(found)
+    assert "12 masked words; chance 10.0%" in page(found)
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
@@ -73,6 +76,29 @@ def test_ties_of_frequency_share_the_chance() -> None:
     assert chance_of_first([3, 3, 1]) == 0.5
     assert chance_of_first([2, 3, 1]) == 0.0
     assert chance_of_first([4, 3, 1]) == 1.0
+
+
+class Undecided:
+    """An LLM for which all sentences are equally likely."""
+
+    def loglikelihood(self, requests: list) -> list[list[Score]]:
+        return [[Score(-1.0, (-1.0,)) for _ in continuations] for _, continuations in requests]
+
+
+def test_equal_sentences_share_the_chance_as_equal_frequencies_do() -> None:
+    sentences = [[20 + place + number for place in range(3)] for number in range(4)]
+    found = report(evaluate_language(sentences, Undecided(), LanguageSettings()))
+    assert found["chance"] > 1 / CANDIDATES  # other photographs have fewer than nine other words
+    assert found["completion"]["value"] == found["chance"]
+
+
+def test_masked_words_of_one_photograph_are_one_sample() -> None:
+    chosen = [[1.0, 1.0]] * 6 + [[0.0, 0.0]] * 14
+    nats, chances = [5.0, 6.0] * 10, [[0.1, 0.1]] * 20
+    found = report(LanguageResult(nats, nats, chosen, chances, chances))
+    assert found["masked"] == 40
+    assert found["completion"] == GroupedShare.of(chosen).to_dict()
+    assert found["completion"]["interval"] == pytest.approx(Proportion(6, 20).interval, abs=0.01)
 
 
 def test_codes_that_are_no_words_are_refused() -> None:

@@ -15,6 +15,7 @@ from v2l.errors import V2LError
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.mosaics import (
+    FoundPhotographs,
     MosaicSettings,
     count_found,
     evaluate_mosaics,
@@ -24,6 +25,7 @@ from v2l.evaluation.mosaics import (
     share_inside,
 )
 from v2l.images import load_image
+from v2l.metrics import Mean, Proportion
 from v2l.places import Area, PlacedWord
 from v2l.tokenizers.slices.model import SliceTokenizer
 from v2l.tokens import Boxes, CellGrid, ClusterMap, VisualTokens
@@ -110,9 +112,6 @@ def test_the_evaluation_goes_on_after_a_stop_and_counts_the_same(
 
 
 def test_the_ratio_to_the_bag_has_an_interval() -> None:
-    from v2l.evaluation.mosaics import FoundPhotographs
-    from v2l.metrics import Mean
-
     mean = Mean.of([1.0, 1.0])
     found = FoundPhotographs(4, "slices", mean, mean, (2, 4, 2), (1, 2, 1), (0, 0, 0))
     assert found.ratio(0) == (2.0, 2.0, 2.0)
@@ -121,6 +120,16 @@ def test_the_ratio_to_the_bag_has_an_interval() -> None:
     assert rare.ratio(0) == (8.0, 4.0, None)
     json.dumps(rare.to_dict(0), allow_nan=False)
     assert "8.00 (4.00 to no limit)" in page([rare], 0)
+
+
+def test_photographs_of_one_mosaic_are_one_sample() -> None:
+    mean = Mean.of([1.0, 1.0])
+    found = FoundPhotographs(4, "slices", mean, mean, (4,) * 6 + (0,) * 14, (1,) * 20, (0,) * 20)
+    share = found.recall(found.own)
+    assert (share.value, share.n, share.groups) == (0.3, 80, 20)
+    assert share.interval == pytest.approx(Proportion(6, 20).interval, abs=0.01)
+    assert found.to_dict(0)["another_mosaic"]["interval"] == pytest.approx(Proportion(0, 20).interval)
+    assert f"| {share} |" in page([found], 0)
 
 
 def test_too_few_classes_are_refused_before_any_work(photographs: list[Photograph]) -> None:

@@ -40,9 +40,25 @@ def test_shares_of_names_and_of_head_nouns(words: Codebook) -> None:
 def test_words_that_no_list_has_are_counted(words: Codebook) -> None:
     naming = evaluate_naming(features([3, 0, 1, 2]), words, [ClassNames(("beagle",))], "distinct")
     unlisted = 1 + 4  # "perennation", and four words that end in a letter: eight words are read
-    assert (naming.unlisted.successes, naming.unlisted.n) == (unlisted, 8)
-    assert naming.to_dict()["unlisted_words"]["value"] == unlisted / 8
+    assert (naming.unlisted.value, naming.unlisted.n) == (unlisted / 8, 8)
+    assert naming.to_dict()["unlisted_words"] == {"value": unlisted / 8, "interval": None, "words": 8}
     assert "not listed by wordfreq" in naming.page()
+
+
+def test_unlisted_words_of_one_image_are_one_sample(words: Codebook) -> None:
+    images = features(*[[3, 0, 1, 2]] * 12)
+    naming = evaluate_naming(images, words, [ClassNames(("beagle",))] * 12, "distinct")
+    assert (naming.unlisted.n, naming.unlisted.groups) == (8 * 12, 12)
+
+
+def test_a_single_image_has_no_words_of_another_image(words: Codebook) -> None:
+    naming = evaluate_naming(features([0, 1]), words, [ClassNames(("beagle",))], "distinct")
+    assert naming.others == {}
+    assert "words_of_another_image" not in naming.to_dict()
+    assert "another image" not in naming.page()
+    pair = evaluate_naming(features([0], [1]), words, [ClassNames(("beagle",))] * 2, "distinct")
+    assert [pair.own[1].successes, pair.others[1].successes] == [1, 1]
+    assert "another image" in pair.page()
 
 
 def test_equal_frequencies_have_no_skewness_and_one_hub_has_much() -> None:

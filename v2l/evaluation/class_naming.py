@@ -24,7 +24,7 @@ from v2l.errors import V2LError
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.table import markdown_table
 from v2l.llm import FrozenLLM
-from v2l.metrics import Proportion
+from v2l.metrics import GroupedShare, Proportion
 from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress, silent
@@ -93,13 +93,13 @@ class ChoiceResult:
     Attributes:
         task: the images.
         right: method ──► one truth value for each image.
-        readable: the share of soft tokens whose word is a name of the class, or its head noun; None without
-            an adapter.
+        readable: the share of soft tokens whose word is a name of the class, or its head noun, in groups of
+            one image; None without an adapter, or if its soft tokens have no words.
     """
 
     task: ChoiceTask
     right: Mapping[str, tuple[bool, ...]]
-    readable: Proportion | None = None
+    readable: GroupedShare | None = None
 
     def shares(self) -> dict[str, Proportion]:
         """Method ──► the share of images that it names."""
@@ -112,7 +112,9 @@ class ChoiceResult:
             "n": len(self.task.images),
             "chance": 1 / len(self.task.classes),
             "methods": {name: share.to_dict() for name, share in self.shares().items()},
-            "readable": None if self.readable is None else self.readable.to_dict(),
+            "readable": (
+                None if self.readable is None else self.readable.to_dict() | {"soft_tokens": self.readable.n}
+            ),
         }
 
     def page(self) -> str:
@@ -122,7 +124,10 @@ class ChoiceResult:
         table = markdown_table([title, "right"], [*rows, ["chance", f"{1 / len(self.task.classes):.1%}"]])
         if self.readable is None:
             return table
-        return f"{table}\n\nsoft tokens whose word is a name of the class, or its head noun: {self.readable}"
+        return (
+            f"{table}\n\nsoft tokens whose word is a name of the class, or its head noun: {self.readable}; "
+            f"{self.readable.n:,} soft tokens of {self.readable.groups:,} images"
+        )
 
 
 def draw_tasks(folder: Path, trained: Sequence[str], settings: ChoiceSettings) -> list[ChoiceTask]:
@@ -218,14 +223,13 @@ def evaluate_choice(
     )
 
 
-def share_readable(words: Sequence[Sequence[str]], truth: Sequence[str]) -> Proportion:
-    """How many words of n images are a name of their image's class, or its head noun."""
+def share_readable(words: Sequence[Sequence[str]], truth: Sequence[str]) -> GroupedShare | None:
+    """How many words of n images are a name of their image's class, or its head noun; None without words."""
     named = [
-        family(word) in ClassNames((label,)).with_heads
+        [family(word) in ClassNames((label,)).with_heads for word in some]
         for some, label in zip(words, truth, strict=True)
-        for word in some
     ]
-    return Proportion(sum(named), len(named))
+    return GroupedShare.of(named) if any(named) else None
 
 
 def score_words(

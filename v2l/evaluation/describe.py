@@ -22,7 +22,7 @@ from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
 from v2l.images import Skipped
-from v2l.metrics import Mean, Proportion
+from v2l.metrics import GroupedShare, Mean
 from v2l.pipeline.image_words import BATCH, ImageWords
 from v2l.progress import Progress
 from v2l.prompts.entries import Entry, read_entries
@@ -286,7 +286,7 @@ def distinct_figures(captions: Sequence[str]) -> dict[str, Any]:
 
 
 def answer_report(records: Sequence[Record]) -> dict[str, Any]:
-    """Metrics and baselines of answers.
+    """Metrics and baselines of answers; those about one image are one group of a `GroupedShare`.
 
     Raises:
         V2LError: no image could be read.
@@ -296,10 +296,13 @@ def answer_report(records: Sequence[Record]) -> dict[str, Any]:
         raise V2LError(
             f"not one image of {len(records)} question(s) could be read; the first: {records[0]['skipped']}"
         )
-    (_, most), *_ = Counter(normalize_answer(record["truth"]) for record in read).most_common(1)
+    truths, images = [normalize_answer(record["truth"]) for record in read], [one["image"] for one in read]
+    (most, _), *_ = Counter(truths).most_common(1)
+    right = GroupedShare.of_labelled([record["right"] for record in read], images)
+    frequent = GroupedShare.of_labelled([truth == most for truth in truths], images)
     return {
-        "metrics": {"exact_match": Proportion(sum(record["right"] for record in read), len(read)).to_dict()},
-        "baselines": {"always the most frequent answer": Proportion(most, len(read)).to_dict()},
+        "metrics": {"exact_match": right.to_dict()},
+        "baselines": {"always the most frequent answer": frequent.to_dict()},
         "n": len(read),
     }
 

@@ -3,7 +3,8 @@
 Two questions. Order: is the sentence of an image likelier, by the LLM, than the same words shuffled?
 Completion: one word is masked; of ten candidates the LLM chooses the one with the likeliest sentence. The
 other candidates are words of other photographs, drawn as often as they occur, so that frequent words are no
-hint. The baseline chooses the candidate that is most frequent in the other photographs.
+hint. The baseline chooses the candidate that is most frequent in the other photographs. Of equal candidates
+each is as likely to be chosen. Masked words of one photograph are one group of a `GroupedShare`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from v2l.errors import V2LError
 from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped, load_images
 from v2l.llm.base import LocalLanguageModel
-from v2l.metrics import Mean, Proportion
+from v2l.metrics import GroupedShare, Mean
 from v2l.progress import Progress, silent
 from v2l.prompts.prompt import Prompt
 from v2l.sources import ImageFile
@@ -46,21 +47,23 @@ class LanguageSettings:
 
 @dataclass
 class LanguageResult:
-    """What was measured, a value a photograph, or a masked word.
+    """What was measured, a value for each photograph, or a list with a value for each of its masked words.
 
     Attributes:
         own: nats a word of each sentence.
         shuffled: nats a word of the same words in other orders.
-        chosen: whether the LLM chose the masked word.
-        frequent: chance of the masked word for the baseline of frequent words; ties are shared.
+        chosen: the chance that the LLM chooses the masked word: 1 or 0, or shared by equal candidates.
+        frequent: the same for the baseline of frequent words.
+        blind: the same for a choice at random.
         words: words of a sentence.
         skipped: files that could not be read.
     """
 
     own: list[float] = field(default_factory=list)
     shuffled: list[float] = field(default_factory=list)
-    chosen: list[bool] = field(default_factory=list)
-    frequent: list[float] = field(default_factory=list)
+    chosen: list[list[float]] = field(default_factory=list)
+    frequent: list[list[float]] = field(default_factory=list)
+    blind: list[list[float]] = field(default_factory=list)
     words: int = 0
     skipped: Skipped = field(default_factory=Skipped)
 
@@ -119,14 +122,15 @@ def evaluate_language(
         own, *others = nats_a_word(llm, [sentence, *orders])
         result.own.append(own)
         result.shuffled.append(sum(others) / len(others))
+        for chances in (result.chosen, result.frequent, result.blind):
+            chances.append([])
         elsewhere = everywhere - Counter(sentence)
         for place in random.sample(range(len(sentence)), min(settings.places, len(sentence))):
             candidates = draw_candidates(sentence[place], elsewhere, random)
-            likely = [
-                -nats for nats in nats_a_word(llm, [_with(sentence, place, word) for word in candidates])
-            ]
-            result.chosen.append(likely[0] == max(likely))
-            result.frequent.append(chance_of_first([elsewhere[word] for word in candidates]))
+            nats = nats_a_word(llm, [_with(sentence, place, word) for word in candidates])
+            result.chosen[-1].append(chance_of_first([-value for value in nats]))
+            result.frequent[-1].append(chance_of_first([elsewhere[word] for word in candidates]))
+            result.blind[-1].append(1 / len(candidates))
         progress("sentences", number + 1, len(sentences))
     return result
 
@@ -148,10 +152,10 @@ def draw_candidates(word: int, elsewhere: Counter[int], random: Random) -> list[
     return [word, *drawn]
 
 
-def chance_of_first(counts: Sequence[int]) -> float:
-    """The chance of the first candidate, if one of the most frequent is chosen at random."""
-    best = max(counts)
-    return counts.count(best) ** -1 if counts[0] == best else 0.0
+def chance_of_first(scores: Sequence[float]) -> float:
+    """The chance of the first candidate, if one of those with the highest score is chosen at random."""
+    best = max(scores)
+    return scores.count(best) ** -1 if scores[0] == best else 0.0
 
 
 def _with(sentence: Sequence[int], place: int, word: int) -> list[int]:
@@ -163,6 +167,7 @@ def report(result: LanguageResult) -> dict[str, Any]:
     """Figures with 95 % intervals, for programs."""
     gain = [other - own for own, other in zip(result.own, result.shuffled, strict=True)]
     own, shuffled = Mean.of(result.own), Mean.of(result.shuffled)
+    blind = GroupedShare.of(result.blind)
     return {
         "photographs": len(result.own),
         "words": result.words,
@@ -171,10 +176,10 @@ def report(result: LanguageResult) -> dict[str, Any]:
         "gain_of_order": Mean.of(gain).to_dict(),
         "perplexity": math.exp(own.value),
         "perplexity_shuffled": math.exp(shuffled.value),
-        "completion": Proportion(sum(result.chosen), len(result.chosen)).to_dict(),
-        "completion_by_frequency": Mean.of(result.frequent).to_dict(),
-        "chance": 1 / CANDIDATES,
-        "masked": len(result.chosen),
+        "completion": GroupedShare.of(result.chosen).to_dict(),
+        "completion_by_frequency": GroupedShare.of(result.frequent).to_dict(),
+        "chance": blind.value,
+        "masked": blind.n,
     }
 
 
@@ -195,7 +200,7 @@ def page(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{found['photographs']:,} photographs, {found['words']:,} words each; {found['masked']:,} "
-            f"masked words; chance {found['chance']:.0%}. Perplexity {found['perplexity']:,.0f}, shuffled "
+            f"masked words; chance {found['chance']:.1%}. Perplexity {found['perplexity']:,.0f}, shuffled "
             f"{found['perplexity_shuffled']:,.0f}.",
             "",
             markdown_table(["", "value", "95 % interval"], rows),

@@ -29,7 +29,7 @@ from v2l.evaluation.first_use import first_use
 from v2l.evaluation.journal import Journal, Record
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.table import markdown_table
-from v2l.metrics import Mean, Proportion
+from v2l.metrics import GroupedShare, Mean
 from v2l.places import Box, PlacedWord
 from v2l.progress import Progress
 from v2l.tokenizers.contract import ImageTokenizer
@@ -80,9 +80,9 @@ class FoundPhotographs:
     bag: tuple[int, ...]
     others: tuple[int, ...]
 
-    def recall(self, found: Sequence[int]) -> Proportion:
-        """The share of photographs that are found."""
-        return Proportion(sum(found), self.number * len(found))
+    def recall(self, found: Sequence[int]) -> GroupedShare:
+        """The share of photographs that are found; those of one mosaic are a group."""
+        return GroupedShare.of([1.0] * count + [0.0] * (self.number - count) for count in found)
 
     def ratio(self, seed: int) -> tuple[float, float, float | None] | None:
         """How many times as many as the bag, with a 95 % interval by bootstrap over the mosaics.

@@ -3,7 +3,7 @@
 The baselines take the answer whose text is nearest to the image's vector by cosine. For "is it an animal?"
 the texts are "a photo of an animal" and "a photo of something that is not an animal"; a second baseline
 compares the kind with the mean of all kinds. As many right answers are yes as no, so the share of right
-answers is the balanced accuracy.
+answers is the balanced accuracy. Questions about one image are one group of a `GroupedShare`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from v2l.evaluation.questions import KINDS, KindQuestion, WhichQuestion, phrase
 from v2l.evaluation.table import markdown_table
-from v2l.metrics import Proportion
+from v2l.metrics import GroupedShare
 from v2l.pipeline.image_words import ImageWords
 from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.choices import with_article
@@ -45,9 +45,14 @@ class Answers:
     chance: float
     records: Sequence[dict[str, Any]]
 
+    def shares(self) -> dict[str, GroupedShare]:
+        """Method ──► the share of right answers."""
+        images = [record["image"] for record in self.records]
+        return {name: GroupedShare.of_labelled(right, images) for name, right in self.right.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
-        shares = {name: Proportion(sum(right), len(right)).to_dict() for name, right in self.right.items()}
+        shares = {name: share.to_dict() for name, share in self.shares().items()}
         return {
             "metrics": {"accuracy": shares.pop(LLM)},
             "baselines": shares | {CHANCE: {"value": self.chance}},
@@ -138,8 +143,8 @@ def page(parts: Mapping[str, Answers], shown: int = 10) -> str:
     """The figures for people, with the first answers, none of them selected."""
     rows = []
     for name, answers in parts.items():
-        for method, right in answers.right.items():
-            rows.append([name, method, str(Proportion(sum(right), len(right))), f"{len(right):,}"])
+        for method, share in answers.shares().items():
+            rows.append([name, method, str(share), f"{share.n:,}"])
         rows.append([name, CHANCE, f"{answers.chance:.1%}", ""])
     lines = [markdown_table(["question", "answered by", "right (95 %)", "n"], rows), ""]
     for answers in parts.values():

@@ -2,7 +2,7 @@
 
 A word names the class if it is of the family of one of the class's names ("tench" and "Tench" are one). The
 second figure also counts the head noun of a name: "terrier" for a Norfolk terrier. The baseline gives each
-image the words of another image, drawn by the seed.
+image the words of another image, drawn by the seed; a single image has no baseline.
 
 Beside them: the share of words that wordfreq does not list, and the skewness of how often a word is among the
 ten words of an image. A large skewness means that a few words (hubs) are near to many images, see Radovanovic
@@ -23,7 +23,7 @@ from v2l.codebook.codebook import Codebook
 from v2l.codebook.lexicon import Frequencies
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.table import markdown_table
-from v2l.metrics import Proportion
+from v2l.metrics import GroupedShare, Proportion
 from v2l.tokenizers.word_tagger import RANKINGS
 
 COUNTS = (1, 3, 10)  # words of an image among which the class's name is looked for
@@ -37,8 +37,9 @@ class Naming:
     Attributes:
         own: per number of words, the share of images with a name of their class among so many.
         heads: the same, where the head noun of a name counts too.
-        others: as `heads`, with the words of another image.
-        unlisted: share of the first eight words that hold a word which wordfreq does not list.
+        others: as `heads`, with the words of another image; empty for a single image.
+        unlisted: share of the first eight words, a group for each image, that hold a word which wordfreq does
+            not list.
         hubs: skewness of the number of images that have a word among their ten.
         ranking: how the words were chosen; a key of `RANKINGS`.
     """
@@ -46,7 +47,7 @@ class Naming:
     own: dict[int, Proportion]
     heads: dict[int, Proportion]
     others: dict[int, Proportion]
-    unlisted: Proportion
+    unlisted: GroupedShare
     hubs: float
     ranking: str
 
@@ -60,9 +61,10 @@ class Naming:
         figures = {
             name: {str(count): share.to_dict() for count, share in counts.items()}
             for name, counts in shares.items()
+            if counts
         }
         return figures | {
-            "unlisted_words": self.unlisted.to_dict(),
+            "unlisted_words": self.unlisted.to_dict() | {"words": self.unlisted.n},
             "hub_skewness": self.hubs,
             "ranking": self.ranking,
         }
@@ -72,8 +74,9 @@ class Naming:
         rows = [
             ["a name of the class", *map(str, self.own.values())],
             ["a name, or its head noun", *map(str, self.heads.values())],
-            ["the same, words of another image", *map(str, self.others.values())],
         ]
+        if self.others:
+            rows.append(["the same, words of another image", *map(str, self.others.values())])
         head = [
             f"images with it among their words ({self.ranking})",
             *(f"first {count}" for count in self.own),
@@ -105,17 +108,17 @@ def evaluate_naming(
     """
     rows = RANKINGS[ranking](words, features, max(COUNTS))[1]
     shift = 1 + Random(seed).randrange(max(1, len(classes) - 1))
-    others = rows.roll(shift, dims=0)
     own = [names.families for names in classes]
     heads = [names.with_heads for names in classes]
     frequencies = Frequencies()
-    first = [words.entries[row].word for image in rows[:, :READ].tolist() for row in image]
-    unlisted = sum(frequencies.zipf(word) == 0 for word in first)
+    unlisted = [
+        [frequencies.zipf(words.entries[row].word) == 0 for row in image] for image in rows[:, :READ].tolist()
+    ]
     return Naming(
         _shares(words, rows, own),
         _shares(words, rows, heads),
-        _shares(words, others, heads),
-        Proportion(unlisted, len(first)),
+        _shares(words, rows.roll(shift, dims=0), heads) if len(classes) > 1 else {},
+        GroupedShare.of(unlisted),
         skewness(torch.bincount(rows.flatten(), minlength=len(words))),
         ranking,
     )
