@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import itertools
 import json
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -71,6 +74,44 @@ def test_pictures_of_one_sample_share_its_caption(tmp_path: Path) -> None:
         for name in ("0.left.png", "0.right.png", "0.txt", "1.png"):
             add_to_tar(tar, name, b"a hat" if name.endswith("txt") else picture(1))
     assert captions(tmp_path / "a.tar") == ["a hat", "a hat", None]
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "a.tar.gz": gzip.compress,
+    "a.tar.bz2": bz2.compress,
+    "a.tar.xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_every_stream_of_a_compressed_tar_is_read(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "a.tar", 9)
+    content, pack = (tmp_path / "a.tar").read_bytes(), PACKERS[name]
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        cut = tar.getmembers()[6].offset  # between two members
+    (tmp_path / name).write_bytes(pack(content[:cut]) + pack(content[cut:]))
+    assert found(tmp_path / name) == {f"{name}/{n:03d}.png": picture(n) for n in range(9)}
+
+
+def test_the_end_of_a_compressed_tar_is_checked(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", 3)
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    packed = bytearray(gzip.compress(content))
+    packed[-8] ^= 1  # in the checksum
+    (tmp_path / "sum.tgz").write_bytes(packed)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        content[tar.getmembers()[4].offset] ^= 1  # of the third picture
+    (tmp_path / "header.tgz").write_bytes(gzip.compress(content))
+    assert list(found(tmp_path / "sum.tgz").values()).count("truncated archive") == 1
+    assert list(found(tmp_path / "header.tgz").values()) == [picture(0), picture(1), "truncated archive"]
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_damaged_bytes_of_a_compressed_tar_are_one_line(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "a.tar", 9)
+    packed = PACKERS[name]((tmp_path / "a.tar").read_bytes())
+    (tmp_path / name).write_bytes(packed[:200] + bytes(100) + packed[300:])
+    assert list(found(tmp_path / name).values()).count("truncated archive") == 1
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.55, 0.9])

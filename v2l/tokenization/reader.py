@@ -5,17 +5,19 @@ What is wrong with one file is a `Refused`, never the end of the run.
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 import fsspec
 
-from v2l.archives import LARGEST_MEMBER, READ_SUFFIXES, sample_key
+from v2l.archives import CHUNK, HEAD, LARGEST_MEMBER, READ_SUFFIXES, decompressor, sample_key
 from v2l.sources import in_part
 from v2l.tokenization.places import InputFile
 from v2l.tokenization.samples import Read, Refused, Sample, content_of, unchanged
@@ -51,11 +53,9 @@ def read_files(files: Sequence[InputFile], start: int, stop: int) -> Read:
 
 def _read_tar(file: InputFile) -> Read:
     """The members of a tar in order; the caption of a picture is the .txt beside it, as in WebDataset."""
-    open_tar: Any = partial(tarfile.open, None)  # its type hints know fixed modes only
-    mode = "r:" if file.url.lower().endswith(".tar") else "r|*"
     last = file.name
     try:
-        with fsspec.open(file.url, "rb") as packed, open_tar(mode, fileobj=packed) as tar:
+        with _open_plain(file.url) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
             group: dict[str, bytes] = {}
             for member in tar:
                 if not member.isreg() or member.size > LARGEST_MEMBER:
@@ -66,12 +66,24 @@ def _read_tar(file: InputFile) -> Read:
                 if member.name.lower().endswith((*READ_SUFFIXES, *CAPTION_SUFFIXES)):
                     group[member.name] = _whole(tar.extractfile(member), member.size)
             yield from _grouped(file, group)
-            if mode == "r:":
-                _check_end(packed, tar.offset)
+            _check_end(plain, tar.offset)
     except FileNotFoundError:
         yield Refused(file.name, "missing", f"there is no file {file.name}")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         yield Refused(last, "truncated archive", f"{file.name} ends early or is damaged ({error})")
+
+
+@contextmanager
+def _open_plain(url: str) -> Iterator[IO[bytes]]:
+    """A tar's own bytes: decompressed when it begins as a compressed file does, all streams of it."""
+    with fsspec.open(url, "rb") as file:
+        opener = decompressor(file.read(HEAD))
+    with fsspec.open(url, "rb") as file:
+        if opener is None:
+            yield file
+            return
+        with opener(file) as plain:
+            yield plain
 
 
 def _whole(member: IO[bytes] | None, size: int) -> bytes:
@@ -81,11 +93,16 @@ def _whole(member: IO[bytes] | None, size: int) -> bytes:
     return content
 
 
-def _check_end(packed: Any, offset: int) -> None:
-    """Refuse bytes behind the last member, because tarfile takes a damaged header for the end."""
-    packed.seek(offset)
-    if packed.read(tarfile.BLOCKSIZE).strip(b"\0"):
+def _check_end(plain: IO[bytes], offset: int) -> None:
+    """Refuse bytes behind the last member, because tarfile takes a damaged header for the end.
+
+    The rest is read, too, because the checksum of a compressed file is its last part.
+    """
+    plain.seek(offset)
+    if plain.read(tarfile.BLOCKSIZE).strip(b"\0"):
         raise tarfile.ReadError(f"no header at byte {offset:,}")
+    while plain.read(CHUNK):
+        pass
 
 
 def _kept(group: dict[str, bytes], coming: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
