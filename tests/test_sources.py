@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -213,7 +214,8 @@ def test_a_part_without_images_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut in a picture", "cut in a header", "no header", "cut when compressed"]
+    "damage",
+    ["cut in a picture", "cut in a header", "no header", "cut when compressed", "changed when compressed"],
 )
 def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path: Path) -> None:
     archive = shard(tmp_path / "a.tar", *pictures[:3])
@@ -223,6 +225,7 @@ def test_a_damaged_shard_is_refused(damage: str, pictures: list[Path], tmp_path:
         "cut in a header": content[: last - 400],
         "no header": content[: last - 512] + b"x" * 512 + content[last:],
         "cut when compressed": gzip.compress(content)[:-30],
+        "changed when compressed": bz2.compress(content)[:-4] + b"sum!",
     }[damage]
     archive.write_bytes(damaged)
     with pytest.raises(V2LError, match=r"a\.tar is damaged, or no tar archive"):
