@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from v2l.errors import V2LError
-from v2l.mapped import on_disk
+from v2l.mapped import PickedRows, on_disk
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64])
@@ -45,3 +45,13 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file", encoding="utf-8")
     with pytest.raises(V2LError, match="could not write"):
         on_disk([torch.zeros(1, 1)], tmp_path / "work", torch.float32)
+
+
+def test_picked_rows_are_read_when_they_are_asked_for() -> None:
+    tensor = torch.arange(20).view(10, 2)
+    even = PickedRows.all_of(tensor).pick(torch.arange(10) % 2 == 0)
+    assert even.shape == (5, 2)
+    assert even[[1, 0]].tolist() == [[4, 5], [0, 1]]
+    assert torch.equal(even.pick(torch.tensor([4]))[:], tensor[8:9])
+    assert [part.tolist() for part in even.parts(2, every=2)] == [[[0, 1], [8, 9]], [[16, 17]]]
+    assert even.tensor is tensor

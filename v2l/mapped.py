@@ -1,10 +1,11 @@
-"""tensors that do not fit into memory together ──► one memory-mapped tensor on the disk."""
+"""tensors that do not fit into memory together ──► one memory-mapped tensor on the disk, and rows of it."""
 
 from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -44,3 +45,42 @@ def on_disk(parts: Iterable[Tensor], folder: Path, dtype: torch.dtype) -> Tensor
         # ACCESS_COPY: writing to the tensor changes memory only, never the file.
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return torch.frombuffer(memory, dtype=dtype).view(-1, *shape)
+
+
+@dataclass(frozen=True)
+class PickedRows:
+    """Some rows of a tensor that may be larger than the memory; only rows that are read are copied.
+
+    Attributes:
+        tensor: (N, …), memory-mapped perhaps.
+        places: (n,) int64, the rows of the tensor.
+    """
+
+    tensor: Tensor
+    places: Tensor
+
+    @classmethod
+    def all_of(cls, tensor: Tensor) -> PickedRows:
+        """Every row."""
+        return cls(tensor, torch.arange(len(tensor)))
+
+    def pick(self, chosen: Tensor) -> PickedRows:
+        """Some of these rows: (n,) bool, or their numbers, int64."""
+        return PickedRows(self.tensor, self.places[chosen])
+
+    def parts(self, size: int, every: int = 1) -> Iterator[Tensor]:
+        """Every so many-th row, at most `size` of them at once: (size, …)."""
+        for places in self.places[::every].split(size):
+            yield self.tensor[places]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, …)."""
+        return len(self), *self.tensor.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: Tensor | Sequence[int] | slice) -> Tensor:
+        """A copy of some of these rows, by their numbers from 0 to n - 1."""
+        return self.tensor[self.places[rows]]

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=200)
     given = parser.parse_args()
     grid = V2LTokenizer.from_pretrained(device="cpu")
-    rows = grid_features(grid, find_images(*given.places), SIDE, silent).rows.float()
+    rows = grid_features(grid, find_images(*given.places), SIDE, silent).rows[:].float()
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     rows = (rows - rows.mean(dim=(0, 2, 3), keepdim=True)) / rows.std(dim=(0, 2, 3), keepdim=True)
     print(f"{len(rows):,} photographs, of which {given.held_out} are held out")

@@ -13,6 +13,7 @@ from tiny_tokenizer import tiny_tokenizer
 from v2l.checkpoint import load_tensors
 from v2l.errors import V2LError
 from v2l.images import save_image
+from v2l.mapped import PickedRows
 from v2l.processes import start_processes
 from v2l.sources import ImageFile, find_images
 from v2l.tokenizers.latents.frozen_grid import FrozenGrid
@@ -90,7 +91,7 @@ def test_each_stage_lowers_its_loss(
 def test_a_file_that_became_unreadable_is_named(files: list[ImageFile], tmp_path: Path) -> None:
     lost = tmp_path / "lost.png"
     save_image(torch.rand(3, 16, 16), lost)
-    features = GridFeatures(torch.zeros(2, 1, 1, 1), (files[0], lost), 16)
+    features = GridFeatures(PickedRows.all_of(torch.zeros(2, 1, 1, 1)), (files[0], lost), 16)
     assert len(features.pixels(torch.tensor([0, 1]))) == 2
     lost.write_text("no image", encoding="utf-8")
     with pytest.raises(V2LError, match=r"lost\.png cannot be read any more"):

@@ -75,7 +75,7 @@ def test_with_a_draft_training_starts_above_the_mean(files: list[ImageFile], tmp
     recipe = recipe_of(files, tmp_path / "run", config)
     draft = recipe.tokenizer.network.draft
     assert draft is not None
-    features = recipe.held_out.float().flatten(1, 2)
+    features = recipe.held_out[:].float().flatten(1, 2)
     constant = torch.cosine_similarity(draft.mean, features, dim=-1).mean().item()
     assert recipe.validate(0)["cosine"] > constant
     loop = TrainingLoop(recipe, loop_settings(recipe.config.training, tmp_path / "run"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
 from v2l.images import load_images, resize
+from v2l.mapped import PickedRows
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
@@ -30,12 +31,12 @@ class GridFeatures:
     """The frozen features of n images, which are resized to a square.
 
     Attributes:
-        rows: (n, d, h, w) float16.
+        rows: (n, d, h, w) float16, memory-mapped.
         files: the n images.
         side: pixels of the square.
     """
 
-    rows: Tensor
+    rows: PickedRows
     files: tuple[ImageFile, ...]
     side: int
 
@@ -61,7 +62,8 @@ class GridFeatures:
         return self._select(kept), self._select(held[:: max(1, len(held) // most)][:most])
 
     def _select(self, places: list[int]) -> GridFeatures:
-        return GridFeatures(self.rows[places], tuple(self.files[place] for place in places), self.side)
+        files = tuple(self.files[place] for place in places)
+        return GridFeatures(self.rows.pick(torch.tensor(places)), files, self.side)
 
     def pixels(self, places: Tensor) -> Tensor:
         """(B, 3, side, side) in [0, 1] of some images, read from their files.
@@ -108,7 +110,7 @@ def grid_features(
     rows, unreadable = readable_rows(files, parts, shards.folder)
     bad = set(unreadable)
     used = tuple(file for file in files if file not in bad)
-    return GridFeatures(rows, used, side)
+    return GridFeatures(PickedRows.all_of(rows), used, side)
 
 
 @torch.inference_mode()

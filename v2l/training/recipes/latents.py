@@ -164,7 +164,7 @@ class LatentRecipe(Recipe[Tensor]):
     def validate(self, step: int) -> Terms:
         """Error of the features and PSNR at each length, on images that are not trained on."""
         network, device = self.tokenizer.network.eval(), self.processes.device
-        target = self.held_out.rows.float().to(device)
+        target = self.held_out.rows[:].float().to(device)
         images = self.held_out.pixels(torch.arange(len(target)))
         read = target if self.config.network.reads == "features" else images.to(device)
         found: Terms = {}

@@ -14,6 +14,7 @@ from torch import Tensor
 from v2l.encoders import JointEncoder
 from v2l.encoders.image_features import readable_rows
 from v2l.images import load_images, resize_and_crop
+from v2l.mapped import PickedRows
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
@@ -28,19 +29,19 @@ class PatchFeatures:
     """The frozen features of the patches of n images.
 
     Attributes:
-        rows: (n, h, w, C) float16.
+        rows: (n, h, w, C) float16, memory-mapped.
         description: how many images, and their fingerprint; for the metadata of a run.
         files: the n images.
     """
 
-    rows: Tensor
+    rows: PickedRows
     description: str
     files: tuple[ImageFile, ...]
 
     def only(self, chosen: Tensor) -> PatchFeatures:
         """Some of the images, (n,) bool, under the description of all."""
         files = [file for file, kept in zip(self.files, chosen.tolist(), strict=True) if kept]
-        return PatchFeatures(self.rows[chosen], self.description, tuple(files))
+        return PatchFeatures(self.rows.pick(chosen), self.description, tuple(files))
 
     def batches(self, size: int, seed: int, first: int, last: int) -> Iterator[Tensor]:
         """(size, h, w, C) float32 for each step; each epoch is shuffled by the seed."""
@@ -73,7 +74,7 @@ def patch_features(
     bad = set(unreadable)
     used = tuple(file for file in files if file not in bad)
     description = f"{len(used):,} images with fingerprint {files_fingerprint(used)}"
-    return PatchFeatures(rows, description, used)
+    return PatchFeatures(PickedRows.all_of(rows), description, used)
 
 
 def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:

@@ -56,7 +56,7 @@ class SelectionRecipe(PatchRecipe[Tensor]):
     ) -> None:
         super().__init__(tokenizer, config, processes, seed)
         held = held_out(len(features.rows))
-        self.features, self.held_out = features.only(~held), features.rows[held]
+        self.features, self.held_out = features.only(~held), features.rows.pick(held)
         self.networks = {"model": self.optimized(tokenizer.network)}
 
     @property
@@ -92,22 +92,27 @@ class SelectionRecipe(PatchRecipe[Tensor]):
     def validate(self, step: int) -> Terms:
         """The cosine of rebuilt features, and the share that is kept, on images that are not trained on."""
         model = self.tokenizer.network.eval()
-        features = self.held_out.float().to(self.processes.device)
-        patches = model.patches(features)
         self.tokenizer.cut.copy_(self._cut())
-        kept = self.tokenizer.choose(features)
-        codes = model.code(model.merge(patches, kept), model.starts(features, self.joint(features)))
-        _, h, w, _ = features.shape
-        rebuilt = model.rebuild(codes.entries, kept, (h, w))
+        parts = [self._rebuilt(part.float()) for part in self.held_out.parts(BATCH)]
         model.train()
-        cosine = cosine_similarity(rebuilt, features.flatten(1, 2), dim=-1).mean()
-        used = codes.indices[kept.bool()].unique().numel()
-        return {"cosine": cosine.item(), "kept": kept.mean().item(), "codes_used": float(used)}
+        cosines, kept, used = (torch.cat(some) for some in zip(*parts, strict=True))
+        codes = used.unique().numel()
+        return {"cosine": cosines.mean().item(), "kept": kept.mean().item(), "codes_used": float(codes)}
+
+    def _rebuilt(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, h, w, C) ──► cosines of the rebuilt ones and kept, both (B, h · w); codes in use."""
+        model, features = self.tokenizer.network, features.to(self.processes.device)
+        kept = self.tokenizer.choose(features)
+        merged = model.merge(model.patches(features), kept)
+        codes = model.code(merged, model.starts(features, self.joint(features)))
+        rebuilt = model.rebuild(codes.entries, kept, (features.shape[1], features.shape[2]))
+        cosines = cosine_similarity(rebuilt, features.flatten(1, 2), dim=-1)
+        return cosines, kept, codes.indices[kept.bool()]
 
     @torch.no_grad()
     def _cut(self) -> Tensor:
         """The cut above which the wanted share of the training images' patches is."""
-        model, parts = self.tokenizer.network, self.features.rows[::EVERY].split(BATCH)
+        model, parts = self.tokenizer.network, self.features.rows.parts(BATCH, EVERY)
         if model.draft is not None and self.config.network.chooses == "draft":
             return self._cut_of_gains(model.draft)
         chances = [model.selector(model.patches(part.float().to(self.processes.device))) for part in parts]
@@ -139,9 +144,9 @@ def fit_draft(recipe: SelectionRecipe) -> None:
     """Fit the words' prototypes and the draft to the training images of a recipe, before its first step."""
     network = recipe.tokenizer.network
     assert network.draft is not None
-    parts = recipe.features.rows.split(BATCH)
-    features = torch.cat([normalize(part.float().flatten(1, 2), dim=-1) for part in parts])
-    near = torch.cat([recipe.joint(part.float().to(recipe.processes.device)) for part in parts])
+    parts = [part.float() for part in recipe.features.rows.parts(BATCH)]
+    features = torch.cat([normalize(part.flatten(1, 2), dim=-1) for part in parts])
+    near = torch.cat([recipe.joint(part.to(recipe.processes.device)) for part in parts])
     words = normalize(network.entries, dim=-1)
     network.draft.fit(features.to(near), near, words, recipe.config.network.naming)
 
@@ -152,7 +157,7 @@ def words_of_patches(
     """The rows of the codebook that training patches are nearest to most often: (count,) int64, ascending."""
     entries = normalize(codebook.embeddings.float(), dim=-1)
     votes = torch.zeros(len(entries), dtype=torch.int64)
-    for rows in features.rows[::EVERY].split(BATCH):
+    for rows in features.rows.parts(BATCH, EVERY):
         vectors = encoder.to_joint_space(rows.float().to(encoder.device)).flatten(0, 2).cpu()
         votes += nearest(vectors, entries).bincount(minlength=len(entries))
     best = votes.argsort(descending=True, stable=True)[:count]
