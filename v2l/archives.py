@@ -7,10 +7,12 @@ decompressed once for each process, as a whole, into a temporary file.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import importlib
 import lzma
+import os
 import shutil
 import stat
 import struct
@@ -419,6 +421,7 @@ def _copy(archive: Path, size: int, written: int, opener: Callable[[Any], Any]) 
             if shutil.disk_usage(target.parent).free < len(content) + RESERVE:
                 target.unlink()
                 got = f"{target.parent} has too little room to decompress {archive}"
-                raise V2LError(got, "1 GB more than the images take", "TMPDIR=/a/larger/disk v2l …")
+                allowed, run = "1 GB more than the images take", "TMPDIR=/a/larger/disk v2l …"
+                raise V2LError(got, allowed, run) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             plain.write(content)
     return target

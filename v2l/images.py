@@ -138,6 +138,15 @@ def load_image(file: str | Readable, background: str = "white") -> Tensor:
     return _read(Path(file) if isinstance(file, str) else file, background)[0]
 
 
+def may_pass(error: V2LError) -> bool:
+    """True for an error of `load_image` that says nothing of the file, and so must not be kept for it.
+
+    The system refused to read (too many open files, no permission, a lost disk), or memory ran out.
+    """
+    cause = error.__cause__
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
+
+
 def check_suffix(path: str | Path) -> str:
     """The suffix of an image to be written, in lower case; to be asked before long work.
 

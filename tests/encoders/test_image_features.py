@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
+from collections.abc import Callable, Sequence
+from errno import EACCES, EIO, EMFILE
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny_encoder import tiny_encoder
 
 from v2l import archives
 from v2l.encoders import JointEncoder
 from v2l.encoders import image_features as module
 from v2l.encoders.image_features import EncodingWork, encode_files, image_features
+from v2l.encoders.patch_features import patch_features
 from v2l.engines.engine import Engine
 from v2l.errors import V2LError
 from v2l.images import load_image, save_image
 from v2l.shards import Shards
-from v2l.sources import find_images, image_version
+from v2l.sources import ImageFile, find_images, image_version
+
+Features = Callable[[JointEncoder, Sequence[ImageFile], Shards], tuple[torch.Tensor, list[ImageFile]]]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,26 @@ def test_a_file_that_is_gone_is_listed(folder: Path, encoder: JointEncoder) -> N
     )
     assert len(features) == 1
     assert unreadable == [folder / "gone.png"]
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), *(OSError(code, os.strerror(code)) for code in (EACCES, EIO, EMFILE))]
+)
+@pytest.mark.parametrize("features", [image_features, patch_features])
+def test_a_file_that_the_system_refuses_for_now_is_not_kept_as_unreadable(
+    features: Features, fault: Exception, folder: Path, encoder: JointEncoder
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise fault
+
+    files, shards = sorted(folder.glob("*.png")), Shards(folder / "work", "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "open", refuse)
+        with pytest.raises(V2LError, match=r"a\.png is truncated, damaged or unreadable"):
+            features(encoder, files, shards)
+    rows, unreadable = features(encoder, files, shards)
+    assert len(rows) == 3
+    assert [file.name for file in unreadable] == ["b.png", "d.png"]
 
 
 @pytest.mark.parametrize("names", [[], ["b.png"], ["b.png", "d.png", "gone.png"]])

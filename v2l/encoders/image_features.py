@@ -19,7 +19,7 @@ from v2l.encoders.base import JointEncoder
 from v2l.engines.engine import Engine, lost_workers
 from v2l.engines.work import Report
 from v2l.errors import V2LError
-from v2l.images import load_image
+from v2l.images import load_image, may_pass
 from v2l.mapped import on_disk
 from v2l.shards import Shards, store
 from v2l.sources import ImageFile, image_version
@@ -37,7 +37,8 @@ def image_features(
         (n, D) float32, unit length, one row per readable image, in order; and the unreadable files.
 
     Raises:
-        V2LError: no image is readable, or the encoder's vectors contain NaN or infinity.
+        V2LError: no image is readable, the system refused to read one, or the encoder's vectors contain NaN
+            or infinity.
     """
     parts = encode_files(encoder, files, shards)
     unreadable = unreadable_files(files, parts)
@@ -100,7 +101,8 @@ def encode_files(
         readable image.
 
     Raises:
-        V2LError: the encoder's vectors contain NaN or infinity, or workers died again and again.
+        V2LError: the encoder's vectors contain NaN or infinity, the system refused to read an image, or
+            workers died again and again.
     """
     # The version (size and time of change) is part of the shard's name: a replaced file is encoded again.
     versions = [(file, image_version(file)) for file in files]
@@ -204,7 +206,7 @@ def _batches(encoder: JointEncoder, files: Sequence[ImageFile]) -> Iterator[tupl
     with ThreadPoolExecutor(READERS) as readers:
 
         def read(start: int) -> list[Future[Tensor | None]]:
-            return [readers.submit(_prepared, encoder, file) for file in files[start : start + BATCH]]
+            return [readers.submit(prepared, encoder, file) for file in files[start : start + BATCH]]
 
         coming = read(0)
         for start in range(0, len(files), BATCH):
@@ -212,10 +214,17 @@ def _batches(encoder: JointEncoder, files: Sequence[ImageFile]) -> Iterator[tupl
             yield start, [image.result() for image in images]
 
 
-def _prepared(encoder: JointEncoder, file: ImageFile) -> Tensor | None:
+def prepared(encoder: JointEncoder, file: ImageFile) -> Tensor | None:
+    """(3, S, S): the image as the encoder sees it; None if the file is not a readable image.
+
+    Raises:
+        V2LError: the system refused to read it, or memory ran out; so the file may be a readable image.
+    """
     try:
         return encoder.prepare(load_image(file))
-    except V2LError:
+    except V2LError as error:
+        if may_pass(error):
+            raise
         return None
 
 

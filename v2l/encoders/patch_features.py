@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from v2l.encoders.base import JointEncoder
-from v2l.encoders.image_features import readable_rows
+from v2l.encoders.image_features import prepared, readable_rows
 from v2l.errors import V2LError
-from v2l.images import load_image
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
 
@@ -31,7 +30,8 @@ def patch_features(
         (n, h, w, C) float16, memory-mapped, one row per readable image, in order; and the unreadable files.
 
     Raises:
-        V2LError: no image is readable, the encoder gives NaN or infinity, or the disk is full.
+        V2LError: no image is readable, the system refused to read one, the encoder gives NaN or infinity, or
+            the disk is full.
     """
     versions = [(file, image_version(file)) for file in files]
     metadata = [encoder.fingerprint, "patch features"]
@@ -44,7 +44,7 @@ def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
     found: dict[int, Tensor] = {}
     for start in range(0, len(files), BATCH):
         images = {
-            place: _prepared(encoder, files[place]) for place in range(start, min(len(files), start + BATCH))
+            place: prepared(encoder, files[place]) for place in range(start, min(len(files), start + BATCH))
         }
         readable = {place: image for place, image in images.items() if image is not None}
         if readable:
@@ -62,10 +62,3 @@ def _encode(encoder: JointEncoder, files: Sequence[ImageFile]) -> Tensor:
     for place, features in found.items():
         rows[place] = features
     return rows
-
-
-def _prepared(encoder: JointEncoder, file: ImageFile) -> Tensor | None:
-    try:
-        return encoder.prepare(load_image(file))
-    except V2LError:
-        return None
