@@ -205,4 +205,12 @@ def _listed(source: Path, paths: Iterable[str]) -> list[Path]:
 
 
 def _is_train(name: str) -> bool:
-    return int(hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest(), 16) % 100 < TRAIN_SHARE
+    return int(hashlib.sha256(bytes_of(name)).hexdigest(), 16) % 100 < TRAIN_SHARE
+
+
+def bytes_of(name: str) -> bytes:
+    """A name as the disk has it; half of a character, which only JSON can hold, becomes an escape."""
+    try:
+        return name.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode(errors="backslashreplace")

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -209,6 +210,22 @@ def test_a_line_of_a_list_ends_at_a_line_break_only(tmp_path: Path, end: str) ->
     assert found(tmp_path / "list.txt") == {name: picture(1)}
 
 
+def test_captions_of_a_list_become_texts(tmp_path: Path) -> None:
+    given = (["a hat", "a cap"], 7, [], [None], "", {"en": "a hat"})
+    rows = [json.dumps({"path": "x.png", "caption": caption}) for caption in given]
+    (tmp_path / "list.jsonl").write_text("\n".join(rows))
+    (tmp_path / "x.png").write_bytes(picture(1))
+    assert captions(tmp_path / "list.jsonl") == ["a hat", "7", None, None, None, "{'en': 'a hat'}"]
+
+
+def test_half_of_a_character_in_an_id_ends_no_run(run: Callable[..., Summary], tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(picture(1))
+    rows = [json.dumps({"path": "x.png", "id": f"\ud83d{number}"}) for number in range(9)]
+    (tmp_path / "list.jsonl").write_text("\n".join(rows))
+    images = [run(f"{tmp_path}/list.jsonl@{part}", tmp_path / part).images for part in ("train", "eval")]
+    assert sum(images) == 9
+
+
 def test_a_list_without_paths_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("name\nx.png\n")
     with pytest.raises(V2LError, match=r"row 1 of .*list\.csv has no path; allowed: a column path or url"):
@@ -222,6 +239,18 @@ def test_a_part_of_a_place_is_chosen_by_the_names_of_images(tmp_path: Path) -> N
     train, evaluation = found(f"{tmp_path}@train"), found(f"{tmp_path}@eval")
     assert len(train) + len(evaluation) == 18
     assert {f"a.tar/{name}" for name in train if "/" not in name} == {name for name in train if "/" in name}
+
+
+def test_a_part_of_a_bucket_is_read_and_a_name_that_looks_like_one_is_itself() -> None:
+    memory = fsspec.filesystem("memory")
+    for number in range(20):
+        memory.pipe(f"/parts/f/{number:03d}.png", picture(number))
+        memory.pipe(f"/parts/g@train/{number:03d}.png", picture(number))
+    train, evaluation = found("memory://parts/f@train"), found("memory://parts/f@eval")
+    assert evaluation
+    assert len(train | evaluation) == len(train) + len(evaluation) == 20
+    assert len(found("memory://parts/g@train")) == 20
+    assert found("memory://parts/f/*.png@eval") == evaluation
 
 
 def test_a_saved_data_set_of_hugging_face_is_read(tmp_path: Path) -> None:

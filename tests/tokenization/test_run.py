@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tiny_pictures import picture
 from tiny_work import Deadly
 
 from v2l.engines import local
@@ -133,6 +134,26 @@ def test_changed_inputs_and_settings_are_refused_with_both_values(
         run(copy, out)
     with pytest.raises(V2LError, match=r"tokenizer name = 'tiny-quarters', and now it is 'v2l'"):
         run(pictures, out, tokenizer="v2l")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_list_with_other_captions_or_paths_is_refused(run: Start, tmp_path: Path, suffix: str) -> None:
+    def write(folder: Path, **row: str) -> Path:
+        lines = {".csv": ",".join(row) + "\n" + ",".join(row.values()), ".jsonl": json.dumps(row)}
+        (folder / f"list{suffix}").write_text(lines[suffix])
+        return folder / f"list{suffix}"
+
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).write_bytes(picture(1))
+        os.utime(tmp_path / "in" / name, (1, 1))
+    first = {"path": "a.png", "id": "x", "caption": "a hat"}
+    run(write(tmp_path / "in", **first), tmp_path / "out")
+    shutil.copytree(tmp_path / "in", tmp_path / "moved")
+    assert run(tmp_path / "moved" / f"list{suffix}", tmp_path / "out").resumed == 1
+    for change in ({"caption": "a cap"}, {"path": "b.png"}):
+        with pytest.raises(V2LError, match="input fingerprint = "):
+            run(write(tmp_path / "in", **{**first, **change}), tmp_path / "out")
 
 
 def test_a_folder_with_other_files_is_refused(run: Start, pictures: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from v2l.archives import READ_SUFFIXES
 from v2l.errors import V2LError
-from v2l.sources import Part, in_part, part_of
+from v2l.sources import Part, bytes_of, in_part, part_of
 from v2l.tokenization.storage import open_place
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -43,6 +43,7 @@ class InputFile:
         caption: a text that belongs to the image, from a list.
         split: of a Hugging Face data set.
         part: which part of its images is read, by a hash of their names.
+        listed: its path as a list has it, where the list gives it another name.
     """
 
     kind: Kind
@@ -52,6 +53,7 @@ class InputFile:
     caption: str | None = None
     split: str | None = None
     part: Part = "all"
+    listed: str = ""
 
 
 def find_files(places: Sequence[str]) -> list[InputFile]:
@@ -71,9 +73,8 @@ def _files_of(place: str) -> list[InputFile]:
     if place.startswith(DATASET):
         name, _, split = place.removeprefix(DATASET).partition("@")
         return [InputFile("dataset", name, name, split=split or None)]
-    source, part = part_of(place)
-    file_system, root = open_place(str(source) if "://" not in place else place)
     try:
+        file_system, root, part = _open_part(place)
         found = _list_place(file_system, root, place)
     except V2LError:
         raise
@@ -85,6 +86,20 @@ def _files_of(place: str) -> list[InputFile]:
     if not found:
         raise V2LError(f"{place} holds nothing to read", ALLOWED, "another place")
     return found
+
+
+def _open_part(place: str) -> tuple[Any, str, Part]:
+    """A place without @train or @eval ──► its file system, its path there, and its part.
+
+    A place that really has such a name is itself.
+    """
+    source, part = part_of(place)
+    if "://" not in place:
+        return *open_place(str(source)), part
+    file_system, root = open_place(place)
+    if part == "all" or file_system.exists(root):
+        return file_system, root, "all"
+    return *open_place(place.rpartition("@")[0]), part
 
 
 def _list_place(file_system: Any, root: str, place: str) -> list[InputFile]:
@@ -165,13 +180,23 @@ def _listed(file_system: Any, path: str) -> Iterator[InputFile]:
                 "path,caption as the first line",
             )
         url = target if "://" in target or target.startswith("/") else f"{folder}/{target}"
+        named = row.get("id") not in (None, "")
         yield InputFile(
             "image",
-            target if row.get("id") in (None, "") else str(row["id"]),
+            str(row["id"]) if named else target,
             url,
             _local_version(url),
-            row.get("caption") or row.get("text"),
+            _caption(row),
+            listed=target if named else "",
         )
+
+
+def _caption(row: dict[str, Any]) -> str | None:
+    """A row's caption, the first of several; what is no text is written as one."""
+    given = row.get("caption") or row.get("text")
+    if isinstance(given, list):
+        given = next(iter(given), None)
+    return None if given is None else str(given)
 
 
 def _local_version(url: str) -> str:
@@ -187,5 +212,5 @@ def fingerprint(lines: Iterable[str]) -> str:
     """A short hash of lines: 16 hexadecimal digits of a SHA-256."""
     digest = hashlib.sha256()
     for line in lines:
-        digest.update(line.encode(errors="surrogateescape") + b"\n")
+        digest.update(bytes_of(line) + b"\n")
     return digest.hexdigest()[:16]

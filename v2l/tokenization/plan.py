@@ -74,7 +74,7 @@ class Plan:
         shards: in order.
         shard_size: images in a shard.
         files: number of input files.
-        fingerprint: hash of the files' names, sizes, times of writing and rows.
+        fingerprint: hash of the files' names, sizes, times of writing and rows, and of a list's captions.
     """
 
     shards: tuple[Shard, ...] = field(repr=False)
@@ -104,9 +104,11 @@ class Measured:
     def line(self) -> str:
         """What changes when the file is replaced."""
         file = self.file
-        return (
+        line = (
             f"{file.kind} {file.name} {file.version} {file.split} {file.part} {self.rows} {len(self.groups)}"
         )
+        listed = {"path": file.listed, "caption": file.caption}
+        return line + "".join(f" {name} {value!r}" for name, value in listed.items() if value)
 
 
 def make_plan(places: Sequence[str], shard_size: int | None = None) -> Plan:
