@@ -122,17 +122,25 @@ def evaluate_language(
         own, *others = nats_a_word(llm, [sentence, *orders])
         result.own.append(own)
         result.shuffled.append(sum(others) / len(others))
-        for chances in (result.chosen, result.frequent, result.blind):
-            chances.append([])
         elsewhere = everywhere - Counter(sentence)
-        for place in random.sample(range(len(sentence)), min(settings.places, len(sentence))):
-            candidates = draw_candidates(sentence[place], elsewhere, random)
-            nats = nats_a_word(llm, [_with(sentence, place, word) for word in candidates])
-            result.chosen[-1].append(chance_of_first([-value for value in nats]))
-            result.frequent[-1].append(chance_of_first([elsewhere[word] for word in candidates]))
-            result.blind[-1].append(1 / len(candidates))
+        places = random.sample(range(len(sentence)), min(settings.places, len(sentence)))
+        chances = [completion_chances(llm, sentence, place, elsewhere, random) for place in places]
+        result.chosen.append([by_llm for by_llm, _, _ in chances])
+        result.frequent.append([by_frequency for _, by_frequency, _ in chances])
+        result.blind.append([blindly for _, _, blindly in chances])
         progress("sentences", number + 1, len(sentences))
     return result
+
+
+def completion_chances(
+    llm: LocalLanguageModel, sentence: Sequence[int], place: int, elsewhere: Counter[int], random: Random
+) -> tuple[float, float, float]:
+    """The chances that the word at a place is chosen: by the LLM, by frequency elsewhere, and at random."""
+    candidates = draw_candidates(sentence[place], elsewhere, random)
+    nats = nats_a_word(llm, [_with(sentence, place, word) for word in candidates])
+    by_llm = chance_of_first([-value for value in nats])
+    by_frequency = chance_of_first([elsewhere[word] for word in candidates])
+    return by_llm, by_frequency, 1 / len(candidates)
 
 
 def nats_a_word(llm: LocalLanguageModel, sentences: Sequence[Sequence[int]]) -> list[float]:
