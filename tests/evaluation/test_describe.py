@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from v2l.errors import V2LError
 from v2l.evaluation.describe import (
+    Question,
     answer_report,
     caption_report,
     caption_scores,
@@ -167,6 +168,29 @@ def test_a_journal_of_another_llm_with_the_same_vocabulary_is_refused(
     server = Endpoint("http://localhost:1/v1", "chat")
     with pytest.raises(V2LError, match=r"the LLM 'chat' \(at http://localhost:1/v1\)"):
         evaluate_captions(Describer(other, "caption", SETTINGS, server), photographs[:2], log)
+
+
+def test_a_journal_of_a_tokenizer_that_was_trained_on_is_refused(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    captioner = Describer(tiny_pipeline(), "caption", SETTINGS)
+    evaluate_captions(captioner, photographs[:2], tmp_path / "log.jsonl")
+    with torch.no_grad():
+        next(captioner.pipeline.tokenizer.parameters()).add_(1)
+    with pytest.raises(V2LError, match="tokenizer_weights"):
+        evaluate_captions(captioner, photographs[:2], tmp_path / "log.jsonl")
+
+
+def test_a_journal_of_answers_refuses_another_image_under_the_same_name(
+    answerer: Describer, photographs: list[Path], tmp_path: Path
+) -> None:
+    image, log = tmp_path / "mine.jpg", tmp_path / "log.jsonl"
+    asked = [Question(image, "What is it?", "hat")]
+    image.write_bytes(photographs[0].read_bytes())
+    evaluate_answers(answerer, asked, log)
+    image.write_bytes(photographs[-1].read_bytes())
+    with pytest.raises(V2LError, match="data"):
+        evaluate_answers(answerer, asked, log)
 
 
 def test_a_journal_continues_with_the_same_examples_and_refuses_changed_ones(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -99,6 +100,34 @@ def test_a_journal_of_other_settings_is_refused(evaluation: FewShotEvaluation, t
     small.run(tmp_path / "log.jsonl")
     with pytest.raises(V2LError, match="seed"):
         replace(small, settings=replace(SETTINGS, seed=6)).run(tmp_path / "log.jsonl")
+
+
+def train_on(pipeline: Pipeline) -> None:
+    """Change the tokenizer's weights, as training into the same folder does."""
+    with torch.no_grad():
+        next(pipeline.tokenizer.parameters()).add_(1)
+
+
+def test_a_journal_of_a_tokenizer_that_was_trained_on_is_refused(samples: Path, tmp_path: Path) -> None:
+    grid = Grid((2,), (1,), (0,), (False,), (3,))
+    small = FewShotEvaluation(tiny_pipeline(), ClassFolder.load(samples), SETTINGS, grid)
+    small.run(tmp_path / "log.jsonl")
+    train_on(small.pipeline)
+    with pytest.raises(V2LError, match="tokenizer_weights"):
+        small.run(tmp_path / "log.jsonl")
+
+
+def test_a_journal_of_other_images_under_the_same_names_is_refused(
+    pipeline: Pipeline, samples: Path, tmp_path: Path
+) -> None:
+    folder, log = tmp_path / "classes", tmp_path / "log.jsonl"
+    shutil.copytree(samples, folder)
+    grid = Grid((2,), (1,), (0,), (False,), (3,))
+    small = FewShotEvaluation(pipeline, ClassFolder.load(folder), SETTINGS, grid)
+    small.run(log)
+    shutil.copy(folder / "shoes" / "boots.jpg", folder / "hat" / "straw.jpg")
+    with pytest.raises(V2LError, match=r"images\.fingerprint"):
+        small.run(log)
 
 
 def other_llm(pipeline: Pipeline, name: str = "tiny", seed: int = 1) -> Pipeline:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_namer import tiny_namer
 from tiny_pipeline import tiny_pipeline
 
 from v2l.canvases import Canvas
@@ -27,6 +29,8 @@ from v2l.evaluation.mosaics import (
 from v2l.images import load_image
 from v2l.metrics import Mean, Proportion
 from v2l.places import Area, PlacedWord
+from v2l.tokenizers.clusters.model import ClusterTokenizer
+from v2l.tokenizers.clusters.settings import ClusterSettings, NetworkSettings, TrainedSettings
 from v2l.tokenizers.slices.model import SliceTokenizer
 from v2l.tokens import Boxes, CellGrid, ClusterMap, VisualTokens
 
@@ -109,6 +113,40 @@ def test_the_evaluation_goes_on_after_a_stop_and_counts_the_same(
     assert whole[0].words.value == 6
     assert "| slices" in page(whole, 0)
     assert report(whole, settings, {})["metrics"][0]["photographs"] == 2
+
+
+@pytest.fixture
+def copies(photographs: list[Photograph], tmp_path: Path) -> list[Photograph]:
+    """The photographs as files of a test, which may change them."""
+    return [
+        replace(one, file=Path(shutil.copy(one.file, tmp_path / f"{number}.jpg")))
+        for number, one in enumerate(photographs)
+    ]
+
+
+def test_a_journal_of_other_photographs_under_the_same_names_is_refused(
+    copies: list[Photograph], tmp_path: Path
+) -> None:
+    namer, settings = tiny_namer(), MosaicSettings(mosaics=2, numbers=(2,), words=2)
+    tokenizers, log = {"slices": SliceTokenizer(namer=namer)}, tmp_path / "log.jsonl"
+    evaluate_mosaics(tokenizers, namer, copies, settings, log)
+    for one in copies[1:]:
+        shutil.copy(copies[0].file, one.file)
+    with pytest.raises(V2LError, match=r"images\.fingerprint"):
+        evaluate_mosaics(tokenizers, namer, copies, settings, log)
+
+
+def test_a_journal_of_a_tokenizer_that_was_trained_on_is_refused(
+    photographs: list[Photograph], tmp_path: Path
+) -> None:
+    namer, settings = tiny_namer(), MosaicSettings(mosaics=2, numbers=(2,), words=2)
+    network = NetworkSettings(16, 2, 4.0, 8, 2, 1, 4, 16)
+    tokenizer = ClusterTokenizer(ClusterSettings(side=64), namer, TrainedSettings(network, 48, 16)).eval()
+    evaluate_mosaics({"setok": tokenizer}, namer, photographs, settings, tmp_path / "log.jsonl")
+    with torch.no_grad():
+        next(tokenizer.parameters()).add_(1)
+    with pytest.raises(V2LError, match=r"tokenizer_weights\.setok"):
+        evaluate_mosaics({"setok": tokenizer}, namer, photographs, settings, tmp_path / "log.jsonl")
 
 
 def test_the_ratio_to_the_bag_has_an_interval() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
-from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
+from v2l.evaluation.journal import LLM, WEIGHTS, Journal, Record, identify_llm
 from v2l.images import Skipped
 from v2l.metrics import GroupedShare, Mean
 from v2l.pipeline.image_words import BATCH, ImageWords
@@ -161,7 +161,8 @@ def evaluate_answers(
     Raises:
         V2LError: as above.
     """
-    journal = open_journal(describer, log, [repr(question) for question in questions])
+    listed = [f"{question!r} {image_size(question.image)}" for question in questions]
+    journal = open_journal(describer, log, listed)
     for batch in remaining_batches(journal, questions, "answers", progress):
         for record in answer_batch(describer, batch):
             journal.append(record)
@@ -202,18 +203,20 @@ def normalize_answer(answer: str) -> str:
 
 
 def open_journal(describer: Describer, log: Path | None, listed: Iterable[str]) -> Journal:
-    """A journal for these data, settings and LLM.
+    """A journal for these data, settings, tokenizer and LLM.
 
     Raises:
-        V2LError: the file is a journal of other data, settings or LLM.
+        V2LError: the file is a journal of others.
     """
     if log is None:
         return Journal()
+    llm = identify_llm(describer.pipeline, describer.endpoint)  # loads it, and reports name a loaded one
     metadata = {
         "protocol": describer.task,
         "data": short_hash("\n".join(listed).encode(errors="surrogateescape")),
         **describer.report(),
-        LLM: identify_llm(describer.pipeline, describer.endpoint),
+        WEIGHTS: describer.pipeline.tokenizer.fingerprint,
+        LLM: llm,
     }
     examples = describer.settings.examples
     if examples is not None:

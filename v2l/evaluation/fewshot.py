@@ -6,7 +6,6 @@ episodes. Source: V2L Tokenizer, arXiv 2403.07874, section 4.1 and table 1.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from v2l.datasets import ClassFolder, Episode, draw_episodes
-from v2l.evaluation.journal import LLM, Journal, Record, identify_llm
+from v2l.evaluation.journal import LLM, WEIGHTS, Journal, Record, files_metadata, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.images import Skipped
 from v2l.llm.shuffle import shuffle_weights
@@ -267,13 +266,13 @@ class FewShotEvaluation:
 
     def _metadata(self) -> Record:
         """What must be equal when a journal continues."""
-        files = [f"{name}/{path.name}" for name, paths in self.folder.classes.items() for path in paths]
         return {
-            "images": hashlib.sha256("\n".join(files).encode(errors="surrogateescape")).hexdigest()[:16],
+            "images": files_metadata([path for paths in self.folder.classes.values() for path in paths]),
             "settings": asdict(self.settings),
             "grid": asdict(self.grid),
             "control": self.control,
             "stack": self.pipeline.identity(),
+            WEIGHTS: self.pipeline.tokenizer.fingerprint,
             LLM: identify_llm(self.pipeline),
         }
 

@@ -18,6 +18,7 @@ from v2l.sources import ImageFile, image_size
 
 Record = dict[str, Any]
 LLM = "llm"  # the metadata's key for what `identify_llm` gives
+WEIGHTS = "tokenizer_weights"  # its key for the tokenizer's fingerprint, which training changes
 OTHER_LOG = "another --log"
 HEAD = b'{"facts"'  # how a journal begins
 

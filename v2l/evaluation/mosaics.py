@@ -26,7 +26,7 @@ from torch import Tensor
 from v2l.canvases import GRIDS
 from v2l.codebook.variety import family
 from v2l.evaluation.first_use import first_use
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import WEIGHTS, Journal, Record, files_metadata
 from v2l.evaluation.mosaic_pictures import Mosaic, Photograph, draw_mosaics
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import GroupedShare, Mean
@@ -143,9 +143,14 @@ def evaluate_mosaics(
         for number in settings.numbers
         for mosaic in draw_mosaics(photographs, number, settings.mosaics, settings.seed)
     ]
-    stacks = {name: tokenizer.describe() | tokenizer.settings() for name, tokenizer in tokenizers.items()}
-    images = [str(file) for mosaic in mosaics for file in mosaic.files]
-    journal = Journal.open(log, {"settings": asdict(settings), "stacks": stacks, "images": images})
+    facts = {
+        "settings": asdict(settings),
+        "stacks": {name: one.describe() | one.settings() for name, one in tokenizers.items()},
+        WEIGHTS: {name: one.fingerprint for name, one in tokenizers.items()},
+        "bag": namer.codebook.fingerprint,
+        "images": files_metadata([file for mosaic in mosaics for file in mosaic.files]),
+    }
+    journal = Journal.open(log, facts)
     for tokenizer in tokenizers.values():
         first_use(tokenizer)
     for done in range(len(journal.records), len(mosaics)):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from v2l.errors import V2LError
 from v2l.evaluation.class_naming import class_texts
-from v2l.evaluation.journal import LLM, Journal, Record, files_metadata, identify_llm
+from v2l.evaluation.journal import LLM, WEIGHTS, Journal, Record, files_metadata, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.image_sets import CHANGES, TASKS, ImageSet
 from v2l.images import load_image
@@ -145,6 +145,8 @@ def evaluate_sets(
         "images": files_metadata([file for one in sets for file in one.images]),
         "settings": asdict(settings),
         "stack": methods.soft.identity(),
+        WEIGHTS: methods.soft.tokenizer.fingerprint,
+        "words": methods.words.tokenizer.describe(),
         LLM: identify_llm(methods.soft),
     }
     journal = Journal.open(log, facts)

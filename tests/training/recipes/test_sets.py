@@ -142,6 +142,10 @@ def test_answers_about_sets_are_measured(models: AdapterModels, sets: list[Image
         assert all(len(found) == 2 for kinds in result.right.values() for found in kinds.values())
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:4]))
     assert evaluate_sets(methods, sets, AnswerSettings(2), log) == results
+    with torch.no_grad():
+        next(tokenizer.parameters()).add_(1)
+    with pytest.raises(V2LError, match="tokenizer_weights"):
+        evaluate_sets(methods, sets, AnswerSettings(2), log)
     with pytest.raises(V2LError, match="--names"):
         evaluate_sets(methods, sets, AnswerSettings(99))
     with pytest.raises(V2LError, match="--tokenizer sam"):
