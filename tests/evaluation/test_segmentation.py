@@ -67,6 +67,14 @@ def test_label_maps_are_read_by_the_photographs_name(tmp_path: Path) -> None:
         annotators_segments(tmp_path, Path("13.jpg"))
 
 
+@pytest.mark.parametrize("stem", ["photo", "photo_2", "photo [1]", "photo*"])
+def test_label_maps_of_similar_names_are_not_mixed(tmp_path: Path, stem: str) -> None:
+    for place, name in enumerate(("photo", "photo_2", "photo [1]", "photo*", "photo 1")):
+        save_image(torch.eye(place + 2).expand(3, -1, -1), tmp_path / f"{name}_0.png")
+    (segments,) = annotators_segments(tmp_path, Path(f"{stem}.jpg"))
+    assert len(segments) == 2 + ["photo", "photo_2", "photo [1]", "photo*"].index(stem)
+
+
 def test_baselines_have_about_as_many_parts_as_wanted() -> None:
     assert regular_grid(6, (20, 30)).unique().numel() == 6
     assert regular_grid(1, (20, 30)).unique().numel() == 1

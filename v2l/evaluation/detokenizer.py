@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from v2l.errors import V2LError
+from v2l.evaluation.reconstruction import PSNR_OF_EQUAL_IMAGES
 from v2l.evaluation.table import figure_text, markdown_table
 from v2l.images import load_image, resize, resize_and_crop
 from v2l.metrics import Mean, psnr
@@ -120,10 +121,10 @@ def shrunk(square: Tensor, numbers: int) -> Tensor:
 
 
 def compare(distance: PerceptualDistance, image: Tensor, square: Tensor) -> tuple[float, float]:
-    """Two images (1, 3, S, S) in [0, 1] ──► their perceptual distance, and the PSNR in dB."""
+    """Two images (1, 3, S, S) in [0, 1] ──► their perceptual distance, and the capped PSNR in dB."""
     with torch.inference_mode():
         value = distance(to_network_range(image), to_network_range(square))
-    return value.item(), psnr(image, square).item()
+    return value.item(), psnr(image, square).clamp(max=PSNR_OF_EQUAL_IMAGES).item()
 
 
 def report(rows: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:

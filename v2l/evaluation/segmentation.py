@@ -91,7 +91,7 @@ def annotators_segments(folder: Path, file: ImageFile) -> list[Tensor]:
         V2LError: the image has no annotator.
     """
     stem = Path(file.name).stem
-    paths = sorted(folder.glob(f"{stem}_*.png"))
+    paths = [path for path in sorted(folder.glob("*.png")) if path.stem.rpartition("_")[0] == stem]
     if not paths:
         raise V2LError(
             f"there are no segments of {file.name} in {folder}",
