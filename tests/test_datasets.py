@@ -144,7 +144,7 @@ def test_archives_beside_class_folders_are_counted(tmp_path: Path) -> None:
         (2, 0, 1, "got 0 shots"),
         (2, 1, 0, "got 0 episodes"),
         (5, 1, 1, r"has 4 class\(es\) for 5-way episodes"),
-        (4, 4, 1, r"has 4 readable image\(s\); allowed: at least 5"),
+        (4, 4, 1, r"has 4 readable image\(s\) without copies; allowed: at least 5"),
     ],
 )
 def test_impossible_episodes_are_refused(
@@ -163,6 +163,32 @@ def test_unreadable_files_are_never_drawn_and_are_listed_once(tmp_path: Path) ->
         "bad" not in image.path.name for episode in episodes for image in [*episode.support, episode.query]
     )
     assert [path.name for path, _ in skipped.files] == ["bad.png"]
+
+
+def test_no_query_is_a_copy_of_a_support(tmp_path: Path) -> None:
+    fill(tmp_path, {"cat": 4, "dog": 3})
+    for name in ("cat/copy.png", "cat/again.png", "dog/cat.png"):
+        shutil.copy(tmp_path / "cat" / "0.png", tmp_path / name)
+    for episode in draw_episodes(ClassFolder.load(tmp_path), 2, 2, episodes=50):
+        contents = [image.path.read_bytes() for image in [*episode.support, episode.query]]
+        assert len(set(contents)) == len(contents)
+
+
+def test_copies_do_not_make_enough_images(tmp_path: Path) -> None:
+    fill(tmp_path, {"cat": 1, "dog": 2})
+    shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / "copy.png")
+    with pytest.raises(V2LError, match=r"class 'cat' .* has 1 readable image\(s\) without copies"):
+        draw_episodes(ClassFolder.load(tmp_path), 2, 1, episodes=1)
+
+
+def test_a_seed_draws_the_same_episodes_in_every_version(samples: Path) -> None:
+    (episode,) = draw_episodes(ClassFolder.load(samples), n_ways=2, k_shots=1, episodes=1, seed=5)
+    paths = [image.path for image in [*episode.support, episode.query]]
+    assert [f"{path.parent.name}/{path.stem}" for path in paths] == [
+        "shoes/lace-up",
+        "pants/checked",
+        "shoes/ballerinas",
+    ]
 
 
 def test_the_sample_photographs_are_enough_for_3_ways_and_2_shots(samples: Path) -> None:

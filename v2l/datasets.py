@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -103,7 +104,7 @@ class Episode:
 
     Attributes:
         support: in the order of the prompt.
-        query: never one of the support.
+        query: never one of the support, nor a copy of one.
     """
 
     support: tuple[LabelledImage, ...]
@@ -125,9 +126,11 @@ def draw_episodes(
 ) -> list[Episode]:
     """Draw episodes: N classes, K support images of each in mixed order, and a query from one of them.
 
+    No episode has a file and a copy of it.
+
     Raises:
         V2LError: fewer than 2 ways, 1 shot or 1 episode; too few classes; a class with fewer than K + 1
-            readable images.
+            readable images that are no copies.
     """
     for name, value, least in (("ways", n_ways, 2), ("shots", k_shots, 1), ("episodes", episodes, 1)):
         if value < least:
@@ -139,7 +142,8 @@ def draw_episodes(
             f"2 to {len(folder.classes)} ways",
             f"--n-ways {len(folder.classes)}",
         )
-    draw = _Draw(folder, n_ways, k_shots, _Readable(skipped if skipped is not None else Skipped()))
+    readable = _Readable(skipped if skipped is not None else Skipped())
+    draw = _Draw(folder, n_ways, k_shots, readable, cache(_digest))
     return [draw.episode(Random(f"{seed}/{index}")) for index in range(episodes)]
 
 
@@ -340,31 +344,39 @@ class _Draw:
     n_ways: int
     k_shots: int
     readable: _Readable
+    digest: Callable[[Path], bytes]
 
     def episode(self, random: Random) -> Episode:
         names = random.sample(list(self.folder.classes), self.n_ways)
         asked = random.choice(names)
         shots: list[LabelledImage] = []
+        taken: set[bytes] = set()
         for name in names:
-            *support, query = self._images(name, random)
+            *support, query = self._images(name, random, taken)
             shots += (LabelledImage(path, name) for path in support)
             if name == asked:
                 question = LabelledImage(query, name)
         random.shuffle(shots)
         return Episode(tuple(shots), question)
 
-    def _images(self, name: str, random: Random) -> list[Path]:
-        """K + 1 different readable images of a class, in random order."""
+    def _images(self, name: str, random: Random, taken: set[bytes]) -> list[Path]:
+        """K + 1 readable images of a class, in random order; adds their digests to those that are taken."""
         paths = self.folder.classes[name]
-        found = list(islice(filter(self.readable, random.sample(paths, len(paths))), self.k_shots + 1))
+        found = list(islice(self._not_taken(random.sample(paths, len(paths)), taken), self.k_shots + 1))
         if len(found) <= self.k_shots:
-            got = f"class {name!r} of {self.folder.root} has {len(found)} readable image(s)"
+            got = f"class {name!r} of {self.folder.root} has {len(found)} readable image(s) without copies"
             raise V2LError(
                 got,
                 f"at least {self.k_shots + 1} for {self.k_shots}-shot episodes",
                 "--k-shots with a smaller number",
             )
         return found
+
+    def _not_taken(self, paths: Iterable[Path], taken: set[bytes]) -> Iterator[Path]:
+        for path in filter(self.readable, paths):
+            if self.digest(path) not in taken:
+                taken.add(self.digest(path))
+                yield path
 
 
 def _names(folders: Iterable[str], root: Path) -> dict[str, str]:
