@@ -18,7 +18,7 @@ from typing import Any
 
 from v2l.datasets import ClassFolder, draw_episodes
 from v2l.evaluation.fewshot import percent
-from v2l.evaluation.journal import LLM, Journal, identify_llm
+from v2l.evaluation.journal import LLM, WEIGHTS, Journal, identify_llm
 from v2l.evaluation.table import markdown_table
 from v2l.metrics import Proportion
 from v2l.pipeline.image_words import read_image_words
@@ -116,7 +116,12 @@ def main() -> None:
     episodes = draw_episodes(folder, given.ways, given.shots, given.episodes, given.seed)
     pipeline = Pipeline.load(given.checkpoint)
     drawn = (given.folder.name, given.part, given.half, given.ways, given.shots, given.episodes, given.seed)
-    metadata = {"asked": drawn, "stack": pipeline.describe(), LLM: identify_llm(pipeline)}
+    metadata = {
+        "asked": drawn,
+        "stack": pipeline.identity(),
+        WEIGHTS: pipeline.tokenizer.fingerprint,
+        LLM: identify_llm(pipeline),
+    }
     journal = Journal.open(given.log, metadata)
     done = {(record["setting"], record["method"]): record for record in journal.records}
     paths = image_paths(episodes)

@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from v2l.datasets import ClassFolder, Episode, draw_episodes
-from v2l.evaluation.journal import Journal, Record
+from v2l.evaluation.journal import LLM, WEIGHTS, Journal, Record, files_metadata, identify_llm
 from v2l.evaluation.questions import WhichQuestion, which_questions
 from v2l.evaluation.table import markdown_table
 from v2l.llm import FrozenLLM
 from v2l.metrics import Mean, Proportion
 from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
+from v2l.sources import ImageFile
 from v2l.tasks.classification.fewshot import Method, classify_episode, image_paths
 from v2l.tasks.description.choices import Choice, score_answers
 from v2l.tokenizers.loading import load_tokenizer
@@ -118,12 +119,23 @@ def main() -> None:
     bag, names = Pipeline.load(), given.tokenizers.split(",")
     tasks = Tasks(bag.llm, episodes, questions)
     asked = [given.folder.name, given.part, given.episodes, given.questions, given.seed]
-    journal = Journal.open(given.log, {"asked": asked, "stack": bag.describe()})
+    journal = Journal.open(given.log, {"asked": asked, **facts(bag, names, files)})
     for name in names:
         measure(bag, name, tasks, journal)
     gains = [f"{arm} minus {BAG}, points" for arm in (PARTS, PLACES)]
     rows = [row(name, task, journal.records) for task in (FEWSHOT, WHICH) for name in names]
     print(markdown_table(["task", "tokenizer", "words", BAG, PARTS, PLACES, *gains], rows))
+
+
+def facts(bag: Pipeline, names: Sequence[str], files: Sequence[ImageFile]) -> Record:
+    """What must be equal when a log continues, beside the arguments: the models and the images."""
+    weights = {name: load_tokenizer(name, "cpu").fingerprint for name in names}
+    return {
+        "stack": bag.identity(),
+        WEIGHTS: weights | {BAG: bag.tokenizer.fingerprint},
+        LLM: identify_llm(bag),
+        "images": files_metadata(files),
+    }
 
 
 def measure(bag: Pipeline, name: str, tasks: Tasks, journal: Journal) -> None:
