@@ -67,10 +67,11 @@ def tokenize(
 
 
 def check(request: Request, bars: Any) -> dict[str, Any]:
-    """Verify the output; what is printed beside the summary."""
-    from v2l.tokenization.verify import require_whole, verify
+    """Verify the output; what is printed beside the summary. Damaged shards are made ready for repair."""
+    from v2l.tokenization.verify import forget_damaged, require_whole, verify
 
     report = verify(request.output, bars)
+    forget_damaged(report, request.output)
     require_whole(report, request.output)
     return {"verified": report.images, "duplicate_ids": report.duplicates}
 

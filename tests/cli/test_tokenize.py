@@ -40,6 +40,21 @@ def test_a_folder_becomes_tokens_and_bad_images_are_counted(place: Path) -> None
     assert "settings format = 'parquet', and now it is 'jsonl'" in refused.stderr
 
 
+def test_what_verify_finds_damaged_is_computed_again(place: Path, tmp_path: Path) -> None:
+    options = ["-o", str(tmp_path / "out"), "--tokenizer", str(place / "quarters"), "--workers", "0"]
+    command = ["tokenize", str(place / "pictures"), *options, "--verify"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    part = tmp_path / "out" / "part-000000.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    damaged = CliRunner().invoke(app, command)
+    assert damaged.exit_code == 1
+    assert "part-000000.parquet was changed after it was written" in damaged.stderr
+    repaired = CliRunner().invoke(app, command)
+    assert repaired.exit_code == 0, repaired.output
+    assert part.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

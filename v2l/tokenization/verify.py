@@ -10,7 +10,7 @@ from v2l.errors import V2LError
 from v2l.progress import Progress, silent
 from v2l.tokenization.plan import read_run
 from v2l.tokenization.storage import Storage
-from v2l.tokenization.worker import data_name, read_receipt
+from v2l.tokenization.worker import data_name, read_receipt, receipt_name
 from v2l.tokenization.writer import WRITERS, RowWriter
 
 CHUNK = 1 << 20
@@ -24,6 +24,7 @@ class Report:
         images: rows that were read.
         shards: shards that are whole.
         problems: a line for each shard that is missing or damaged.
+        damaged: the numbers of these shards.
         duplicates: ids that several shards hold.
         first_duplicates: a few of them.
     """
@@ -31,6 +32,7 @@ class Report:
     images: int = 0
     shards: int = 0
     problems: list[str] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
     duplicates: int = 0
     first_duplicates: list[str] = field(default_factory=list)
 
@@ -53,10 +55,18 @@ def verify(url: str, progress: Progress = silent) -> Report:
         problem = _check_shard(output, number, writer, report, seen)
         if problem:
             report.problems.append(f"shard {number}: {problem}")
+            report.damaged.append(number)
         else:
             report.shards += 1
         progress("verify", number + 1, shards)
     return report
+
+
+def forget_damaged(report: Report, url: str) -> None:
+    """Delete the receipts of damaged shards, so that the same command computes these shards again."""
+    output = Storage(url)
+    for number in report.damaged:
+        output.delete(receipt_name(number))
 
 
 def require_whole(report: Report, url: str) -> None:
