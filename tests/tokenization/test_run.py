@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -18,9 +20,12 @@ from tiny_work import Deadly
 
 from v2l.engines import local
 from v2l.errors import V2LError
+from v2l.tokenization.detokenize import read_rows
 from v2l.tokenization.plan import Settings
 from v2l.tokenization.run import Request, Summary, tokenize
+from v2l.tokenization.storage import Storage
 from v2l.tokenization.verify import require_whole, verify
+from v2l.tokenization.worker import count_images
 
 Start = Callable[..., Summary]
 
@@ -114,8 +119,6 @@ def test_a_shard_that_kills_its_workers_is_left_out_and_named(
 
 
 def test_a_second_run_in_the_same_folder_is_refused(run: Start, pictures: Path, tmp_path: Path) -> None:
-    from v2l.tokenization.storage import Storage
-
     with Storage(str(tmp_path / "out")).locked(), pytest.raises(V2LError, match="another run writes into"):
         run(pictures, tmp_path / "out")
 
@@ -160,6 +163,43 @@ def test_a_folder_with_other_files_is_refused(run: Start, pictures: Path, tmp_pa
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(V2LError, match=r"holds thesis\.tex and no manifest\.json"):
         run(pictures, tmp_path)
+
+
+def test_files_of_other_programs_stay(run: Start, pictures: Path, tmp_path: Path) -> None:
+    theirs = [tmp_path / ".v2l-0.safetensors", tmp_path / "training" / ".v2l-1.safetensors"]
+    theirs[1].parent.mkdir()
+    for path in theirs:
+        path.touch()
+    with pytest.raises(V2LError, match=r"holds training and no manifest\.json"):
+        run(pictures, tmp_path)
+    assert all(path.exists() for path in theirs)
+    (tmp_path / "out" / ".v2l-folder").mkdir(parents=True)
+    assert run(pictures, tmp_path / "out").images == 21
+
+
+def test_a_disk_without_locks_is_one_line(
+    run: Start, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(V2LError, match=r"cannot lock .*out \(No locks available\)"):
+        run(pictures, tmp_path / "out")
+
+
+def test_a_folder_may_have_the_signs_of_a_pattern_in_its_name(
+    run: Start, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a[1]*?"
+    out.mkdir()
+    (out / "thesis.tex").touch()
+    with pytest.raises(V2LError, match=r"holds thesis\.tex and no manifest\.json"):
+        run(pictures, out)
+    (out / "thesis.tex").unlink()
+    run(pictures, out)
+    assert len(list(read_rows(str(out)))) == 21
+    assert count_images(Storage(str(out))) == 21
 
 
 def test_verify_finds_changed_bytes_and_duplicate_ids(run: Start, undisturbed: Path, tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def tokenize(request: Request, progress: Progress = silent) -> Summary:
             length,
         )
         run = Run(job, plan)
-        run.collect(engine.run(job, run.missing()), progress)
+        with output.swept():
+            run.collect(engine.run(job, run.missing()), progress)
         return run.finish()
 
 

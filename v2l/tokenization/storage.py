@@ -7,6 +7,7 @@ Local files are written under a temporary name, flushed and renamed. In a bucket
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from v2l.files import report_disk, write_file
 
 LOCK = ".lock"
 TEMPORARY = ".v2l-*"  # names that `v2l.files.temporary_beside` gives
+FOLDERS = (".", "receipts", "errors")  # what a run writes into
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class Storage:
     def names(self, pattern: str) -> list[str]:
         """The names of files that fit a pattern such as `part-*.parquet`, sorted."""
         file_system, root = self._opened
-        start = len(root.rstrip("/")) + 1
-        return sorted(str(path)[start:] for path in file_system.glob(self.path(pattern)))
+        folder = root.rstrip("/")
+        paths = file_system.glob(f"{glob.escape(folder)}/{pattern}")
+        return sorted(str(path)[len(folder) + 1 :] for path in paths)
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
@@ -104,12 +107,12 @@ class Storage:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second run out of a local folder, and delete the temporary files of dead runs.
+        """Keep a second run out of a local folder.
 
         A bucket has no locks. Two runs there do the same work twice and write the same bytes.
 
         Raises:
-            V2LError: another run writes into the folder.
+            V2LError: another run writes into the folder, or its disk has no locks.
         """
         if not self.is_local:
             yield
@@ -119,24 +122,44 @@ class Storage:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise V2LError(
-                f"another run writes into {self.url}", "one run for each folder", "wait for it, or another -o"
-            ) from error
-        try:
-            remove_temporary(folder)
+            _take(lock, self.url)
             yield
         finally:
-            remove_temporary(folder)  # of workers that were stopped or died
             os.close(lock)
 
+    @contextmanager
+    def swept(self) -> Iterator[None]:
+        """Delete the half-written files of dead runs, and at the end those of workers that were stopped."""
+        self._sweep()
+        try:
+            yield
+        finally:
+            self._sweep()
 
-def remove_temporary(folder: Path) -> None:
-    """Delete the half-written files that processes left when they were killed."""
-    for path in folder.rglob(TEMPORARY):
-        path.unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        folders = [Path(self.path(name)) for name in FOLDERS] if self.is_local else []
+        for folder in folders:
+            for path in list(folder.glob(TEMPORARY)):
+                if path.is_file():
+                    path.unlink(missing_ok=True)
+
+
+def _take(lock: int, url: str) -> None:
+    """Lock an open file.
+
+    Raises:
+        V2LError: another run has the lock, or the disk has no locks.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise V2LError(
+            f"another run writes into {url}", "one run for each folder", "wait for it, or another -o"
+        ) from error
+    except OSError as error:
+        raise V2LError(
+            f"cannot lock {url} ({error.strerror})", "a folder on a disk with locks", "another -o"
+        ) from error
 
 
 def open_place(place: str) -> tuple[Any, str]:
