@@ -177,7 +177,7 @@ def test_a_directory_is_replaced_whole(directory: Path) -> None:
     assert [path.name for path in directory.parent.iterdir()] == [directory.name]
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, OSError])
 def test_a_stopped_write_leaves_the_old_directory_intact(directory: Path, stop: type[BaseException]) -> None:
     with pytest.raises(stop):
         write_and_stop(directory, stop)
@@ -241,6 +241,29 @@ def test_somebody_s_own_files_are_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "holiday.jpg").exists()
     with pytest.raises(V2LError, match="is a file"), write_directory(tmp_path / "photos" / "holiday.jpg"):
         pass
+
+
+def test_a_mount_point_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "volume")
+    with (
+        pytest.raises(V2LError, match=r"volume is a mount point.*; try: -o .*volume/result"),
+        write_directory(tmp_path / "volume"),
+    ):
+        pytest.fail("the work began")
+
+
+def test_names_with_bytes_that_are_no_utf8_are_written_and_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    with write_directory(folder) as draft:
+        save_tensors(draft / "weights.safetensors", TENSORS)
+        write_manifest(draft, {"kind": "codebook", "schema": 2, "images": str(folder)})
+    assert read_manifest(folder, "codebook", 2)["images"] == str(folder)
+    tensors = load_tensors(folder / "weights.safetensors")
+    assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+    (folder / "weights.safetensors").write_bytes(b"short")
+    with pytest.raises(V2LError, match="is truncated or no safetensors file"):
+        load_tensors(folder / "weights.safetensors")
 
 
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:

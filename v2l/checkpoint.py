@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from v2l.errors import V2LError
-from v2l.files import flush, report_disk, require_space, temporary_beside, write_file
+from v2l.files import flush, report_disk, require_space, temporary_beside, write_file, write_text
 
 MANIFEST = "manifest.json"
 
@@ -29,10 +29,11 @@ MANIFEST = "manifest.json"
 def write_directory(target: str | Path) -> Iterator[Path]:
     """Give a temporary directory, which becomes `target` if the block ends without an error.
 
-    After an error, an older `target` stays as it was.
+    After an error, an older `target` stays as it was. Errors of the block are raised unchanged.
 
     Raises:
-        V2LError: the disk is full or cannot be written, or `target` holds something that v2l did not write.
+        V2LError: the disk is full or cannot be written, or `target` is a mount point or holds something that
+            v2l did not write.
     """
     final = Path(target).resolve()
     with report_disk(target):
@@ -40,14 +41,15 @@ def write_directory(target: str | Path) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_beside(final)
         temporary.mkdir()
-        try:
-            yield temporary
+    try:
+        yield temporary
+        with report_disk(target):
             for path in [*temporary.rglob("*"), temporary]:
                 flush(path)
             _replace_directory(temporary, final)
             flush(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> str:
@@ -81,7 +83,7 @@ def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
     if sha256 is not None:
         _check_hash(path, sha256)
     try:
-        return load_file(path)
+        return _load(path)
     except (SafetensorError, OSError) as error:
         raise V2LError(
             f"{path} is truncated or no safetensors file ({error})", run="write or fetch it again"
@@ -101,10 +103,9 @@ def write_manifest(directory: str | Path, manifest: Mapping[str, Any]) -> None:
         path.relative_to(directory).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
         for path in paths
     }
-    with write_file(directory / MANIFEST) as temporary:
-        temporary.write_text(
-            json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    write_text(
+        directory / MANIFEST, json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False) + "\n"
+    )
 
 
 def read_manifest(directory: str | Path, kind: str, schema: int) -> dict[str, Any]:
@@ -142,6 +143,15 @@ def file_hash(path: str | Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; safetensors opens no path with bytes that are no UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return load(path.read_bytes())
+    return load_file(path)
 
 
 def _parse(directory: Path, kind: str) -> dict[str, Any]:
@@ -190,7 +200,13 @@ def _check_hash(path: Path, sha256: str) -> None:
 
 
 def _refuse_foreign(final: Path) -> None:
-    """A directory is replaced whole, so only one that v2l wrote may be."""
+    """A directory is replaced whole, so only one that v2l wrote may be, and the system must let it go."""
+    if final.is_mount():
+        raise V2LError(
+            f"{final} is a mount point, which cannot be replaced",
+            "a directory in it, or elsewhere",
+            f"-o {final / 'result'}",
+        )
     if final.is_dir() and any(final.iterdir()) and not (final / MANIFEST).is_file():
         raise V2LError(
             f"{final} holds files that v2l did not write",

@@ -43,6 +43,16 @@ def write_file(target: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(target: str | Path, text: str) -> None:
+    """Write text as UTF-8. Bytes of file names that are no UTF-8 become escapes, as JSON has them, too.
+
+    Raises:
+        V2LError: as `write_file`.
+    """
+    with write_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden name that nothing has yet, in the same folder and with the same suffix."""
     return path.with_name(f".v2l-{secrets.token_hex(8)}{path.suffix}")

@@ -20,6 +20,7 @@ from torch import Tensor
 from v2l.checkpoint import read_manifest, write_directory, write_manifest
 from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
+from v2l.files import write_text
 from v2l.images import load_image, resize, resize_shorter, save_image
 from v2l.progress import Progress, silent
 from v2l.sources import image_bytes
@@ -104,7 +105,7 @@ def make_sets(source: ClassFolder, folder: Path, settings: SetSettings, progress
         for number, line in enumerate(writer.lines(), start=1):
             lines.append(json.dumps(line, ensure_ascii=False))
             progress("sets", number, settings.total)
-        (draft / LINES).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(draft / LINES, "\n".join(lines) + "\n")
         write_manifest(draft, {"kind": KIND, "schema": SCHEMA, "settings": vars(settings)})
 
 

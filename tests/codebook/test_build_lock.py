@@ -14,6 +14,7 @@ from tiny_encoder import tiny_encoder
 
 from v2l.checkpoint import write_manifest
 from v2l.codebook.build import CodebookBuilder
+from v2l.codebook.build_lock import locked_settings
 from v2l.codebook.codebook import Codebook
 from v2l.errors import V2LError
 
@@ -90,6 +91,21 @@ def test_a_build_that_was_stopped_goes_on_with_its_own_settings_only(
     builder(templates=("one {}",)).build(photographs, tmp_path / "elsewhere")
     builder().build(photographs, target)
     assert not list((tmp_path / "work").glob("begun-*")), "a finished build leaves no note"
+
+
+def test_two_builds_to_one_target_may_end_one_after_the_other(tmp_path: Path) -> None:
+    manifest = {"kind": "codebooks", "source": {}, "config": {"images": "\udcff"}}
+    first, second = (locked_settings(tmp_path / "built", tmp_path, manifest, False) for _ in range(2))
+    with first, second:
+        assert len(list(tmp_path.glob("begun-*"))) == 1
+    assert not list(tmp_path.glob("begun-*"))
+
+
+def test_a_failed_build_without_its_note_says_why_it_failed(tmp_path: Path) -> None:
+    manifest = {"kind": "codebooks", "source": {}, "config": {}}
+    first, second = (locked_settings(tmp_path / "built", tmp_path, manifest, False) for _ in range(2))
+    with pytest.raises(V2LError, match="no words"), first, second:
+        raise V2LError("no words")
 
 
 def test_a_build_that_failed_may_be_tried_with_other_settings(

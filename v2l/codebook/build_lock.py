@@ -18,7 +18,7 @@ from typing import Any
 
 from v2l.checkpoint import MANIFEST
 from v2l.errors import V2LError
-from v2l.files import write_file
+from v2l.files import write_text
 
 LOCKED_SECTIONS = ("source", "config")  # sections of the manifest that must be equal when a build continues
 NAMES = ("llm", "encoder")  # not compared: a model may be moved, its fingerprint shows whether it is the same
@@ -53,14 +53,13 @@ def locked_settings(
     if not replace_other:
         _refuse_differences(f"{target} was built", finished, manifest)
         _refuse_differences(f"a build to {target} was started", _read(note), manifest)
-    with write_file(note) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(note, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     try:
         yield
     except Exception:  # the build failed; only a build that was stopped (Ctrl-C, kill) can be continued
-        note.unlink()
+        note.unlink(missing_ok=True)  # another build to the same target may have ended first
         raise
-    note.unlink()
+    note.unlink(missing_ok=True)
 
 
 def _refuse_differences(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.codebook.variety import family, first_distinct, first_varied, phrase_parts
 from v2l.errors import V2LError
+from v2l.files import write_text
 
 if TYPE_CHECKING:
     from v2l.encoders.base import JointEncoder
@@ -312,7 +313,7 @@ class Codebook:
         """
         with write_directory(target) as folder:
             lines = (json.dumps(_line(entry), ensure_ascii=False) for entry in self.entries)
-            (folder / "entries.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_text(folder / "entries.jsonl", "\n".join(lines) + "\n")
             save_tensors(folder / "embeddings.safetensors", {"embeddings": self.embeddings})
             shape = {"codebook_size": len(self), "codebook_dim": self.embeddings.shape[1]}
             write_manifest(

@@ -22,6 +22,7 @@ from v2l.device import choose_device
 from v2l.drawings import draw_outlines
 from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
+from v2l.files import write_text
 from v2l.images import resize, resize_and_crop
 from v2l.places import PlacedWord
 from v2l.prompts.places import in_words
@@ -472,7 +473,7 @@ class ImageTokenizer(nn.Module, ABC):
             head = {"kind": member_named(self.NAME).kind, "schema": SCHEMA}
             write_manifest(folder, {**head, **self.settings(), "facts": self.facts})
             # After the manifest, which lists the sha256 of every file before it: people may edit the card.
-            (folder / "README.md").write_text(self.model_card(), encoding="utf-8")
+            write_text(folder / "README.md", self.model_card())
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, device: str = "auto") -> Self:
