@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,25 @@ def test_no_parts_give_no_rows(tmp_path: Path) -> None:
     assert on_disk([torch.empty(0, 5)], tmp_path, torch.float16).shape == (0, 5)
 
 
-def test_work_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_work_that_is_stopped_leaves_no_file(tmp_path: Path, stop: type[BaseException]) -> None:
     def parts() -> object:
         yield torch.zeros(3, 2)
-        raise KeyboardInterrupt
+        raise stop
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(stop):
         on_disk(parts(), tmp_path, torch.float32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(V2LError, match="could not write"):
+            on_disk([torch.zeros(1000), torch.zeros(9000)], tmp_path, torch.float32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
 
 

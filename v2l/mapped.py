@@ -6,6 +6,7 @@ import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import torch
@@ -34,17 +35,24 @@ def on_disk(parts: Iterable[Tensor], folder: Path, dtype: torch.dtype) -> Tensor
     shape: tuple[int, ...] = ()
     with report_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with report_disk(folder), tempfile.TemporaryFile(dir=folder) as file:
+        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+    with file:
         for part in parts:
             shape = part.shape[1:]
-            # As bytes, because NumPy has no bfloat16.
-            file.write(part.to(dtype).contiguous().view(torch.uint8).numpy().data)
-        file.flush()
+            with report_disk(folder):
+                _append(file, part.to(dtype))
         if not file.tell():
             return torch.empty(0, *shape, dtype=dtype)
         # ACCESS_COPY: writing to the tensor changes memory only, never the file.
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return torch.frombuffer(memory, dtype=dtype).view(-1, *shape)
+
+
+def _append(file: FileIO, part: Tensor) -> None:
+    """Write a tensor's bytes to an unbuffered file, which may take only some of them at once."""
+    left = part.flatten().view(torch.uint8).numpy().data  # bytes, because NumPy has no bfloat16
+    while left:
+        left = left[file.write(left) :]
 
 
 @dataclass(frozen=True)

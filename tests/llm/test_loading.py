@@ -67,6 +67,19 @@ def test_an_unwritable_cache_is_one_clear_line(tmp_path: Path, monkeypatch: pyte
         gguf.safetensors_copy(tmp_path / "model.gguf")
 
 
+def test_a_fault_of_reading_a_gguf_is_not_told_as_one_of_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError("damaged")
+
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("V2L_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(gguf, "dequantized_model", fail)
+    with pytest.raises(OSError, match="damaged"):
+        gguf.safetensors_copy(tmp_path / "model.gguf")
+
+
 def test_a_file_that_is_no_gguf_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.gguf").write_bytes(b"no model at all")
     monkeypatch.setenv("V2L_HOME", str(tmp_path / "home"))

@@ -32,7 +32,8 @@ def safetensors_copy(gguf: Path) -> Path:
     if not target.is_dir():
         logger.info("preparing %s once, in %s", gguf.name, target)
         with report_disk(target):
-            write_copy(gguf, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+        write_copy(gguf, target)
     return target
 
 
@@ -40,18 +41,20 @@ def write_copy(gguf: Path, target: Path) -> None:
     """Convert into a folder beside the target, then rename it.
 
     Raises:
-        OSError: the folder cannot be written.
+        V2LError: the folder cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    model = dequantized_model(gguf)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     draft = temporary_beside(target)
-    try:
-        dequantized_model(gguf).save_pretrained(draft)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(draft)
-        for path in [*draft.iterdir(), draft]:
-            flush(path)
-        move_unless_there(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with report_disk(target):
+        try:
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            for path in [*draft.iterdir(), draft]:
+                flush(path)
+            move_unless_there(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def dequantized_model(gguf: Path) -> PreTrainedModel:
