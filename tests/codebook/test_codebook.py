@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import string
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from v2l.checkpoint import save_tensors, write_manifest
 from v2l.codebook import codebook as codebook_module
 from v2l.codebook.codebook import Codebook, Entry, family
+from v2l.codebook.variety import first_distinct
 from v2l.errors import V2LError
 
 
@@ -170,6 +172,28 @@ def test_distinct_words_are_looked_for_in_the_whole_codebook_when_a_crowd_is_nea
     _, rows = codebook.nearest_distinct(torch.ones(2, 1), 3)
     assert [codebook.words[row] for row in rows[1].tolist()] == ["dog", "cat", "hat"]
     assert torch.equal(rows[0], rows[1])
+
+
+def test_only_the_features_in_a_crowd_are_compared_with_more_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd, others = ["dog"] * 100, [f"word{letter}" for letter in string.ascii_letters]
+    rows = torch.cat([torch.tensor([[2, 1]]).expand(100, 2), torch.tensor([[1, 2]]).expand(52, 2)])
+    codebook = of_words([*crowd, *others], rows.float())
+    features = torch.tensor([[0.0, 1], [1, 0], [0, 1]])  # of whole numbers, so that sums are exact
+    scores, everything = codebook.nearest(features, len(codebook))
+    expected = [first_distinct(codebook.families, row, 2) for row in everything.tolist()]
+    compared: list[tuple[int, int]] = []
+    nearest = Codebook.nearest
+
+    def noted(self: Codebook, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        compared.append((len(features), count))
+        return nearest(self, features, count)
+
+    monkeypatch.setattr(Codebook, "nearest", noted)
+    for found in (codebook.nearest_distinct(features, 2), codebook.nearest_varied(features, 2)):
+        assert torch.equal(found[0], scores.gather(1, torch.tensor(expected)))
+        assert torch.equal(found[1], everything.gather(1, torch.tensor(expected)))
+    assert compared == [(3, 16), (1, 128), (3, 16), (1, 128)]
+    assert codebook.nearest_distinct(features[:0], 2)[1].shape == (0, 2)
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])

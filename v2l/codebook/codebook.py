@@ -184,7 +184,7 @@ class Codebook:
         Raises:
             V2LError: the codebook has fewer than `count` families.
         """
-        return self._nearest_first(features, count, partial(first_distinct, self.families))
+        return self._nearest_first(features, count, partial(first_distinct, self.families), 8 * count)
 
     def nearest_varied(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """As `nearest_distinct`, with phrases that share no word: "painted daisy", then not "common daisy".
@@ -192,28 +192,40 @@ class Codebook:
         Raises:
             V2LError: the codebook has fewer than `count` such words.
         """
-        return self._nearest_first(features, count, partial(first_varied, self.families, self.phrase_parts))
+        rule = partial(first_varied, self.families, self.phrase_parts)
+        return self._nearest_first(features, count, rule, 8 * count)
 
     def _nearest_first(
-        self, features: Tensor, count: int, first: Callable[[Sequence[int], int], list[int]]
+        self,
+        features: Tensor,
+        count: int,
+        first: Callable[[Sequence[int], int], list[int]],
+        among: int,
     ) -> tuple[Tensor, Tensor]:
-        """`nearest`, thinned by a rule that takes rows in order and returns positions."""
-        # Eight times as many words usually contain enough; only otherwise all V words are sorted.
-        scores, rows = self.nearest(features, min(len(self), 8 * count))
+        """The first of the nearest words, by a rule that takes rows in order and returns positions.
+
+        The nearest `among` words usually contain enough. Features for which they do not, and only these, are
+        compared again, among eight times as many.
+        """
+        among = min(len(self), among)
+        scores, rows = self.nearest(features, among)
         picks = [first(order, count) for order in rows.tolist()]
-        if any(len(pick) < count for pick in picks):
-            scores, rows = self.nearest(features, len(self))
-            picks = [first(order, count) for order in rows.tolist()]
-        if fewest := min((len(pick) for pick in picks if len(pick) < count), default=0):
+        short = [place for place, pick in enumerate(picks) if len(pick) < count]
+        if short and among == len(self):
+            fewest = min(len(picks[place]) for place in short)
             raise V2LError(
                 f"asked for {count} words of a codebook with {fewest} distinct ones",
                 "fewer words",
                 "a larger codebook",
             )
         # (N, count) positions in the sorted order; view, because torch.tensor([]) would have the wrong shape
-        # for N = 0.
-        places = torch.tensor(picks, device=rows.device).view(len(features), count)
-        return scores.gather(1, places), rows.gather(1, places)
+        # for N = 0. Short rows are filled up, then replaced.
+        filled = [pick + [0] * (count - len(pick)) for pick in picks]
+        places = torch.tensor(filled, dtype=torch.int64, device=rows.device).view(len(features), count)
+        scores, rows = scores.gather(1, places), rows.gather(1, places)
+        if short:
+            scores[short], rows[short] = self._nearest_first(features[short], count, first, 8 * among)
+        return scores, rows
 
     def nearest_by_distance(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """As `nearest`, ranked by Euclidean distance to the rows as they are stored.
