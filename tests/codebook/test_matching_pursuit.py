@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import tiny_codebook
 from torch.nn.functional import normalize
 
+from v2l.codebook import codebook as codebook_module
 from v2l.codebook.codebook import Codebook, Entry
 from v2l.codebook.matching_pursuit import words_together
 from v2l.errors import V2LError
@@ -54,6 +55,28 @@ def test_two_things_in_one_image_are_both_named() -> None:
     scene = normalize(torch.tensor([[1.0, 0.6, 0]]), dim=-1)
     assert 3 not in codebook.nearest_distinct(scene, 2)[1]
     assert 3 in words_together(codebook, scene, 2, step=1.0)
+
+
+def test_the_rows_are_normalized_once_and_kept_for_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    normalized: list[torch.Tensor] = []
+
+    def noted(rows: torch.Tensor, dim: int) -> torch.Tensor:
+        normalized.append(normalize(rows, dim=dim))
+        return normalized[-1]
+
+    monkeypatch.setattr(codebook_module, "normalize", noted)
+    codebook = tiny_codebook(60, dim=8)
+    features = normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    with torch.inference_mode():
+        rows = words_together(codebook, features, 5)
+    assert torch.equal(words_together(codebook, features, 5), rows)
+    (kept,) = normalized
+    assert codebook.unit_rows(features.device) is kept
+    assert not kept.is_inference(), "gradients could not pass through it"
+    assert codebook.family_numbers is codebook.family_numbers
+    codebook.unit_rows(torch.device("meta"))
+    assert len(codebook._unit_rows) == 1
+    assert len(codebook.select([3, 5]).unit_rows(features.device)) == 2
 
 
 def test_more_words_than_families_are_refused() -> None:

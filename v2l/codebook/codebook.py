@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from v2l.checkpoint import load_tensors, read_manifest, save_tensors, write_directory, write_manifest
 from v2l.codebook.variety import family, first_distinct, first_varied, phrase_parts
@@ -95,6 +96,7 @@ class Codebook:
     embeddings: Tensor
     source: Source
     metadata: dict[str, Any] = field(default_factory=dict)
+    _unit_rows: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.entries) != len(self.embeddings):
@@ -154,6 +156,20 @@ class Codebook:
     def families(self) -> tuple[str, ...]:
         """Per row, the family of its word: without case and plural, so "Dogs" and "dog" are one family."""
         return tuple(family(entry.word) for entry in self.entries)
+
+    @cached_property
+    def family_numbers(self) -> Tensor:
+        """(V,) int64: per row, the place of its family among all families, in alphabetical order."""
+        numbers = {name: number for number, name in enumerate(sorted(set(self.families)))}
+        return torch.tensor([numbers[name] for name in self.families])
+
+    @torch.inference_mode(mode=False)  # kept rows must serve gradients, too
+    @torch.no_grad()
+    def unit_rows(self, device: torch.device) -> Tensor:
+        """(V, D) float32, unit length, on a device; only those of the last device are kept."""
+        if not self._unit_rows or self._unit_rows[0].device != device:
+            self._unit_rows[:] = [normalize(self.embeddings.to(device, torch.float32), dim=-1)]
+        return self._unit_rows[0]
 
     @cached_property
     def phrase_parts(self) -> tuple[frozenset[str], ...]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from v2l.codebook.codebook import CHUNK_BYTES, Codebook
 from v2l.errors import V2LError
@@ -40,16 +39,15 @@ def words_together(codebook: Codebook, features: Tensor, count: int, step: float
     Raises:
         V2LError: the codebook has fewer than `count` families of words.
     """
-    names = sorted(set(codebook.families))
-    if count > len(names):
+    families = codebook.family_numbers.to(features.device)  # (V,)
+    distinct = int(families.max()) + 1
+    if count > distinct:
         raise V2LError(
-            f"asked for {count} words of a codebook with {len(names)} distinct ones",
+            f"asked for {count} words of a codebook with {distinct} distinct ones",
             "fewer words",
             "a larger codebook",
         )
-    number = {name: place for place, name in enumerate(names)}
-    families = torch.tensor([number[name] for name in codebook.families], device=features.device)  # (V,)
-    rows = normalize(codebook.embeddings.to(features.device, torch.float32), dim=-1)  # (V, D)
+    rows = codebook.unit_rows(features.device)  # (V, D)
     chunk = max(1, CHUNK_BYTES // (4 * len(codebook)))  # 4 bytes per score, V scores per feature
     parts = torch.split(features, chunk)
     found = [_pursue(part.float(), rows, families, count, step) for part in parts]

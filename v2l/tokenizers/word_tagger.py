@@ -125,7 +125,8 @@ def select_together(tagger: WordTagger, vectors: Tensor, count: int) -> tuple[Te
     Each word adds what the words before it do not cover.
     """
     rows = words_together(tagger.codebook, vectors, count)
-    entries = tagger.codebook.embeddings.to(vectors.device, torch.float32)[rows]  # (B, G, D)
+    embeddings = tagger.codebook.embeddings
+    entries = embeddings[rows.to(embeddings.device)].to(vectors.device, torch.float32)  # (B, G, D)
     return torch.cosine_similarity(vectors.float()[:, None], entries, dim=-1), rows
 
 
