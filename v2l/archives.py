@@ -63,7 +63,7 @@ UNREAD_SUFFIXES = (".7z", ".rar", ".tar.lz4", ".tar.lz", ".tar.z")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
 HAS_ZSTD = sys.version_info >= (3, 14)  # the first version of Python that reads it
 LARGEST_MEMBER = 1 << 30  # bytes; more is no picture that v2l could decode
-HEAD = 10  # bytes that tell how a file is compressed
+HEAD = 10  # first bytes, which differ for each kind of compression
 CHUNK = 1 << 24  # bytes that are decompressed at once
 RESERVE = 1 << 30  # bytes that decompressing leaves free on the disk
 NO_PICTURE = "no picture"
