@@ -34,13 +34,15 @@ class Squares:
 
 @dataclass(frozen=True)
 class Visible:
-    """Which GPUs a worker sees."""
+    """What a worker sees in a variable of its environment: its GPUs, unless another one is named."""
+
+    name: str = "CUDA_VISIBLE_DEVICES"
 
     def load(self) -> None:
         return None
 
     def run(self, models: None, item: int, report: Report) -> str | None:
-        return os.environ.get("CUDA_VISIBLE_DEVICES")
+        return os.environ.get(self.name)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from v2l.engines import engine, local
 from v2l.engines.engine import Engine, gpus_of
 from v2l.engines.local import TRIES, run_local
 from v2l.errors import V2LError
+from v2l.tokenization import batch
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -60,6 +61,17 @@ def test_each_worker_sees_one_of_several_gpus(visible: str | None, monkeypatch: 
     assert [value for kind, value in run_local(Visible(), range(1), 1, gpus=1) if kind == "result"] == [
         visible
     ]
+
+
+def test_workers_on_gpus_share_the_cores_for_their_reading_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(local.WORKERS, raising=False)
+    events = run_local(Visible(local.WORKERS), range(4), 3, gpus=3)
+    assert [value for kind, value in events if kind == "result"] == ["3"] * 4
+    assert local.WORKERS not in os.environ
+    monkeypatch.setattr(batch, "cores", lambda: 24)
+    assert batch.readers(torch.device("cuda")) == 24
+    monkeypatch.setenv(local.WORKERS, "3")
+    assert batch.readers(torch.device("cuda")) == 8
 
 
 def test_a_numbered_gpu_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:

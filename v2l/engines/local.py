@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -22,6 +22,7 @@ from v2l.errors import V2LError
 
 TRIES = 3  # an item during which so many workers died is left out
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+WORKERS = "V2L_WORKERS"  # for each worker: how many processes share the cores of this machine
 
 
 @dataclass
@@ -82,7 +83,8 @@ class Pool:
         self.work, self.items, self.waiting, self.gpus = work, items, deque(range(len(items))), gpus
         self.deaths: Counter[int] = Counter()
         self.has_models = False  # whether any worker ever had them
-        self.workers = [self._new(place) for place in range(min(workers, len(items)))]
+        self.count = min(workers, len(items))
+        self.workers = [self._new(place) for place in range(self.count)]
         for worker in self.workers:
             self._give(worker)
 
@@ -156,7 +158,7 @@ class Pool:
 
     def _new(self, place: int) -> Worker:
         """A worker for a place of the list, which decides about its GPU."""
-        with one_visible(place, self.gpus):
+        with variables({WORKERS: str(self.count), **one_visible(place, self.gpus)}):
             return _start(self.work)
 
     def _give(self, worker: Worker) -> None:
@@ -167,20 +169,24 @@ class Pool:
                 worker.pipe.send(self.items[worker.number])
 
 
+def one_visible(place: int, gpus: int) -> dict[str, str]:
+    """What shows a process one GPU of several; with fewer than two it sees what this one does."""
+    names = (os.environ.get(VISIBLE) or ",".join(map(str, range(gpus)))).split(",")
+    return {VISIBLE: names[place % gpus]} if gpus >= 2 else {}
+
+
 @contextlib.contextmanager
-def one_visible(place: int, gpus: int) -> Iterator[None]:
-    """New processes see one GPU of several; with fewer than two they see what this one does."""
-    before = os.environ.get(VISIBLE)
-    names = (before or ",".join(map(str, range(gpus)))).split(",")
-    if gpus >= 2:
-        os.environ[VISIBLE] = names[place % gpus]
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """New processes see these variables of the environment; afterwards they are as they were."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is not None:
-            os.environ[VISIBLE] = before
-        elif gpus >= 2:
-            del os.environ[VISIBLE]
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _start(work: Work[Any, Any]) -> Worker:

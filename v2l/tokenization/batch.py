@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from v2l.engines.engine import cores
+from v2l.engines.local import WORKERS
 from v2l.errors import V2LError
 from v2l.images import EncodedImage, read_image
 from v2l.tokenization.plan import Settings
@@ -75,7 +77,7 @@ def readers(device: torch.device) -> int:
     """Threads that read and decode for one worker."""
     if device.type != "cuda":
         return READERS
-    return max(READERS, (os.cpu_count() or 1) // torch.cuda.device_count())
+    return max(READERS, cores() // int(os.environ.get(WORKERS, 1)))
 
 
 def _prepared(
