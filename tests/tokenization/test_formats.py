@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,10 +26,12 @@ from v2l.tokenization.plan import Settings
 from v2l.tokenization.run import Summary
 from v2l.tokenization.samples import Sample
 from v2l.tokenization.schema import from_row, table_schema, to_row
+from v2l.tokenization.worker import Job, _write_rows
 from v2l.tokenization.writer import WRITERS
 from v2l.tokenizers.contract import PreparedTokens
 from v2l.tokenizers.loading import load_tokenizer
-from v2l.tokens import ClusterMap, GridTokens, VisualTokens, Word
+from v2l.tokenizers.registry import Member
+from v2l.tokens import Boxes, CellGrid, ClusterMap, GridTokens, VisualTokens, Word
 
 Start = Callable[..., Summary]
 
@@ -129,19 +132,58 @@ def test_grid_tokens_are_those_of_encode_and_survive_a_row(samples: Path) -> Non
         VisualTokens("words", torch.tensor([[3, 5]]), layout=ClusterMap(torch.tensor([[[0, 1], [-1, 1]]])),
                      words=((Word("a", (1,), 0.5), Word("b", (2,), 0.25)),)),
         VisualTokens("embeddings", embeddings=torch.rand(1, 1, 4)),
+        VisualTokens("embeddings", embeddings=torch.rand(1, 6, 4)),
+        VisualTokens("embeddings", embeddings=torch.rand(1, 6, 4), layout=CellGrid(2, 3)),
+        VisualTokens("embeddings", embeddings=torch.rand(1, 2, 4), layout=Boxes(torch.zeros(1, 2, 4))),
         VisualTokens("codes", torch.tensor([[1, 2, 3]])),
     ],
 )  # fmt: skip
 def test_tokens_of_every_kind_survive_a_row(tokens: VisualTokens) -> None:
-    again = from_row(to_row("x", None, (4, 6), PreparedTokens(tokens)), tokens.kind)
-    assert again.places() == tokens.places()
-    assert again.strings() == tokens.strings()
-    for name in ("ids", "embeddings"):
-        before, after = getattr(tokens, name), getattr(again, name)
-        assert (before is None and after is None) or torch.equal(before, after)
-    if isinstance(tokens.layout, ClusterMap):
-        assert isinstance(again.layout, ClusterMap)
-        assert torch.equal(again.layout.tokens, tokens.layout.tokens)
+    row = to_row("x", None, (4, 6), PreparedTokens(tokens))
+    filled = {name: value for name, value in row.items() if value is not None}  # all that two formats keep
+    for kept in (row, filled):
+        again = from_row(kept, tokens.kind)
+        assert again.places() == tokens.places()
+        assert again.strings() == tokens.strings()
+        for name in ("ids", "embeddings"):
+            before, after = getattr(tokens, name), getattr(again, name)
+            assert (before is None and after is None) or torch.equal(before, after)
+        if isinstance(tokens.layout, ClusterMap):
+            assert isinstance(again.layout, ClusterMap)
+            assert torch.equal(again.layout.tokens, tokens.layout.tokens)
+
+
+@pytest.mark.parametrize(
+    "told", [{"words": ["a"] * 6, "scores": [0.0] * 6}, {"boxes": [0.0] * 24}, {"rows": 2, "columns": 3}]
+)
+def test_files_without_the_number_of_soft_tokens_are_read(told: dict[str, Any]) -> None:
+    tokens = from_row({"embeddings": [0.5] * 24, **told}, "embeddings")
+    assert tokens.embeddings is not None
+    assert tokens.embeddings.shape == (1, 6, 4)
+
+
+def test_the_files_of_soft_tokens_hold_their_number(tmp_path: Path) -> None:
+    tokens = VisualTokens("embeddings", embeddings=torch.rand(1, 6, 4))
+    member = Member("soft", "soft", "module:Class", ("embeddings",))
+    for name, writer in WRITERS.items():
+        job = Job(str(tmp_path), Settings(format=name), {}, member, tmp_path)
+        _write_rows(
+            job, tmp_path / name, iter([to_row("x", None, (4, 6), PreparedTokens(tokens))]), [], print
+        )
+        with (tmp_path / name).open("rb") as file:
+            [row] = writer.read(file)
+        again = from_row(row, "embeddings")
+        assert again.embeddings is not None
+        assert torch.equal(again.embeddings, tokens.embeddings)
+
+
+def test_large_rows_do_not_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("v2l.tokenization.writer.EMBEDDED", 8)
+    with WRITERS["parquet"](tmp_path / "a", table_schema(False, {})) as opened:
+        for number in range(5):
+            opened.add({"id": str(number), "width": 1, "height": 1, "embeddings": [0.5] * 4})
+    groups = pq.ParquetFile(tmp_path / "a").metadata
+    assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [2, 2, 1]
 
 
 def test_a_tokenizer_without_a_decoder_paints_nothing(parquet: Path, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ ERRORS = pa.schema([("id", pa.string()), ("reason", pa.string()), ("detail", pa.
 METADATA_KEY = b"v2l"
 
 
-def table_schema(vectors: bool, metadata: Mapping[str, Any]) -> pa.Schema:
+def table_schema(vectors: bool, metadata: Mapping[str, Any], soft: bool = False) -> pa.Schema:
     """The columns of the tokens' table.
 
     Args:
         vectors: whether there is a column for the joint space.
         metadata: what made the tokens; it is stored in the files under the key `v2l` as JSON.
+        soft: whether there is a column for the number of soft tokens.
     """
     ids, numbers = pa.list_(pa.int32()), pa.list_(pa.float32())
     columns = [
@@ -45,6 +46,8 @@ def table_schema(vectors: bool, metadata: Mapping[str, Any]) -> pa.Schema:
     ]
     if vectors:
         columns.append(pa.field("vector", numbers))  # D
+    if soft:
+        columns.append(pa.field("soft_tokens", pa.int32()))  # N
     text = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False)
     return pa.schema(columns, metadata={METADATA_KEY: text.encode()})
 
@@ -73,6 +76,7 @@ def to_row(name: str, caption: str | None, size: tuple[int, int], encoded: Prepa
         "embeddings": None if tokens.embeddings is None else tokens.embeddings[0][places].flatten().tolist(),
         "caption": None if caption is None else in_utf8(caption),
         "vector": None if encoded.vector is None else rounded(encoded.vector),
+        "soft_tokens": None if tokens.embeddings is None else len(places),
     }
 
 
@@ -112,9 +116,15 @@ def from_row(row: Mapping[str, Any], kind: str) -> VisualTokens:
         return GridTokens(torch.tensor([row["global_ids"]], dtype=torch.int64), local, words)
     embeddings = None
     if row.get("embeddings") is not None:
-        count = len(row["ids"]) if row.get("ids") else len(row["boxes"] or ()) // 4 or 1
-        embeddings = torch.tensor(row["embeddings"]).view(1, count, -1)
+        embeddings = torch.tensor(row["embeddings"]).view(1, _soft_tokens(row), -1)
     return VisualTokens(kind, ids, embeddings, layout=_layout(row), words=words)  # type: ignore[arg-type]
+
+
+def _soft_tokens(row: Mapping[str, Any]) -> int:
+    """N; files that do not have it hold one id, word, box or cell for each token."""
+    listed = len(row.get("ids") or row.get("words") or ()) or len(row.get("boxes") or ()) // 4
+    cells = (row.get("rows") or 1) * (row.get("columns") or 1)
+    return int(row.get("soft_tokens") or listed or cells)
 
 
 def _words(row: Mapping[str, Any]) -> tuple[tuple[Word, ...], ...]:

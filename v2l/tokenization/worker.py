@@ -187,7 +187,7 @@ def _write_rows(
     job: Job, path: Path, rows: Iterator[Row | Refused], refused: list[Refused], report: Report
 ) -> int:
     images = unreported = 0
-    schema = table_schema(job.settings.vectors, job.metadata)
+    schema = table_schema(job.settings.vectors, job.metadata, "embeddings" in job.member.gives)
     with job.writer(path, schema) as writer:
         for row in rows:
             unreported += 1

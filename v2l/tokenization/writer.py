@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROW_GROUP = 1024  # rows that are kept in memory until they are written
+EMBEDDED = 1 << 22  # numbers of their embeddings at most; in Python they take 32 bytes each
 QUESTION = "These words name an image, the best first: {words}. What is in the image?"
 
 
@@ -54,24 +55,26 @@ class RowWriter(ABC):
 
 
 class ParquetWriter(RowWriter):
-    """Zstandard, `ROW_GROUP` rows in a group; ids and words as dictionaries."""
+    """Zstandard, `ROW_GROUP` rows or `EMBEDDED` numbers in a group; ids and words as dictionaries."""
 
     suffix = ".parquet"
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         super().__init__(path, schema)
         self._rows: list[Mapping[str, Any]] = []
+        self._embedded = 0
         self._file = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3)
 
     def add(self, row: Mapping[str, Any]) -> None:
         self._rows.append(row)
-        if len(self._rows) == ROW_GROUP:
+        self._embedded += len(row.get("embeddings") or ())
+        if len(self._rows) == ROW_GROUP or self._embedded >= EMBEDDED:
             self._write()
 
     def _write(self) -> None:
         if self._rows:
             self._file.write_table(pa.Table.from_pylist(self._rows, schema=self.schema))
-        self._rows = []
+        self._rows, self._embedded = [], 0
 
     def close(self) -> None:
         try:
