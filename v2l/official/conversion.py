@@ -224,8 +224,8 @@ def precision_problems(parts: Sequence[Part]) -> Iterator[str]:
     """
     trained = [part for part in parts if part.prefix in (*NETWORK, DISCRIMINATOR) and part.found]
     halved = [part for part in trained if part.half]
-    if halved and any(part.half < part.found for part in trained):
-        names = ", ".join(f"{part.half} of {part.found} tensors of {part.prefix}." for part in halved)
+    if halved and any(part.half < part.floating for part in trained):
+        names = ", ".join(f"{part.half} of {part.floating} tensors of {part.prefix}." for part in halved)
         yield f"a mix of precisions: {names} are stored in half, the others not; convert all by .float()"
 
 
@@ -265,7 +265,7 @@ def notes(files: OfficialFiles, parts: tuple[Part, ...], encoder: JointEncoder |
     """What differs from the files after reading, and what was not compared."""
     for part in parts:
         if part.half and part.prefix in (*NETWORK, DISCRIMINATOR):
-            share = f"{part.half} of {part.wanted} tensors"
+            share = f"{part.half} of {part.floating} tensors"
             yield f"{part.prefix}.: {share} are in half precision, and are raised to float32"
     for name, table in ((LOCAL_ROWS, files.local_rows), (GLOBAL_ROWS, files.global_rows)):
         if table is None:
@@ -297,10 +297,9 @@ def describe_rows(rows: Tensor) -> dict[str, Any]:
 
 
 def equal_in_half(rows: Tensor, others: Tensor) -> bool:
-    """Whether two tensors of one shape are equal up to rounding to half precision."""
-    return torch.allclose(
-        rows.float(), others.float(), rtol=HALF_STEP, atol=HALF_FLOOR * float(others.float().abs().max())
-    )
+    """Whether two tensors of one shape, on any devices, are equal up to rounding to half precision."""
+    rows, others = rows.cpu().float(), others.cpu().float()
+    return torch.allclose(rows, others, rtol=HALF_STEP, atol=HALF_FLOOR * float(others.abs().max()))
 
 
 def smallest(rows: Tensor) -> Tensor:

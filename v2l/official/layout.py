@@ -43,7 +43,8 @@ class Part:
         unexpected: names that are, and belong to nothing.
         misshapen: names with both shapes.
         not_finite: names of tensors that hold NaN or infinity.
-        half: how many tensors are stored in half precision; they are raised to float32.
+        floating: how many tensors hold floating-point numbers; counts of batches are whole numbers.
+        half: how many of these are stored in half precision; they are raised to float32.
     """
 
     prefix: str
@@ -52,6 +53,7 @@ class Part:
     unexpected: tuple[str, ...] = ()
     misshapen: tuple[str, ...] = ()
     not_finite: tuple[str, ...] = ()
+    floating: int = 0
     half: int = 0
 
     @property
@@ -168,6 +170,7 @@ def compare_part(prefix: str, found: Mapping[str, Tensor], wanted: Shapes) -> Pa
             for name, tensor in found.items()
             if tensor.is_floating_point() and not tensor.isfinite().all()
         ),
+        floating=sum(tensor.is_floating_point() for tensor in found.values()),
         half=sum(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in found.values()),
     )
 
