@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_llm import tiny_llm
 
-from v2l.llm import FrozenLLM, GenerationConfig, LanguageModel, LocalLanguageModel
+from v2l.llm import FrozenLLM, Generation, GenerationConfig, LanguageModel, LocalLanguageModel
 from v2l.llm.chat import dialogue_prompt
 from v2l.prompts import caption
 from v2l.prompts.dialogue import Dialogue, Exchange, turn
@@ -58,6 +58,16 @@ def test_samples_have_seeds_of_their_own_and_repeat(llm: FrozenLLM) -> None:
     assert answers == llm.sample_answers(dialogue, config, 4)
     assert answers[0] == llm.write_answers([dialogue], config)[0]
     assert llm.sample_answers(dialogue, config, 0) == []
+
+
+def test_a_thought_is_no_part_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm = tiny_llm()
+    monkeypatch.setattr(
+        llm, "generate", lambda prompts, config: [Generation((), "<think>Is it red?</think> A hat", 0.0)]
+    )
+    (dialogue, _) = dialogues()
+    assert llm.reply([turn("user", "a hat")], CONFIG) == " A hat"
+    assert llm.write_answers([dialogue], CONFIG) == llm.sample_answers(dialogue, CONFIG, 1) == ["A hat"]
 
 
 def test_a_reply_continues_the_template_or_the_lines(llm: FrozenLLM) -> None:

@@ -22,6 +22,7 @@ from v2l.llm.gradients import TokenLoglikelihoods, continuation_loglikelihoods
 from v2l.llm.inputs import CausalModel, Row, SoftTokens, embedding_weight
 from v2l.llm.kv_cache import CachedPrefix, logits_at, read, read_prompts
 from v2l.llm.next_token import top_next_tokens
+from v2l.llm.reasoning import split_thought
 from v2l.llm.scoring import Score, ScoringRequest, score_requests
 from v2l.llm.vocabulary import Vocabulary
 from v2l.prompts.dialogue import Dialogue
@@ -276,16 +277,20 @@ class FrozenLLM(Vocabulary):
 
     def reply(self, turns: Sequence[Mapping[str, str]], config: GenerationConfig) -> str:
         """The next turn of a chat; see `v2l.llm.base.LanguageModel`."""
-        return self.generate([turns_prompt(self, turns)], config)[0].text
+        return self._write([turns_prompt(self, turns)], config)[0]
 
     def write_answers(self, dialogues: Sequence[Dialogue], config: GenerationConfig) -> list[str]:
         """One answer to each dialogue; see `v2l.llm.base.LanguageModel`."""
         prompts = [dialogue_prompt(self, dialogue) for dialogue in dialogues]
-        return [found.text.strip() for found in self.generate(prompts, config)]
+        return [text.strip() for text in self._write(prompts, config)]
 
     def sample_answers(self, dialogue: Dialogue, config: GenerationConfig, count: int) -> list[str]:
         """`count` sampled answers to one dialogue; the i-th has the seed `config.seed + i`, from 0."""
         return self.write_answers([dialogue] * count, config)
+
+    def _write(self, prompts: Sequence[Prompt], config: GenerationConfig) -> list[str]:
+        """The text after each prompt, without a thought before it."""
+        return [split_thought(found.text)[1] for found in self.generate(prompts, config)]
 
     def _differentiable(
         self, prompts: Sequence[Prompt | str], continuations: Sequence[Prompt | str]

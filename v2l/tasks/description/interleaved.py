@@ -15,7 +15,6 @@ from torch import Tensor
 from v2l.errors import V2LError
 from v2l.images import load_image
 from v2l.llm import GenerationConfig
-from v2l.llm.chat import turns_prompt
 from v2l.llm.endpoint import Endpoint
 from v2l.pipeline.image_words import WordSelection, words_of_images
 from v2l.pipeline.pipeline import Pipeline
@@ -95,10 +94,8 @@ def ask(
     prompt, words = build_prompt(pipeline, request, settings, folder)
     config = GenerationConfig(MAX_NEW_TOKENS, seed=settings.seed, stop=STOP)
     turns = [turn("user", prompt.text(str))]
-    if endpoint is None:  # in the chat's format, because a small LLM answers a plain text with an empty line
-        text = pipeline.llm.generate([turns_prompt(pipeline.llm, turns)], config)[0].text
-    else:
-        text = endpoint.reply(turns, config)
+    # In the chat's format, because a small LLM answers a plain text with an empty line.
+    text = (endpoint or pipeline.llm).reply(turns, config)
     return Reply(text.strip(), prompt.text(str), words)
 
 
