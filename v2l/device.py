@@ -36,7 +36,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torch.dtype:
     """Choose the dtype of the frozen LLM.
 
-    On CUDA, `auto` is bfloat16 if the GPU supports it, otherwise float16. Elsewhere `auto` is float32,
+    On CUDA, `auto` is bfloat16 if the GPU itself computes it, otherwise float16. Elsewhere `auto` is float32,
     because a CPU without bfloat16 units runs bfloat16 several times slower than float32.
 
     Args:
@@ -49,7 +49,8 @@ def choose_dtype(name: str = "auto", device: torch.device | None = None) -> torc
     device = device or torch.device("cpu")
     if name == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float16
         return torch.float32
     if name not in DTYPES:
         raise V2LError(f"got dtype {name!r}", ", ".join(["auto", *DTYPES]), "--dtype auto")
