@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
 from v2l.errors import V2LError
-from v2l.llm import FrozenLLM, GenerationConfig, Trie
+from v2l.llm import FrozenLLM, GenerationConfig, Trie, generation
 from v2l.llm.generation import nucleus
+from v2l.llm.kv_cache import CachedPrefix
 from v2l.prompts.prompt import Prompt
 
 PROMPTS = [
@@ -98,6 +101,30 @@ def test_the_end_of_text_ends_a_generation_unless_switched_off(llm: FrozenLLM) -
     assert (ended.ids, ended.text) == ((), "")
     (forced,) = llm.generate(["blue"], GenerationConfig(5, allowed={end}, ends=False))
     assert forced.ids == (end,) * 5
+
+
+def test_keys_and_values_are_copied_only_when_a_row_leaves(
+    llm: FrozenLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected: list[int] = []
+    select = CachedPrefix.select
+
+    def noted(self: CachedPrefix, rows: Sequence[int]) -> CachedPrefix:
+        selected.append(len(rows))
+        return select(self, rows)
+
+    monkeypatch.setattr(CachedPrefix, "select", noted)
+    prefix = llm.read("a photo of")
+    found = llm.generate(PROMPTS, GenerationConfig(6, ends=False), after=prefix)
+    few = len(selected)
+    llm.generate(PROMPTS, GenerationConfig(1, ends=False), after=prefix)
+    assert few == len(selected) - few
+    monkeypatch.setattr(
+        generation,
+        "going_on",
+        lambda prefix, rows, size: prefix.select(generation.every_block(rows, size, len(prefix))),
+    )
+    assert llm.generate(PROMPTS, GenerationConfig(6, ends=False), after=prefix) == found
 
 
 def test_rows_that_end_early_leave_the_others_as_they_were(llm: FrozenLLM) -> None:

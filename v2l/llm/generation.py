@@ -156,11 +156,7 @@ class Writer:
             new = [draft.ids[-1:] for draft in drafts]
             prefixes = [
                 # One prefix may hold several columns of `size` rows each.
-                read(
-                    self.model,
-                    new * (len(prefix) // size),
-                    prefix.select(every_block(going, size, len(prefix))),
-                ).prefix
+                read(self.model, new * (len(prefix) // size), going_on(prefix, going, size)).prefix
                 for prefix in prefixes
             ]
 
@@ -213,6 +209,13 @@ def read_columns(
         else:
             found.append(read_prompts(model, rows))
     return found
+
+
+def going_on(prefix: CachedPrefix, rows: Sequence[int], size: int) -> CachedPrefix:
+    """Some rows, in ascending order, of every block of `size`; the prefix itself if these are all."""
+    if len(rows) == size:
+        return prefix  # without a copy of all its keys and values
+    return prefix.select(every_block(rows, size, len(prefix)))
 
 
 def every_block(rows: Sequence[int], size: int, total: int) -> list[int]:
