@@ -7,6 +7,7 @@ import json
 import logging
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -148,6 +149,23 @@ def test_texts_that_differ_by_an_exclamation_mark_read_differently(
 ) -> None:
     readings = encoder.tokenize_texts([one, other])
     assert readings[0] != readings[1]
+
+
+class PaddedWithOne:
+    """As open_clip wraps a tokenizer of Hugging Face whose padding has the id 1."""
+
+    tokenizer = SimpleNamespace(pad_token_id=1)
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        rows = [[ord(letter) for letter in text][:8] for text in texts]
+        return torch.tensor([row + [1] * (8 - len(row)) for row in rows])
+
+
+def test_padding_is_what_the_tokenizer_pads_with(
+    encoder: JointEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "tokenizer", PaddedWithOne())
+    assert encoder.tokenize_texts(["\0a\0", "whole row"]) == [(0, 97, 0), tuple(b"whole ro")]
 
 
 def test_it_is_frozen_and_stays_in_evaluation_mode(encoder: JointEncoder, images: Tensor) -> None:

@@ -28,6 +28,11 @@ def test_weights_are_read_without_the_network_and_are_its_own() -> None:
     )
 
 
+def test_no_texts_have_no_tokens(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 8}))
+    assert SentenceEncoder(tmp_path, CPU).tokenize([]) == []
+
+
 @pytest.mark.parametrize("config", ["", "{}", "[]", json.dumps({"hidden_size": "wide"})])
 def test_a_folder_without_a_width_is_refused(config: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config)

@@ -145,13 +145,19 @@ class OpenCLIP(JointEncoder):
         readings: list[Row] = []
         for start in range(0, len(texts), TOKENIZED):
             rows = self.tokenizer(list(texts[start : start + TOKENIZED]))
-            # 0 is the padding, but also the token "!" inside a text: only the zeros at the end are removed.
-            fill = (rows != 0).flip(1).int().argmax(dim=1)
+            # CLIP's padding is also its token "!" inside a text: only padding at the end is removed.
+            padding = (rows != self._padding_id).flip(1).int().argmax(dim=1)
             readings += [
-                tuple(row[: len(row) - zeros])
-                for row, zeros in zip(rows.tolist(), fill.tolist(), strict=True)
+                tuple(row[: len(row) - count])
+                for row, count in zip(rows.tolist(), padding.tolist(), strict=True)
             ]
         return readings
+
+    @property
+    def _padding_id(self) -> int:
+        """The id behind the end of a text: 0 for CLIP's tokenizer, its own for one of Hugging Face."""
+        own = getattr(getattr(self.tokenizer, "tokenizer", None), "pad_token_id", None)
+        return 0 if own is None else int(own)
 
     def in_template(self, template: str) -> Callable[[Sequence[str]], Tensor]:
         return (

@@ -80,6 +80,8 @@ class SentenceEncoder:
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """N texts ──► the token ids that the network reads."""
+        if not texts:
+            return []
         encoded = self.network.tokenizer(
             list(texts), add_special_tokens=False, truncation=True, max_length=self.network.max_seq_length
         )
