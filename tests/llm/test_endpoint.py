@@ -105,7 +105,10 @@ def test_redirections_are_not_followed() -> None:
         Endpoint(server.url, "mine", retries=0).reply(TURNS, CONFIG)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost/v1", "http://", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "ftp://localhost/v1", "http://", "", "http://[::1/v1", "http://localhost:abc/v1"],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(V2LError, match="http or https"):
         Endpoint(url)
@@ -121,6 +124,10 @@ def test_offline_only_this_machine_is_reached() -> None:
 
 def test_a_password_in_the_address_is_not_shown() -> None:
     assert Endpoint("http://me:secret@localhost:1/v1").name == "http://localhost:1/v1"
+    with pytest.raises(
+        V2LError, match=r"^got the endpoint 'http://\[::1/v1'; allowed: an http or https address"
+    ):
+        Endpoint("http://me:secret@[::1/v1")
 
 
 def test_a_timeout_is_positive() -> None:

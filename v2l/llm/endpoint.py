@@ -127,12 +127,12 @@ class Endpoint:
     sleep: Callable[[float], None] = field(default=time.sleep, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        host = host_of(self.url)
+        if not host:
             raise V2LError(
                 f"got the endpoint {self.name!r}", "an http or https address up to its version", RUN
             )
-        if is_offline() and not is_loopback(parts.hostname):
+        if is_offline() and not is_loopback(host):
             got = f"the endpoint {self.name} is not this machine, and v2l is offline"
             raise V2LError(got, "localhost", "the same without --offline")
         if self.timeout <= 0:
@@ -144,8 +144,7 @@ class Endpoint:
     @property
     def name(self) -> str:
         """The address without a user's name and password."""
-        parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return re.sub("//[^/?#]*@", "//", self.url, count=1)
 
     @cached_property
     def model_name(self) -> str:
@@ -170,7 +169,7 @@ class Endpoint:
         """The standard client without retries of its own: those of `RetryPolicy` come with a note."""
         import openai
 
-        direct = is_loopback(urlsplit(self.url).hostname or "")
+        direct = is_loopback(host_of(self.url))
         http = openai.DefaultHttpxClient(trust_env=False, follow_redirects=False) if direct else None
         key = os.environ.get(KEY) or NO_KEY
         return openai.OpenAI(
@@ -360,6 +359,16 @@ def reply_of(completion: ChatCompletion) -> Reply:
     choice = completion.choices[0]
     message = choice.message
     return read_message(message.content, message.model_extra or {}, choice.finish_reason == "length")
+
+
+def host_of(url: str) -> str:
+    """The host of an http or https address; empty if it is no such address."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a port that is no number is noticed only here
+    except ValueError:
+        return ""
+    return host or "" if parts.scheme in ("http", "https") else ""
 
 
 def is_loopback(host: str) -> bool:
