@@ -205,6 +205,16 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float, write: A
     assert isinstance(read, float)
 
 
+def test_numbers_of_a_list_are_read_as_single_ones_are(write: Any) -> None:
+    read = load_config(write("training:\n  betas: [5e-1, 9e-1]\n")).training.betas
+    assert read == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(("text", "value"), [("no", "no"), ("'no'", "no"), ("bf16", "bf16")])
+def test_the_choice_no_is_read_as_a_word(text: str, value: str, write: Any) -> None:
+    assert load_config(write(f"training:\n  precision: {text}\n")).training.precision == value
+
+
 @given(st.integers(1, 512))
 def test_images_are_multiples_of_eight(size: int) -> None:
     values = {"model": {"image_size": size}}
@@ -311,7 +321,15 @@ def test_an_unknown_source_is_refused_with_the_presets(source: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["model: [1\n", "a: b: c\n", "\tmodel: 1\n", "- model\n", "model\n", "!!python/object:os.system {}\n"],
+    [
+        "model: [1\n",
+        "a: b: c\n",
+        "\tmodel: 1\n",
+        "- model\n",
+        "model\n",
+        "!!python/object:os.system {}\n",
+        "a: 2024-13-01\n",
+    ],
 )
 def test_what_is_no_yaml_with_keys_is_one_line(text: str, write: Any) -> None:
     with pytest.raises(V2LError, match=r"mine\.yaml (is no YAML|holds no keys)") as refused:

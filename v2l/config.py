@@ -421,7 +421,7 @@ def _parse(path: Path) -> dict[str, Any]:
     """The keys of a YAML file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that does not exist
         raise V2LError(f"{path} is no YAML: {error}", "a YAML file", "--config small") from error
     if not isinstance(values, dict):
         raise V2LError(f"{path} holds no keys", f"sections {', '.join(SECTIONS)}", "--config small")

@@ -74,11 +74,11 @@ def _checked(value: Any, kind: Any, item: dataclasses.Field[Any], where: str) ->
     """One value with its type and range checked; lists become tuples."""
     if typing.get_origin(kind) is tuple:
         of = typing.get_args(kind)[0]
-        if not isinstance(value, list | tuple) or not all(_is_of(part, of) for part in value):
+        parts = [_as_meant(part, of) for part in value] if isinstance(value, list | tuple) else []
+        if not isinstance(value, list | tuple) or not all(_is_of(part, of) for part in parts):
             raise V2LError(f"got {where} = {value!r}", f"a list of {of.__name__}")
-        return tuple(of(part) for part in value)
-    if isinstance(value, str) and kind is float:  # YAML reads 1e-4 as text
-        value = _number(value)
+        return tuple(of(part) for part in parts)
+    value = _as_meant(value, kind, item.metadata.get("options", ()))
     if not _is_of(value, kind):
         raise V2LError(f"got {where} = {value!r}", f"{kind.__name__}: {item.metadata['text']}")
     if "options" in item.metadata and value not in item.metadata["options"]:
@@ -91,11 +91,16 @@ def _checked(value: Any, kind: Any, item: dataclasses.Field[Any], where: str) ->
     return kind(value)
 
 
-def _number(text: str) -> float | str:
+def _as_meant(value: Any, kind: type, options: tuple[str, ...] = ()) -> Any:
+    """What YAML reads otherwise than people mean it: 1e-4 as text, and the word no as False."""
+    if value is False and "no" in options:
+        return "no"
+    if not isinstance(value, str) or kind is not float:
+        return value
     try:
-        return float(text)
+        return float(value)
     except ValueError:
-        return text
+        return value
 
 
 def _is_of(value: Any, kind: type) -> bool:
