@@ -38,11 +38,12 @@ def write(pipeline: Pipeline, prompts: list) -> list[str]:
 
 def captions(pipeline: Pipeline, place: str, draw: Random, count: int) -> Tensor:
     """The page of captions."""
-    images = [load_image(file) for file in draw.sample(find_images(place), count)]
+    files = draw.sample(find_images(place), count)
+    images = [load_image(file) for file in files]
     soft = [pipeline.tokenizer.encode(image[None]).embeddings for image in images]
     texts = write(pipeline, [soft_prompt(Embeddings(one[0])) for one in soft if one is not None])
-    for text in texts:
-        print(text)
+    for file, text in zip(files, texts, strict=True):
+        print(f"{file.parent.name}: {text}")
     rows = range(0, count, COLUMNS)
     return image_grid(
         [images[row : row + COLUMNS] for row in rows], [texts[row : row + COLUMNS] for row in rows]
