@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from v2l.engines.work import Report
 from v2l.errors import V2LError
 
@@ -43,6 +45,17 @@ class Visible:
 
     def run(self, models: None, item: int, report: Report) -> str | None:
         return os.environ.get(self.name)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """With how many threads torch loads models and computes an item."""
+
+    def load(self) -> int:
+        return torch.get_num_threads()
+
+    def run(self, models: int, item: int, report: Report) -> tuple[int, int]:
+        return models, torch.get_num_threads()
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_work import Deadly, Squares, Visible
+from tiny_work import Deadly, Squares, Threads, Visible
 
 from v2l.engines import engine, local
 from v2l.engines.engine import Engine, gpus_of
 from v2l.engines.local import TRIES, run_local
+from v2l.engines.ray import WorkActor
 from v2l.errors import V2LError
 from v2l.tokenization import batch
 
@@ -72,6 +75,33 @@ def test_workers_on_gpus_share_the_cores_for_their_reading_threads(monkeypatch: 
     assert batch.readers(torch.device("cuda")) == 24
     monkeypatch.setenv(local.WORKERS, "3")
     assert batch.readers(torch.device("cuda")) == 8
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process and new ones compute with two threads."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_work_has_one_thread_and_what_called_it_keeps_its_own(workers: int) -> None:
+    found = []
+    for kind, value in run_local(Threads(), range(2), workers):
+        found += [value] if kind == "result" else []
+        assert torch.get_num_threads() == 2
+    assert found == [(1, 1)] * 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_work_of_a_ray_actor_has_one_thread() -> None:
+    (answer,) = WorkActor(Threads())({"item": [pickle.dumps(1)]})["answer"]
+    assert ("result", (1, 1)) in pickle.loads(answer)
+    assert torch.get_num_threads() == 2
 
 
 def test_a_numbered_gpu_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:

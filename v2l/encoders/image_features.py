@@ -60,12 +60,11 @@ class EncodingWork:
     device: str = "auto"
 
     def load(self) -> JointEncoder:
-        """The encoder, with one thread: cores are used by workers.
+        """The encoder.
 
         Raises:
             V2LError: it cannot be loaded, or is another one under the same name.
         """
-        torch.set_num_threads(1)
         encoder = load_encoder(self.encoder, self.device)
         if encoder.fingerprint != self.fingerprint:
             raise V2LError(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from v2l.engines.work import Event, Work
+from v2l.engines.work import Event, Work, one_thread
 from v2l.errors import V2LError
 
 TRIES = 3  # an item during which so many workers died is left out
@@ -61,10 +61,12 @@ def run_local(work: Work[Any, Any], items: Sequence[Any], workers: int, gpus: in
 
 
 def _run_here(work: Work[Any, Any], items: Sequence[Any]) -> Iterator[Event]:
-    models = work.load()
+    with one_thread():
+        models = work.load()
     for item in items:
         counts: list[int] = []
-        result = work.run(models, item, counts.append)
+        with one_thread():
+            result = work.run(models, item, counts.append)
         yield "images", sum(counts)
         yield "result", result
 
@@ -205,10 +207,11 @@ def serve(work: Work[Any, Any], pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     report: Callable[[int], None] = lambda count: pipe.send(("images", count))  # noqa: E731
     try:
-        models = work.load()
-        pipe.send(("ready", None))
-        while True:
-            pipe.send(("result", work.run(models, pipe.recv(), report)))
+        with one_thread():
+            models = work.load()
+            pipe.send(("ready", None))
+            while True:
+                pipe.send(("result", work.run(models, pipe.recv(), report)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except V2LError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from v2l.engines.work import Event, Work
+from v2l.engines.work import Event, Work, one_thread
 from v2l.errors import V2LError
 
 
@@ -37,7 +37,8 @@ class WorkActor:
     def _answer(self, item: Any) -> list[Event]:
         counts: list[int] = []
         try:
-            result = self.work.run(self.models, item, counts.append)
+            with one_thread():
+                result = self.work.run(self.models, item, counts.append)
         except V2LError as error:
             return [("failed", error)]
         return [("images", sum(counts)), ("result", result)]

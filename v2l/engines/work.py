@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, TypeVar
+
+import torch
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -19,7 +22,7 @@ class Work(Protocol[Item, Result]):
     """Work whose items do not depend on each other.
 
     Plain data that can be pickled, because it is sent to other processes and machines. Items and results are
-    pickled, too.
+    pickled, too. Engines call both functions in `one_thread`.
     """
 
     def load(self) -> Any:
@@ -37,3 +40,17 @@ class Work(Protocol[Item, Result]):
             V2LError: what the user can repair; all work ends.
         """
         ...
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread in this block; afterwards with as many as before.
+
+    One thread, because a sum over several threads depends on their number. Cores are used by workers.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from v2l.engines.engine import Engine, lost_workers
 from v2l.engines.work import Report
 from v2l.evaluation.reconstruction import BATCH, Batch, Reconstruction, ReconstructionSettings
@@ -33,8 +31,7 @@ class ReconstructionWork:
     device: str = "auto"
 
     def load(self) -> Reconstruction:
-        """The evaluation, with one thread: cores are used by workers."""
-        torch.set_num_threads(1)
+        """The evaluation."""
         pipeline = Pipeline.load(self.tokenizer, device=self.device)
         return Reconstruction.load(pipeline, self.settings, self.without)
 

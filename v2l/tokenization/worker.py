@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from v2l.checkpoint import file_hash
 from v2l.engines.work import Report
@@ -67,11 +66,7 @@ class Job:
         return WRITERS[self.settings.format]
 
     def load(self) -> ImageTokenizer:
-        """The tokenizer, with one thread for each forward pass on a CPU.
-
-        One thread, because a sum over several threads depends on their number. Cores are used by workers.
-        """
-        torch.set_num_threads(1)
+        """The tokenizer."""
         member = self.member
         register_tokenizer(member.name, member.home, member.gives, member.kind, member.weights)
         tokenizer: ImageTokenizer = member.load_class().from_pretrained(self.checkpoint, self.device)
