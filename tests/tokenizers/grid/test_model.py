@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_tokenizer import NETWORK, SOURCE, tiny_codebook, tiny_tokenizer
+from torch import Tensor
 
 from v2l.checkpoint import file_hash
 from v2l.config import Config
@@ -168,10 +170,15 @@ def test_saving_leaves_no_half_written_checkpoint(
     model.save_pretrained(target)
     before = file_hash(target / "model.safetensors")
 
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    saved: list[Path] = []
 
-    monkeypatch.setattr("v2l.codebook.codebook.save_tensors", full_disk)
+    def full_from_the_second_file_on(tensors: dict[str, Tensor], path: Path) -> None:
+        saved.append(path)
+        if len(saved) > 1:
+            raise OSError(28, "No space left on device")
+        save_file(tensors, path)
+
+    monkeypatch.setattr("v2l.checkpoint.save_file", full_from_the_second_file_on)
     with pytest.raises(V2LError, match="No space left"):
         model.save_pretrained(target)
     assert file_hash(target / "model.safetensors") == before
