@@ -147,6 +147,20 @@ def may_pass(error: V2LError) -> bool:
     return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
+def image_if_readable(file: Readable) -> Tensor | None:
+    """As `load_image`, for what is kept about a file: None if it is not a readable image.
+
+    Raises:
+        V2LError: the system refused to read it, or memory ran out; so the file may be a readable image.
+    """
+    try:
+        return load_image(file)
+    except V2LError as error:
+        if may_pass(error):
+            raise
+        return None
+
+
 def check_suffix(path: str | Path) -> str:
     """The suffix of an image to be written, in lower case; to be asked before long work.
 

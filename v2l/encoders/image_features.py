@@ -19,7 +19,7 @@ from v2l.encoders.base import JointEncoder
 from v2l.engines.engine import Engine, lost_workers
 from v2l.engines.work import Report
 from v2l.errors import V2LError
-from v2l.images import load_image, may_pass
+from v2l.images import image_if_readable, load_image
 from v2l.mapped import on_disk
 from v2l.shards import Shards, store
 from v2l.sources import ImageFile, image_version
@@ -219,12 +219,8 @@ def prepared(encoder: JointEncoder, file: ImageFile) -> Tensor | None:
     Raises:
         V2LError: the system refused to read it, or memory ran out; so the file may be a readable image.
     """
-    try:
-        return encoder.prepare(load_image(file))
-    except V2LError as error:
-        if may_pass(error):
-            raise
-        return None
+    image = image_if_readable(file)
+    return None if image is None else encoder.prepare(image)
 
 
 def _reason(file: ImageFile) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from v2l.encoders.image_features import readable_rows
 from v2l.errors import V2LError
-from v2l.images import load_images, resize
+from v2l.images import image_if_readable, resize
 from v2l.mapped import PickedRows
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
@@ -80,7 +80,8 @@ class GridFeatures:
 
 def squares(files: Sequence[ImageFile], side: int) -> tuple[Tensor, list[int]]:
     """Whole images (n, 3, side, side) in [0, 1] of the readable files, and the places of these files."""
-    found = {file: resize(image, (side, side)) for file, image in load_images(files)}
+    read = ((file, image_if_readable(file)) for file in files)
+    found = {file: resize(image, (side, side)) for file, image in read if image is not None}
     places = [place for place, file in enumerate(files) if file in found]
     empty = torch.empty(0, 3, side, side)
     return (torch.stack([found[files[place]] for place in places]) if places else empty), places

@@ -16,7 +16,7 @@ from v2l.captions import CaptionedImage
 from v2l.encoders import JointEncoder
 from v2l.encoders.image_features import is_readable, unreadable_files
 from v2l.errors import V2LError
-from v2l.images import load_image
+from v2l.images import image_if_readable, load_image
 from v2l.mapped import on_disk
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
@@ -93,10 +93,9 @@ def _sizes(versions: Sequence[tuple[ImageFile, object]]) -> Tensor:
     """(n, 2) float32 height and width; NaN where a file is not a readable image."""
     rows = torch.full((len(versions), 2), torch.nan)
     for place, (file, _) in enumerate(versions):
-        try:
-            rows[place] = torch.tensor(load_image(file).shape[-2:], dtype=torch.float32)
-        except V2LError:
-            continue
+        image = image_if_readable(file)
+        if image is not None:
+            rows[place] = torch.tensor(image.shape[-2:], dtype=torch.float32)
     return rows
 
 

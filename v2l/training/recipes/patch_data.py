@@ -13,7 +13,7 @@ from torch import Tensor
 
 from v2l.encoders import JointEncoder
 from v2l.encoders.image_features import readable_rows
-from v2l.images import load_images, resize_and_crop
+from v2l.images import image_if_readable, resize_and_crop
 from v2l.mapped import PickedRows
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
@@ -79,7 +79,8 @@ def patch_features(
 
 def encode_squares(encoder: JointEncoder, files: Sequence[ImageFile], side: int) -> Tensor:
     """(n, h, w, C) float16, NaN where a file is not a readable image; (n, 1, 1, 1) if none is."""
-    squares = {file: resize_and_crop(image, side) for file, image in load_images(files)}
+    read = ((file, image_if_readable(file)) for file in files)
+    squares = {file: resize_and_crop(image, side) for file, image in read if image is not None}
     found: dict[ImageFile, Tensor] = {}
     places = list(squares)
     for start in range(0, len(places), BATCH):

@@ -17,8 +17,7 @@ from torch import Tensor
 from v2l.corruptions import Corruption, Rotation, Shift, draw_corruption
 from v2l.encoders.base import fingerprint_of
 from v2l.encoders.image_features import readable_rows
-from v2l.errors import V2LError
-from v2l.images import load_image
+from v2l.images import image_if_readable
 from v2l.progress import Progress, silent
 from v2l.shards import Shards
 from v2l.sources import ImageFile, image_version
@@ -135,10 +134,10 @@ def encode_photographs(
     shape = (1 + VARIANTS, cells, cells, tokenizer.config.model.lookup_dim + 1)
     rows = torch.full((len(items), *shape), torch.nan, dtype=torch.float16)
     for place, (file, _, number) in enumerate(items):
-        try:
-            clean = tokenizer.square(load_image(file)[None], size)[0]
-        except V2LError:
+        image = image_if_readable(file)
+        if image is None:
             continue
+        clean = tokenizer.square(image[None], size)[0]
         rows[place] = encode_photograph(tokenizer, clean, seed * SEED_STRIDE + number).half()
     return rows
 
