@@ -192,7 +192,8 @@ def test_a_killed_process_leaves_the_old_directory_intact(directory: Path) -> No
             (folder / "half").touch()
             os._exit(9)
     os.waitpid(child, 0)
-    read_manifest(directory, "codebook", 2)
+    assert read_manifest(directory, "codebook", 2)["kind"] == "codebook"
+    assert not (directory / "half").exists()
 
 
 def test_a_failed_last_rename_gives_the_old_directory_its_name_back(
@@ -269,4 +270,4 @@ def test_names_with_bytes_that_are_no_utf8_are_written_and_read(tmp_path: Path) 
 def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_sample(tmp_path / "empty")
-    read_manifest(tmp_path / "empty", "codebook", 2)
+    assert read_manifest(tmp_path / "empty", "codebook", 2)["kind"] == "codebook"
