@@ -30,5 +30,8 @@ class Desk:
     endpoint: Endpoint | None = None
 
     def clear(self, output: gr.HTML) -> None:
-        """Empty a component when another photograph comes: what it shows belongs to the last one."""
-        self.photograph.change(lambda: "", None, output, api_visibility="private")
+        """Empty a component when another photograph comes: what it shows belongs to the last one.
+
+        The browser empties it. A function of the server could come behind the next result, and remove it.
+        """
+        self.photograph.change(None, None, output, js="() => ''", api_visibility="private")
