@@ -24,15 +24,15 @@ from v2l.pipeline.pipeline import Pipeline
 from v2l.prompts.caption import MAX_NEW_TOKENS, STOP
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.sets import set_prompt, set_sentence
-from v2l.prompts.soft import soft_prompt
+from v2l.prompts.soft import NO_REPEAT, soft_prompt
 from v2l.sources import find_images
 
 COLUMNS = 6  # captions in a row
 
 
-def write(pipeline: Pipeline, prompts: list) -> list[str]:
+def write(pipeline: Pipeline, prompts: list, no_repeat: int = 0) -> list[str]:
     """What the LLM writes behind each prompt, up to the end of a sentence."""
-    config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP)
+    config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP, no_repeat=no_repeat)
     return [generation.text.strip() for generation in pipeline.llm.generate(prompts, config)]
 
 
@@ -41,7 +41,8 @@ def captions(pipeline: Pipeline, place: str, draw: Random, count: int) -> Tensor
     files = draw.sample(find_images(place), count)
     images = [load_image(file) for file in files]
     soft = [pipeline.tokenizer.encode(image[None]).embeddings for image in images]
-    texts = write(pipeline, [soft_prompt(Embeddings(one[0])) for one in soft if one is not None])
+    prompts = [soft_prompt(Embeddings(one[0])) for one in soft if one is not None]
+    texts = write(pipeline, prompts, NO_REPEAT)
     for file, text in zip(files, texts, strict=True):
         print(f"{file.parent.name}: {text}")
     rows = range(0, count, COLUMNS)

@@ -9,7 +9,7 @@ import torch
 
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, GenerationConfig, Trie, generation
-from v2l.llm.generation import nucleus
+from v2l.llm.generation import nucleus, without_repeats
 from v2l.llm.kv_cache import CachedPrefix
 from v2l.prompts.prompt import Prompt
 
@@ -36,6 +36,22 @@ def plain_greedy(llm: FrozenLLM, prompt: str, count: int) -> list[int]:
 def test_greedy_equals_a_plain_loop_in_any_batch(llm: FrozenLLM, batch_size: int) -> None:
     found = llm.generate(PROMPTS, GenerationConfig(6, ends=False, batch_size=batch_size))
     assert [list(new.ids) for new in found] == [plain_greedy(llm, prompt, 6) for prompt in PROMPTS]
+
+
+def test_an_id_that_would_repeat_a_run_is_never_chosen() -> None:
+    logprobs = torch.zeros(10)
+    assert without_repeats(logprobs, [5, 6, 7, 5, 6], 3).isinf().nonzero().tolist() == [[7]]
+    assert without_repeats(logprobs, [5, 6, 7, 5, 6], 2).isinf().nonzero().tolist() == [[7]]
+    assert without_repeats(logprobs, [5, 6, 5], 1).isinf().nonzero().tolist() == [[5], [6]]
+    for ids in ([], [5, 6], [5, 6, 7]):
+        assert without_repeats(logprobs, ids, 3).equal(logprobs)
+
+
+def test_without_repeats_no_token_comes_twice(llm: FrozenLLM) -> None:
+    free = llm.generate(PROMPTS, GenerationConfig(24, ends=False))
+    assert any(len(set(new.ids)) < 24 for new in free)
+    for new in llm.generate(PROMPTS, GenerationConfig(24, ends=False, no_repeat=1)):
+        assert len(set(new.ids)) == 24
 
 
 def test_the_loglikelihood_is_that_of_the_ids_written(llm: FrozenLLM) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
+from transformers import NoRepeatNGramLogitsProcessor
 
 from v2l.llm.constraints import Allowed, Constraint, Ids
 from v2l.llm.inputs import CausalModel, Row, batches
@@ -30,6 +31,8 @@ class GenerationConfig:
         stop: texts that end a generation; they are cut off its text.
         ends: whether the LLM's own end of text ends a generation; otherwise it is a token like any other.
         batch_size: how many prompts are run together.
+        no_repeat: no run of so many tokens comes twice in a generation; 0 is no such rule. Source: Paulus et
+            al., arXiv 1705.04304, section 2.5.
         on_token: called with the ids generated so far after each new token of each prompt; an error that it
             raises ends the generation.
     """
@@ -43,11 +46,12 @@ class GenerationConfig:
     ends: bool = True
     batch_size: int = 8
     top_p: float = 1.0
+    no_repeat: int = 0
     on_token: Callable[[Sequence[int]], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.temperature < 0 or self.top_k < 0:
-            raise ValueError("a generation has max_new_tokens >= 1, temperature >= 0 and top_k >= 0")
+        if self.max_new_tokens < 1 or min(self.temperature, self.top_k, self.no_repeat) < 0:
+            raise ValueError("a generation has max_new_tokens >= 1; temperature, top_k and no_repeat >= 0")
         if not 0 < self.top_p <= 1:
             raise ValueError("a generation has 0 < top_p <= 1")
 
@@ -165,6 +169,8 @@ class Writer:
         going = []
         for row, draft in enumerate(drafts):
             restricted = draft.constraint.apply(logprobs[row], tuple(draft.ids))
+            if self.config.no_repeat:
+                restricted = without_repeats(restricted, draft.ids, self.config.no_repeat)
             if restricted.max() == -torch.inf:
                 continue  # no id is allowed: the draft is complete
             token = choose(restricted, self.config, draft.generator)
@@ -233,6 +239,13 @@ def mixed_logprobs(logits: Tensor, weights: Sequence[float]) -> Tensor:
         return weights[0] * logprobs
     blocks = logprobs.view(len(weights), -1, logprobs.shape[-1])  # (K, B, V)
     return torch.einsum("k,kbv->bv", blocks.new_tensor(weights), blocks).log_softmax(dim=-1)
+
+
+def without_repeats(logprobs: Tensor, ids: Sequence[int], length: int) -> Tensor:
+    """Log-probabilities (V,), minus infinity for ids that would repeat a run of `length` ids."""
+    rule = NoRepeatNGramLogitsProcessor(length)
+    kept: Tensor = rule(torch.tensor([list(ids)], dtype=torch.long), logprobs[None])[0]
+    return kept
 
 
 def choose(logprobs: Tensor, config: GenerationConfig, generator: torch.Generator) -> int:

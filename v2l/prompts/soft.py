@@ -14,6 +14,9 @@ from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 
 NAMING = "A photo of {a}."
+NO_REPEAT = (
+    3  # tokens: a text has no run of so many twice. Soft tokens can start "a photo of a photo of a photo"
+)
 NO_PLURAL = ("ss", "us", "is")  # endings of nouns that are one thing: grass, octopus, iris
 CAPTION = Style(
     instruction="",

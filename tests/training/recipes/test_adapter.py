@@ -143,6 +143,7 @@ def test_the_adapter_is_read_by_captions_answers_and_labels(
     assert len(tokens.words[0]) == 4
     for task, question in (("caption", ""), ("vqa", "What is it?")):
         describer = Describer(pipeline, task, DescribeSettings())
+        assert describer.config.no_repeat == 3
         assert (
             "4 image embeddings"
             in describer.dialogue(describer.words_of([load_image(images[0].file)])[0].evidence, question).text

@@ -285,7 +285,11 @@ class Describer:
         """How the first answer is chosen: greedily, up to where the paper stops."""
         task = TASKS[self.task]
         return GenerationConfig(
-            task.MAX_NEW_TOKENS, seed=self.settings.seed, stop=task.STOP, batch_size=BATCH
+            task.MAX_NEW_TOKENS,
+            seed=self.settings.seed,
+            stop=task.STOP,
+            batch_size=BATCH,
+            no_repeat=soft.NO_REPEAT if self.is_soft else 0,
         )
 
     @property

@@ -24,7 +24,7 @@ from v2l.processes import Accelerator
 from v2l.prompts.caption import MAX_NEW_TOKENS, STOP
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
-from v2l.prompts.soft import soft_prompt
+from v2l.prompts.soft import NO_REPEAT, soft_prompt
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
 from v2l.tokenizers.adapters.fitted import pool_fields
 from v2l.tokenizers.adapters.model import SoftTokenizer
@@ -237,5 +237,5 @@ def caption_loss(llm: FrozenLLM, soft: Sequence[Tensor], part: Sequence[Example]
 def write_captions(llm: FrozenLLM, tokenizer: SoftTokenizer, features: Sequence[ImageFeatures]) -> list[str]:
     """What the LLM says about images, by their features."""
     prompts = [soft_prompt(Embeddings(soft)) for soft in soft_tokens(tokenizer, features)]
-    config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP)
+    config = GenerationConfig(MAX_NEW_TOKENS, stop=STOP, no_repeat=NO_REPEAT)
     return [generation.text.strip() for generation in llm.generate(prompts, config)]
