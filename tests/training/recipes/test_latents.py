@@ -32,6 +32,7 @@ CONFIG = LatentConfig(
         batch_size=4,
         learning_rate=1e-2,
         perceptual="none",
+        adversarial_weight=0.0,
         ema_decay=0.9,
         save_every=12,
         log_every=6,
@@ -39,6 +40,12 @@ CONFIG = LatentConfig(
         picture_every=24,
     ),
 )
+ADVERSARIAL = LatentConfig(
+    TINY, replace(CONFIG.training, pixel_start=0.25, adversarial_weight=0.1, adversarial_start=0.1)
+)
+ADVERSARIAL_NAMES = {
+    f"training.{name}" for name in ("adversarial_weight", "adversarial_start", "lecam_weight")
+}
 PUBLISHED = {"l-32": (32, 1024, 24), "b-64": (64, 768, 12), "s-128": (128, 512, 8)}
 
 
@@ -115,10 +122,11 @@ def test_stage_two_leaves_encoder_latents_and_codes_as_they_are(
     assert all(name.startswith(("decoder.", "draft_embed.")) for name in changed)
 
 
-def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [CONFIG, ADVERSARIAL], ids=["plain", "adversarial"])
+def test_a_stopped_run_goes_on_exactly(config: LatentConfig, files: list[ImageFile], tmp_path: Path) -> None:
     for run, stops in ((tmp_path / "whole", (24,)), (tmp_path / "parts", (12, 24))):
         for stop in stops:
-            recipe = recipe_of(files, run)
+            recipe = recipe_of(files, run, config)
             loop = TrainingLoop(recipe, recipe.loop_settings(run))
             first = loop.resume()
             for done, parts in enumerate(recipe.batches(first, stop), start=first + 1):
@@ -129,6 +137,25 @@ def test_a_stopped_run_goes_on_exactly(files: list[ImageFile], tmp_path: Path) -
     )
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_adversarial_term_begins_in_stage_two(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe = recipe_of(files, tmp_path / "run", ADVERSARIAL)
+    assert [(phase.first, phase.end) for phase in recipe.phases(24)] == [(0, 6), (6, 8), (8, 24)]
+    seen: list[dict[str, float]] = []
+    loop = TrainingLoop(recipe, recipe.loop_settings(tmp_path / "run"))
+    loop.train(loop.resume(), lambda step, terms: seen.append(dict(terms)))
+    new = {"adversarial", "discriminator", "lecam"}
+    assert [new <= terms.keys() for terms in seen] == [step >= 8 for step in range(24)]
+    discriminator = recipe.networks["discriminator"].network
+    assert discriminator.real != 0
+    assert discriminator.decoded != 0
+
+
+def test_an_older_run_goes_on_without_a_discriminator(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe = recipe_of(files, tmp_path / "run")
+    before = {name: value for name, value in recipe.metadata().items() if not ADVERSARIAL_NAMES & {name}}
+    assert recipe.metadata_defaults() | before == recipe.metadata()
 
 
 def test_the_learning_rate_is_half_a_cosine_in_each_stage(files: list[ImageFile], tmp_path: Path) -> None:

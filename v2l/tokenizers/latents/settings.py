@@ -125,6 +125,9 @@ class LatentTraining:
         "Perceptual network of stage two.",
     )
     perceptual_weight: float = ranged(0.1, 0, 1000, "Weight of the perceptual distance in stage two.")
+    adversarial_weight: float = ranged(0.01, 0, 1000, "Weight of the adversarial term; 0 is off.")
+    adversarial_start: float = ranged(0.04, 0, 1, "Share of stage two before the adversarial term.")
+    lecam_weight: float = ranged(0.001, 0, 1000, "Weight of LeCam's penalty of the discriminator.")
     ema_decay: float = ranged(0.999, 0, 1, "Decay of the moving average of the weights; 0 is off.")
     save_every: int = ranged(1000, 1, 10**9, "Steps between saved states.")
     log_every: int = ranged(50, 1, 10**9, "Steps between lines of the log.")

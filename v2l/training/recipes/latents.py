@@ -1,10 +1,10 @@
 """frozen features of the grid tokenizer ──► a trained latent tokenizer (TiTok), in two stages.
 
 Stage one: the decoder predicts the features from the latents' codes, by their squared error or by the
-cross-entropy of the grid's codes. Stage two: encoder, latents and codebook are
-frozen; the decoder is trained on pixels, through the frozen pixel decoder. Each step draws one length:
-latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok, arXiv
-2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
+cross-entropy of the grid's codes. Stage two: encoder, latents and codebook are frozen; the decoder is
+trained on pixels, through the frozen pixel decoder, and on request against a discriminator. Each step draws
+one length: latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok,
+arXiv 2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
@@ -28,16 +28,19 @@ from v2l.processes import Accelerator
 from v2l.tokenizers.cnn.encoder import to_image_range, to_network_range
 from v2l.tokenizers.latents.linear_code import fit_linear
 from v2l.tokenizers.latents.model import TiTokTokenizer
-from v2l.tokenizers.latents.settings import LatentConfig
+from v2l.tokenizers.latents.settings import LatentConfig, LatentTraining
 from v2l.tokenizers.quantizers.base import nearest
 from v2l.tokenizers.quantizers.usage import CodeUsage
+from v2l.training.discriminator import build_discriminator
+from v2l.training.lecam import LeCamDiscriminator
 from v2l.training.loop import LoopSettings
-from v2l.training.losses import reconstruction_terms
+from v2l.training.losses import discriminator_term, generator_term, reconstruction_terms
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.recipe import Loss, Phase, Recipe, Terms
 from v2l.training.recipes.latent_data import GridFeatures
 from v2l.training.schedule import WarmupCosine
 
+MODEL, DISCRIMINATOR = "model", "discriminator"
 HELD_OUT = 16  # every so many images only validate
 VALIDATED, PAGE_IMAGES, FITTED = 64, 8, 4096  # images at most
 FREE = ("save_every", "log_every", "validate_every", "picture_every")  # may differ when a run goes on
@@ -76,17 +79,39 @@ class LatentRecipe(Recipe[Tensor]):
         self.features, self.held_out = features.split(HELD_OUT, VALIDATED)
         self.fitted = spread(len(self.features.files), FITTED)
         self.variance = float(self.features.rows[self.fitted].float().var(dim=0).mean())
-        training, network = config.training, tokenizer.network.to(processes.device).train()
-        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-        self.networks = {"model": OptimizerStep(network, optimizer, processes, clip_norm=1.0)}
+        training = config.training
+        self.networks = {MODEL: self._optimized(tokenizer.network)}
+        if training.adversarial_weight > 0:
+            discriminator = LeCamDiscriminator(build_discriminator())
+            self.networks[DISCRIMINATOR] = self._optimized(discriminator)
         self.examples_per_step = training.batch_size * processes.num_processes
         self.fit_steps = {0} if config.network.codebook == "words" else set()
         self._usage = CodeUsage(tokenizer.codebook_size)
+        self._pair = (
+            torch.empty(0),
+            torch.empty(0),
+        )  # images of this step for the discriminator: real, decoded
+
+    def _optimized(self, network: nn.Module) -> OptimizerStep:
+        training, network = self.config.training, network.to(self.processes.device).train()
+        optimizer = AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        return OptimizerStep(network, optimizer, self.processes, clip_norm=1.0)
 
     @property
     def pixel_step(self) -> int:
         """The first step of stage two."""
         return round(self.config.training.pixel_start * self.config.training.steps)
+
+    @property
+    def adversarial_step(self) -> int:
+        """The first step with the adversarial term; the number of all steps if there is none."""
+        training, first = self.config.training, self.pixel_step
+        if training.adversarial_weight == 0:
+            return training.steps
+        return first + round(training.adversarial_start * (training.steps - first))
+
+    def trained(self, step: int) -> list[str]:
+        return [MODEL, DISCRIMINATOR] if step >= self.adversarial_step else [MODEL]
 
     def learning_rate(self, step: int) -> float:
         """Half a cosine in each stage."""
@@ -111,11 +136,15 @@ class LatentRecipe(Recipe[Tensor]):
         self._usage = CodeUsage(self.tokenizer.codebook_size)
 
     def loss(self, step: int, part: Tensor, network: str) -> Loss:
+        if network == DISCRIMINATOR:
+            return self._discriminator_loss()
         length = Random(f"{self.seed}/{step}").choice(self.tokenizer.lengths)
-        return self._pixel_loss(part, length) if step >= self.pixel_step else self._feature_loss(part, length)
+        if step < self.pixel_step:
+            return self._feature_loss(part, length)
+        return self._pixel_loss(part, length, adversarial=step >= self.adversarial_step)
 
     def after_update(self, step: int, network: str, updated: bool) -> Terms:
-        return {"codes": float(self._usage.used)}
+        return {"codes": float(self._usage.used)} if network == MODEL else {}
 
     def _feature_loss(self, part: Tensor, length: int) -> Loss:
         """Stage one: the squared error of the features, relative to their variance, or the codes' loss."""
@@ -129,15 +158,34 @@ class LatentRecipe(Recipe[Tensor]):
             value = terms["nats"] = code_loss(predicted, wanted, self.grid.entries(predicted.device))
         return Loss(value + coded.loss, {name: term.detach() for name, term in terms.items()})
 
-    def _pixel_loss(self, part: Tensor, length: int) -> Loss:
-        """Stage two: the squared error of pixels and the perceptual distance."""
+    def _pixel_loss(self, part: Tensor, length: int, adversarial: bool) -> Loss:
+        """Stage two: the squared error of pixels, the perceptual distance, and the adversarial term."""
         coded, predicted = self.networks["model"].prepared(*self._read(part), length)
         self._usage.add(coded.indices)
         images = to_network_range(self.features.pixels(part).to(self.processes.device))
-        terms = reconstruction_terms(images, self.grid.paint(predicted), self.perceptual)
+        painted, training = self.grid.paint(predicted), self.config.training
+        terms = reconstruction_terms(images, painted, self.perceptual)
         value = terms["l2"]
         if self.perceptual is not None:
-            value = value + self.config.training.perceptual_weight * terms["perceptual"]
+            value = value + training.perceptual_weight * terms["perceptual"]
+        if adversarial:
+            discriminator = self.networks[DISCRIMINATOR].network.requires_grad_(False)
+            terms["adversarial"] = generator_term(discriminator(painted))
+            value = value + training.adversarial_weight * terms["adversarial"]
+            self._pair = images, painted.detach()
+        return Loss(value, {name: term.detach() for name, term in terms.items()})
+
+    def _discriminator_loss(self) -> Loss:
+        """Stage two: the hinge loss of the discriminator, and LeCam's penalty."""
+        step = self.networks[DISCRIMINATOR]
+        discriminator = step.network.requires_grad_(True)  # the generator's term had switched it off
+        assert isinstance(discriminator, LeCamDiscriminator)
+        real, decoded = map(step.prepared, self._pair)
+        terms = {"discriminator": discriminator_term(real, decoded)}
+        terms["lecam"] = discriminator.penalty(real, decoded)
+        means = torch.stack([real.detach().float().mean(), decoded.detach().float().mean()])
+        discriminator.follow(self.processes.reduce(means, "mean"))
+        value = terms["discriminator"] + self.config.training.lecam_weight * terms["lecam"]
         return Loss(value, {name: term.detach() for name, term in terms.items()})
 
     def _features(self, part: Tensor) -> Tensor:
@@ -190,8 +238,15 @@ class LatentRecipe(Recipe[Tensor]):
         return image_grid(rows, [[""] * len(images)] * len(rows), cell=images.shape[-1])
 
     def phases(self, steps: int) -> list[Phase]:
-        first = round(self.config.training.pixel_start * steps)
-        stages = [Phase("features", 0, first), Phase("pixels", first, steps)]
+        first, adversarial = (
+            round(start * steps / self.config.training.steps)
+            for start in (self.pixel_step, self.adversarial_step)
+        )
+        stages = [
+            Phase("features", 0, first),
+            Phase("pixels", first, adversarial),
+            Phase("pixels, adversarial term", adversarial, steps),
+        ]
         return [stage for stage in stages if stage.end > stage.first]
 
     def metadata(self) -> dict[str, Any]:
@@ -206,8 +261,14 @@ class LatentRecipe(Recipe[Tensor]):
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state was trained on features, without saying so."""
-        return {"training.target": "features"}
+        """An older state was trained on features and without a discriminator, and does not say so."""
+        training = LatentTraining()
+        return {
+            "training.target": "features",
+            "training.adversarial_weight": 0.0,
+            "training.adversarial_start": training.adversarial_start,
+            "training.lecam_weight": training.lecam_weight,
+        }
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
