@@ -37,6 +37,7 @@ class Figures:
         self.ids: list[Tensor] = []
         self.features: list[Tensor] = []
 
+    @torch.inference_mode()
     def add(self, crops: Tensor, metrics: ReconstructionMetrics) -> None:
         """Encode and decode crops (B, 3, S, S) in [0, 1]."""
         tokens = self.tokenizer.encode(crops)
@@ -59,7 +60,6 @@ class Figures:
         return [*means, f"{distance.value:.1f}", f"{len(shares):,}", f"{entropy:.2f}"]
 
 
-@torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -96,6 +96,14 @@ def test_projected_entries_are_computed_again_only_when_the_projection_changes()
     assert not torch.equal(quantizer.entries(), before)
 
 
+def test_a_quantizer_that_was_made_in_inference_mode_looks_up_the_same() -> None:
+    with torch.inference_mode():
+        inside = tiny_quantizer()
+        found = inside.entries()
+    assert inside.entries() is found
+    assert torch.equal(found, tiny_quantizer().entries())
+
+
 def test_the_fitted_projection_gives_entries_the_mean_and_covariance_of_the_features() -> None:
     torch.manual_seed(1)
     quantizer = LocalQuantizer(torch.randn(2000, D), WIDTH)

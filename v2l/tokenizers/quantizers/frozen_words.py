@@ -79,9 +79,11 @@ class LocalQuantizer(Quantizer):
     def entries(self) -> Tensor:
         """The projected codebook, (V, d) float32, without gradient.
 
-        It is cached until a parameter of the projection changes.
+        It is cached until a parameter of the projection changes. Parameters that were made in inference mode
+        have no version; they are not trained.
         """
-        version = tuple(parameter._version for parameter in self.projection.parameters())
+        parameters = self.projection.parameters()
+        version = tuple(0 if one.is_inference() else one._version for one in parameters)
         if (
             self._cache is None
             or self._cache[0] != version
