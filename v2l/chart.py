@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,8 +19,13 @@ from v2l.images import decode_image
 FINE = 2  # drawn pixels of each pixel
 WIDTH, HEIGHT = 560, 400  # of one panel
 LEFT, RIGHT, TOP, BOTTOM = 66, 120, 44, 52  # margins of a panel; names stand in the right one
-COLOURS = ("#c1272d", "#1f5fa8", "#2e8540", "#8a5a00", "#6b3fa0", "#00838f", "#555555", "#d17b00")
+COLOURS = (
+    *("#c1272d", "#1f5fa8", "#2e8540", "#8a5a00", "#6b3fa0", "#00838f", "#555555", "#d17b00"),
+    *("#b0457b", "#5b7f00", "#000000", "#7a8fb5"),
+)
+DOT = 6  # radius of a single point in pixels
 NAME = 15  # height of a name in pixels
+MOST_OCTAVES = 4  # with two ticks each; a wider axis has one
 INK, GRID = "#222222", "#dddddd"
 Box = tuple[float, float, float, float]
 
@@ -81,6 +87,11 @@ def ticks(low: float, high: float, count: int = 7) -> list[float]:
     return [place * step for place in range(first, math.floor(high / step) + 1)]
 
 
+def overlap(box: Box, other: Box) -> bool:
+    """Whether two boxes (left, top, right, bottom) have a point in common."""
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
 class _Axes:
     """The pen of one panel."""
 
@@ -114,33 +125,50 @@ class _Axes:
             self.draw.text(
                 (start[0] - 6 * FINE, start[1]), f"{value:g}", fill=INK, font=self.small, anchor="rm"
             )
-        for power in range(math.ceil(2 * self.left), math.floor(2 * self.right) + 1):
-            start, end = self.place(power / 2, self.bottom), self.place(power / 2, self.top)
+        parts = 1 if self.right - self.left > MOST_OCTAVES else 2  # ticks an octave
+        for tick in range(math.ceil(parts * self.left), math.floor(parts * self.right) + 1):
+            start, end = (self.place(tick / parts, y) for y in (self.bottom, self.top))
             self.draw.line((*start, *end), fill=GRID, width=FINE)
-            text = f"{2 ** (power / 2):,.0f}"
+            text = f"{2 ** (tick / parts):,.0f}"
             self.draw.text((start[0], start[1] + 12 * FINE), text, fill=INK, font=self.small, anchor="mm")
 
     def _curve(self, series: Series, colour: str) -> None:
         places = [self.place(math.log2(x), y) for x, y, _ in series.points]
         if len(places) > 1:
             self.draw.line([axis for place in places for axis in place], fill=colour, width=2 * FINE)
-        radius = (4 if len(places) > 1 else 6) * FINE
+        radius = (4 if len(places) > 1 else DOT) * FINE
         for (x, y), (value_x, value_y, half) in zip(places, series.points, strict=True):
             ends = [self.place(math.log2(value_x), value_y + sign * half)[1] for sign in (-1, 1)]
             self.draw.line((x, ends[0], x, ends[1]), fill=colour, width=FINE)
             self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white")
 
     def _names(self) -> None:
-        """The name of each series: a curve's beside its end, a single point's above or below it in turn."""
-        for rank, (number, series) in enumerate(self._from_the_top(single=True)):
-            x, y = self._last(series)
-            side, anchor = (-1, "mb") if rank % 2 == 0 else (1, "mt")
-            self._name(number, series, (x, y + side * 9 * FINE), anchor)
+        """The name of each series: a curve's beside its end, a single point's where no other name stands."""
         lowest = -math.inf
         for number, series in self._from_the_top(single=False):
             x, y = self._last(series)
             lowest = max(y, lowest + NAME * FINE)  # below the name above it
             self._name(number, series, (x + 11 * FINE, lowest), "lm")
+        taken = [self._dot(x, y) for series in self.panel.series for x, y, _ in series.points]
+        for number, series in self._from_the_top(single=True):
+            place, anchor = self._free_place(series, taken)
+            taken.append(self.draw.textbbox(place, series.name, self.small, anchor))
+            self._name(number, series, place, anchor)
+
+    def _dot(self, x: float, y: float) -> Box:
+        """What a point covers."""
+        (across, down), radius = self.place(math.log2(x), y), DOT * FINE
+        return across - radius, down - radius, across + radius, down + radius
+
+    def _free_place(self, series: Series, taken: Sequence[Box]) -> tuple[tuple[float, float], str]:
+        """Where the name of a single point covers no dot and no name, and its anchor; above if nowhere."""
+        (x, y), away = self._last(series), 9 * FINE
+        choices = [((x, y - away), "mb"), ((x, y + away), "mt"), ((x + away, y), "lm"), ((x - away, y), "rm")]
+        for place, anchor in choices:
+            box = self.draw.textbbox(place, series.name, self.small, anchor)
+            if box[0] >= self.offset and not any(map(partial(overlap, box), taken)):
+                return place, anchor
+        return choices[0]
 
     def _last(self, series: Series) -> tuple[float, float]:
         x, y, _ = series.points[-1]
