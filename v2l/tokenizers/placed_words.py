@@ -19,6 +19,7 @@ from v2l.checkpoint import read_manifest
 from v2l.codebook.codebook import Codebook, Source
 from v2l.config import config_from_dict
 from v2l.encoders import JointEncoder
+from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.tokenizers.contract import SCHEMA, ImageTokenizer, LLMVocabulary, TaggedImages
 from v2l.tokenizers.registry import DEFAULT, member_named
@@ -76,6 +77,12 @@ class PlacedWordsTokenizer(ImageTokenizer):
             "encoder": source.encoder,
             "encoder_fingerprint": source.encoder_fingerprint,
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, settings and codebook."""
+        settings = repr(sorted(self.describe().items()))
+        return fingerprint_of(self.state_dict(), settings, self.namer.codebook.fingerprint)
 
     def settings(self) -> dict[str, Any]:
         """Where the words come from, for the manifest; members add their own settings."""

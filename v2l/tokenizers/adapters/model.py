@@ -16,6 +16,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from v2l.encoders import JointEncoder, load_encoder
+from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.tokenizers.adapters.word_table import WordTable, no_words
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
@@ -121,6 +122,12 @@ class SoftTokenizer(ImageTokenizer):
     def vocabulary(self) -> LLMVocabulary:
         """The LLM that reads the soft tokens."""
         return LLMVocabulary(self.adapter.llm, self.adapter.llm_fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, settings and the words of the table."""
+        settings, words = repr(sorted(self.describe().items())), repr(self.table.words)
+        return fingerprint_of({**self.state_dict(), "table": self.table.vectors}, settings, words)
 
     @property
     def joint_encoder(self) -> JointEncoder:
