@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
@@ -19,10 +18,7 @@ from v2l.images import decode_image
 FINE = 2  # drawn pixels of each pixel
 WIDTH, HEIGHT = 560, 400  # of one panel
 LEFT, RIGHT, TOP, BOTTOM = 66, 120, 44, 52  # margins of a panel; names stand in the right one
-COLOURS = (
-    *("#c1272d", "#1f5fa8", "#2e8540", "#8a5a00", "#6b3fa0", "#00838f", "#555555", "#d17b00"),
-    *("#b0457b", "#5b7f00", "#000000", "#7a8fb5"),
-)
+COLOURS = ("#c1272d", "#1f5fa8", "#2e8540", "#8a5a00", "#6b3fa0", "#00838f", "#555555", "#d17b00", "#b0457b")
 DOT = 6  # radius of a single point in pixels
 NAME = 15  # height of a name in pixels
 MOST_OCTAVES = 4  # with two ticks each; a wider axis has one
@@ -166,7 +162,7 @@ class _Axes:
         choices = [((x, y - away), "mb"), ((x, y + away), "mt"), ((x + away, y), "lm"), ((x - away, y), "rm")]
         for place, anchor in choices:
             box = self.draw.textbbox(place, series.name, self.small, anchor)
-            if box[0] >= self.offset and not any(map(partial(overlap, box), taken)):
+            if box[0] >= self.offset and not any(overlap(box, other) for other in taken):
                 return place, anchor
         return choices[0]
 
