@@ -105,5 +105,8 @@ def tiny_soft_pipeline(context: int = 512) -> Pipeline:
     names = (encoder.name, encoder.fingerprint, llm.name, llm.fingerprint)
     torch.manual_seed(0)
     adapter = ResamplerTokenizer(AdapterSettings(encoder.dim, 48, width, 4, 0, 0.5, *names))
+    torch.nn.init.normal_(
+        adapter.network.from_features.weight
+    )  # it starts at zero: all images would be alike
     adapter.use_joint_encoder(encoder)
     return Pipeline(adapter.eval(), llm)

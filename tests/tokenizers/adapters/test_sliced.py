@@ -13,6 +13,7 @@ from v2l.images import load_image, resize, save_image
 from v2l.llm import GenerationConfig
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.soft import soft_prompt
+from v2l.tokenizers.adapters.resampler import ResamplerTokenizer
 from v2l.tokenizers.adapters.sliced import BREAK, COMMA, SlicedTokenizer, marks_behind
 from v2l.tokenizers.loading import load_tokenizer
 from v2l.tokens import Boxes
@@ -74,6 +75,10 @@ def test_each_part_is_resampled_by_itself(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
 ) -> None:
     adapter = adapter_of(models, images, tmp_path)
+    torch.nn.init.normal_(adapter.network.resampler.output[-1].weight)  # training starts with zeros
+    whole = ResamplerTokenizer(adapter.adapter)
+    whole.network.load_state_dict(adapter.network.state_dict(), strict=False)  # all but the marks
+    whole.use_joint_encoder(models.encoder)
     image = load_image(tmp_path / "large.png")
     tokens = adapter.encode(image[None])
     assert isinstance(tokens.layout, Boxes)
@@ -88,7 +93,7 @@ def test_each_part_is_resampled_by_itself(
         left, top, right, bottom = box
         part = image[:, int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
         square = resize(part, (models.encoder.image_size,) * 2)[None]
-        alone = adapter.network.resampler(models.encoder.patch_features(square)) * adapter.adapter.scale
+        alone = whole(models.encoder.patch_features(square))
         assert torch.allclose(soft[start : start + TOKENS], alone[0], atol=1e-5)
         assert [tuple(one) for one in boxes[start : start + TOKENS]] == [box] * TOKENS
         start += TOKENS

@@ -2,7 +2,8 @@
 
 All parts share one resampler. A comma stands behind a slice, a line break behind the overview and behind a
 row, and there is no other mark of position. Source: LLaVA-UHD, arXiv 2403.11703, section 3. Ours: a part is
-squeezed to the encoder's square, and the overview ends with a line break too.
+squeezed to the encoder's square, the overview ends with a line break too, and the resampler begins as that of
+`resampler.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from v2l.encoders import JointEncoder
 from v2l.places import Box
-from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
-from v2l.tokenizers.adapters.resampler import Resampler
+from v2l.tokenizers.adapters.model import AdapterSettings
+from v2l.tokenizers.adapters.resampler import FittedResampler, ResamplerTokenizer
 from v2l.tokenizers.contract import check_images
 from v2l.tokenizers.part_views import VIEWS, view
 from v2l.tokenizers.slice_grid import SliceGrid, choose_grid, slice_boxes
@@ -26,7 +27,7 @@ COMMA, BREAK = range(len(MARKS))
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # what a mark covers
 
 
-class SlicedResampler(nn.Module):
+class SlicedResampler(FittedResampler):
     """One resampler for all parts, and the embeddings of the marks, which are not trained.
 
     Args:
@@ -39,25 +40,11 @@ class SlicedResampler(nn.Module):
     marks: Tensor
 
     def __init__(self, settings: AdapterSettings) -> None:
-        super().__init__()
-        self.resampler = Resampler(settings.channels, settings.width, settings.tokens, settings.heads)
+        super().__init__(settings)
         self.register_buffer("marks", torch.zeros(len(MARKS), settings.width))
 
-    def forward(self, parts: Tensor, columns: int) -> Tensor:
-        """Patch features of the overview and the slices (P, h, w, C) ──► (P · N + marks, width).
 
-        Args:
-            parts: the overview, then the slices row by row.
-            columns: slices in a row; 0 if there are none.
-        """
-        soft = self.resampler(parts)  # (P, N, width)
-        pieces: list[Tensor] = []
-        for part, mark in zip(soft, marks_behind(len(parts), columns), strict=True):
-            pieces += [part] if mark is None else [part, self.marks[mark, None]]
-        return torch.cat(pieces)
-
-
-class SlicedTokenizer(SoftTokenizer):
+class SlicedTokenizer(ResamplerTokenizer):
     """LLaVA-UHD's slices, each read by Qwen-VL's resampler."""
 
     NAME = "uhd"
@@ -72,9 +59,18 @@ class SlicedTokenizer(SoftTokenizer):
         self.network.marks.copy_(embeddings / self.adapter.scale)
 
     def forward(self, features: Tensor, columns: int = 0) -> Tensor:
-        """Patch features of the parts of one image (P, h, w, C) ──► soft tokens and marks (M, width)."""
-        soft: Tensor = self.network(features.to(self.device).float(), columns) * self.adapter.scale
-        return soft
+        """Patch features of the parts of one image (P, h, w, C) ──► soft tokens and marks (M, width).
+
+        Args:
+            features: of the overview, then of the slices row by row.
+            columns: slices in a row; 0 if there are none.
+        """
+        pieces: list[Tensor] = []
+        soft = super().forward(features)  # (P, N, width)
+        marks = self.network.marks * self.adapter.scale
+        for part, mark in zip(soft, marks_behind(len(soft), columns), strict=True):
+            pieces += [part] if mark is None else [part, marks[mark, None]]
+        return torch.cat(pieces)
 
     def encode(self, images: Tensor) -> VisualTokens:
         """(B, 3, H, W) in [0, 1], any size ──► embeddings (B, M, width), with gradients to the network.

@@ -60,6 +60,10 @@ class CaptionedFeatures:
         """What an adapter reads of one image."""
         return ImageFeatures(self.features[place].float())
 
+    def views(self, places: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """The features of all views of some images, (M, h, w, C), and the place of each view's image."""
+        return self.features[list(places)], list(places)
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, sorted; none for images with captions."""

@@ -47,6 +47,11 @@ class CaptionedParts(CaptionedFeatures):
         values = self.features[start : start + parts_of(grid)].float()
         return ImageFeatures(values, grid.columns if grid else 0)
 
+    def views(self, places: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """The parts of some images, (M, h, w, C), and the place of each part's image."""
+        owners = [place for place in places for _ in range(parts_of(self.grids[place]))]
+        return torch.cat([self.read(place).values for place in places]), owners
+
 
 def parts_of(grid: SliceGrid | None) -> int:
     """P, the overview and the slices."""
