@@ -140,12 +140,16 @@ class _Axes:
 
     def _names(self) -> None:
         """The name of each series: a curve's beside its end, a single point's where no other name stands."""
-        lowest = -math.inf
+        taken, lowest = (
+            [self._dot(x, y) for series in self.panel.series for x, y, _ in series.points],
+            -math.inf,
+        )
         for number, series in self._from_the_top(single=False):
             x, y = self._last(series)
             lowest = max(y, lowest + NAME * FINE)  # below the name above it
-            self._name(number, series, (x + 11 * FINE, lowest), "lm")
-        taken = [self._dot(x, y) for series in self.panel.series for x, y, _ in series.points]
+            place = (x + 11 * FINE, lowest)
+            taken.append(self.draw.textbbox(place, series.name, self.small, "lm"))
+            self._name(number, series, place, "lm")
         for number, series in self._from_the_top(single=True):
             place, anchor = self._free_place(series, taken)
             taken.append(self.draw.textbbox(place, series.name, self.small, anchor))
@@ -162,7 +166,8 @@ class _Axes:
         choices = [((x, y - away), "mb"), ((x, y + away), "mt"), ((x + away, y), "lm"), ((x - away, y), "rm")]
         for place, anchor in choices:
             box = self.draw.textbbox(place, series.name, self.small, anchor)
-            if box[0] >= self.offset and not any(overlap(box, other) for other in taken):
+            inside = self.offset <= box[0] and box[2] <= self.offset + WIDTH * FINE
+            if inside and not any(overlap(box, other) for other in taken):
                 return place, anchor
         return choices[0]
 

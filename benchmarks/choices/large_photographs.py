@@ -2,7 +2,9 @@
 
     python benchmarks/choices/large_photographs.py caltech101 -o FOLDER --scenes bsds500/train bsds500/test
 
-What `uhd` reads in slices and other adapters squeeze to one square. Each image of some classes is pasted into a
+What `uhd` reads in slices, and other adapters in one square. These read the centre square of a photograph; for a fair
+comparison each photograph is written once more to FOLDER-squeezed, whole: squeezed to the square that the embedded
+encoder reads, with a frame of the border's pixels that its own crop takes away. Each image of some classes is pasted into a
 photograph of 768 × 512 or 512 × 768 pixels, as an ellipse with a soft edge. Files keep their names, so the parts
 @train and @eval stay what they are; scenes of the first place are for the train part, of the second for the eval
 part. The same seed gives the same pixels.
@@ -15,7 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from torch import Tensor
+from torch.nn.functional import pad
+
 from v2l.datasets import ClassFolder
+from v2l.encoders.conse import CROP, RESIZE
 from v2l.image_sets import paste
 from v2l.images import load_image, resize, save_image
 from v2l.sources import ImageFile, Part, find_images
@@ -31,6 +37,12 @@ def draw_box(size: tuple[int, int], random: Random) -> tuple[int, int, int, int]
     return left, top, left + side, top + side
 
 
+def squeezed(image: Tensor) -> Tensor:
+    """An image (3, H, W), of which the encoder's crop leaves all: (3, RESIZE, RESIZE)."""
+    frame = (RESIZE - CROP) // 2
+    return pad(resize(image, (CROP, CROP))[None], [frame] * 4, mode="replicate")[0]
+
+
 def write_part(
     source: ClassFolder, scenes: Sequence[ImageFile], names: Sequence[str], target: Path, seed: int
 ) -> int:
@@ -40,10 +52,14 @@ def write_part(
         random = Random(f"{seed}/{name}/{file.name}")
         scene = load_image(random.choice(scenes))
         size = (SHORT, LONG) if scene.shape[-1] >= scene.shape[-2] else (LONG, SHORT)
-        folder = target / name.replace(" ", "_")
-        folder.mkdir(parents=True, exist_ok=True)
         pasted = paste(resize(scene, size), load_image(file), draw_box(size, random))
-        save_image(pasted, folder / file.name)
+        for root, image in (
+            (target, pasted),
+            (target.with_name(f"{target.name}-squeezed"), squeezed(pasted)),
+        ):
+            folder = root / name.replace(" ", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            save_image(image, folder / file.name)
     return len(files)
 
 

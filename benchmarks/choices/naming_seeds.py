@@ -78,12 +78,16 @@ def main() -> None:
     first, second = (
         [load_tokenizer(folder, "cpu") for folder in folders] for folders in (given.first, given.second)
     )
+    classes = {tuple(one.facts["classes"]) for one in (*first, *second)}
+    if len(classes) > 1 or len({one.vocabulary for one in (*first, *second)}) > 1:
+        parser.error("the adapters were trained on different classes, or for different LLMs")
     llm = Pipeline.load(given.first[0], device="cpu").llm
     settings = ChoiceSettings(given.classes, given.per_class)
     for task in draw_tasks(given.folder, first[0].facts["classes"], settings):
         found = [[name(one, llm, task) for one in some] for some in (first, second)]
-        rows = [[str(seed), *map(str, row)] for seed, row in enumerate(zip(*found, strict=True))]
-        print(markdown_table([f"{task.title}, n = {len(task.images)}", "first", "second"], rows))
+        seeds = [str(one.facts["seed"]) for one in first]
+        rows = [[seed, *map(str, row)] for seed, row in zip(seeds, zip(*found, strict=True), strict=True)]
+        print(markdown_table([f"{task.title}, n = {len(task.images)}; seed", "first", "second"], rows))
         print(f"second minus first: {difference(*found)}\n", flush=True)
 
 

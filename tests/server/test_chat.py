@@ -16,10 +16,13 @@ from tiny_words_tokenizer import QuarterTokenizer
 
 import v2l
 from v2l.images import load_image
+from v2l.llm import Generation, GenerationConfig
 from v2l.llm.chat import turns_prompt
 from v2l.pipeline.image_words import ImageWords
 from v2l.pipeline.pipeline import Pipeline
 from v2l.places import PlacedWord
+from v2l.prompts.prompt import Prompt
+from v2l.prompts.soft import NO_REPEAT
 from v2l.server.app import create_app
 from v2l.server.local import turns_of
 from v2l.server.messages import Message
@@ -64,6 +67,22 @@ def test_places_and_soft_tokens_reach_the_prompt(samples: Path, straw: str) -> N
                 parts = [text_part(question)] if question else []
                 answer = ask(client, image_part(straw), *parts)
                 assert text_of(answer) == by_describer(pipeline, samples / "hat" / "straw.jpg", question)
+
+
+def test_an_answer_from_soft_tokens_repeats_no_run_of_tokens(
+    straw: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, seen = tiny_soft_pipeline(4096), []
+    generate = pipeline.llm.generate
+
+    def watched(prompts: Sequence[Prompt], config: GenerationConfig) -> list[Generation]:
+        seen.append(config.no_repeat)
+        return generate(prompts, config)
+
+    monkeypatch.setattr(pipeline.llm, "generate", watched)
+    with TestClient(create_app(pipeline), base_url="http://127.0.0.1:8000") as client:
+        ask(client, image_part(straw))
+    assert seen == [NO_REPEAT]
 
 
 def test_places_reach_a_chat_of_several_images() -> None:

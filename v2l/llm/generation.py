@@ -244,7 +244,8 @@ def mixed_logprobs(logits: Tensor, weights: Sequence[float]) -> Tensor:
 def without_repeats(logprobs: Tensor, ids: Sequence[int], length: int) -> Tensor:
     """Log-probabilities (V,), minus infinity for ids that would repeat a run of `length` ids."""
     rule = NoRepeatNGramLogitsProcessor(length)
-    kept: Tensor = rule(torch.tensor([list(ids)], dtype=torch.long), logprobs[None])[0]
+    before = torch.tensor([list(ids)], dtype=torch.long, device=logprobs.device)
+    kept: Tensor = rule(before, logprobs[None])[0]
     return kept
 
 

@@ -14,7 +14,7 @@ from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 
 NAMING = "A photo of {a}."
-NO_REPEAT = 3  # tokens: no text has a run of so many twice. Else some say "a photo of a photo of a photo"
+NO_REPEAT = 3  # no three tokens come twice in a text; without this some say "a photo of a photo of a photo"
 NO_PLURAL = ("ss", "us", "is")  # endings of nouns that are one thing: grass, octopus, iris
 CAPTION = Style(
     instruction="",

@@ -235,10 +235,14 @@ class LocalLLM:
         question: str,
         listener: Listener,
     ) -> Written:
-        """A caption or a short answer; length and stop texts are the task's own, and the client's besides."""
+        """A caption or a short answer: length, stop texts and repetition as in `v2l caption` and `v2l vqa`.
+
+        The client's own stop texts count too.
+        """
         task = describer.config
         config = self._config(request, min(request.limit or task.max_new_tokens, task.max_new_tokens))
-        config = replace(config, stop=tuple(dict.fromkeys((*task.stop, *config.stop))))
+        stop = tuple(dict.fromkeys((*task.stop, *config.stop)))
+        config = replace(config, stop=stop, no_repeat=task.no_repeat)
         prompt = dialogue_prompt(self.llm, describer.dialogue(image.evidence, question))
         return self._write(prompt, config, listener)
 

@@ -1,4 +1,4 @@
-"""logits of a discriminator ──► a penalty that keeps it from running ahead of the decoder (LeCam).
+"""logits of a discriminator ──► a penalty that keeps it from becoming too certain (LeCam).
 
 Source: LeCam, arXiv 2104.03310, equation 4. As in TiTok's training, the penalty is of the mean logits of a
 batch, and one-sided: real logits above the average of decoded ones, decoded logits below that of real ones.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
+from v2l.tokenizers.adapters import fitted
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
 from v2l.tokenizers.adapters.fitted import WordMixture, pool_fields
 from v2l.tokenizers.adapters.model import AdapterSettings
@@ -79,6 +80,16 @@ def test_a_projector_adds_three_maps_of_each_field_alone() -> None:
 def test_a_projector_begins_with_what_the_joint_space_knows() -> None:
     network, near = projector(), torch.rand(1, 9, DIM)
     assert torch.equal(network(torch.rand(1, 9, CHANNELS), near), network.from_joint(near))
+
+
+def test_a_mixture_of_many_rows_is_that_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixture, near = WordMixture(3, DIM, WIDTH), torch.randn(2, 5, DIM)
+    mixture.learn(torch.randn(3, DIM), torch.randn(3, WIDTH))
+    whole = mixture(near)
+    monkeypatch.setattr(fitted, "MIXED", 3)
+    assert whole.shape == (2, 5, WIDTH)
+    assert torch.allclose(mixture(near), whole, atol=1e-6)
+    assert torch.allclose(mixture(near[1, 4]), whole[1, 4], atol=1e-6)
 
 
 def test_a_mixture_reads_the_words_that_are_near() -> None:

@@ -130,6 +130,9 @@ def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
         check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
     del before["codebook"]
     check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
+    del before["start"]
+    with pytest.raises(V2LError, match="made with start = random weights"):
+        check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
 
 
 def test_the_adapter_is_read_by_captions_answers_and_labels(

@@ -152,6 +152,23 @@ def test_the_adversarial_term_begins_in_stage_two(files: list[ImageFile], tmp_pa
     assert discriminator.decoded != 0
 
 
+def test_logits_that_are_not_finite_do_not_reach_the_averages(files: list[ImageFile], tmp_path: Path) -> None:
+    recipe = recipe_of(files, tmp_path / "run", ADVERSARIAL)
+    recipe.fit(0)
+    discriminator = recipe.networks["discriminator"].network
+    (parts,) = recipe.batches(20, 21)
+    recipe.loss(20, parts[0], "model")
+    real, decoded = recipe._pair
+    recipe._pair = real, decoded * torch.nan
+    for network in ("discriminator", "model"):
+        assert recipe.loss(20, parts[0], network).value.isfinite() == (network == "model")
+    recipe.after_update(20, "discriminator", updated=False)
+    assert discriminator.real == discriminator.decoded == 0
+    recipe.loss(20, parts[0], "discriminator")
+    recipe.after_update(20, "discriminator", updated=True)
+    assert discriminator.real != 0
+
+
 def test_an_older_run_goes_on_without_a_discriminator(files: list[ImageFile], tmp_path: Path) -> None:
     recipe = recipe_of(files, tmp_path / "run")
     before = {name: value for name, value in recipe.metadata().items() if not ADVERSARIAL_NAMES & {name}}

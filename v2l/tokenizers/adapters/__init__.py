@@ -1,1 +1,1 @@
-"""patch features of a joint encoder ──► soft tokens: the tokenizers resampler, projector and sea."""
+"""patch features of a joint encoder ──► soft tokens: resampler, uhd, projector, sea and sam."""

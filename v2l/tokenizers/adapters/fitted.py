@@ -18,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from v2l.tokenizers.adapters.model import AdapterSettings, SoftTokenizer
 
+MIXED = 1024  # vectors that are mixed at a time
 SHARPNESS = 0.02  # of the shares of a mixture; chosen on images of Caltech-101's train part
 
 
@@ -50,8 +51,14 @@ class WordMixture(nn.Module):
         self.embeddings.copy_(embeddings)
 
     def forward(self, near: Tensor) -> Tensor:
-        """(…, D) ──► (…, width)."""
-        shares = (normalize(near, dim=-1) @ self.places.T / SHARPNESS).softmax(dim=-1)
+        """(…, D) ──► (…, width), some rows at a time, because each has W shares."""
+        rows = normalize(near.reshape(-1, near.shape[-1]), dim=-1)
+        mixed = [self._mix(some) for some in rows.split(MIXED)]
+        return torch.cat(mixed).view(*near.shape[:-1], -1)
+
+    def _mix(self, rows: Tensor) -> Tensor:
+        """(n, D) of norm 1 ──► (n, width)."""
+        shares = (rows @ self.places.T / SHARPNESS).softmax(dim=-1)
         return shares @ self.embeddings
 
 

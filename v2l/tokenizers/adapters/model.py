@@ -112,7 +112,7 @@ class SoftTokenizer(ImageTokenizer):
     @staticmethod
     @abstractmethod
     def network_of(settings: AdapterSettings) -> nn.Module:
-        """The network (B, h, w, C) ──► (B, N, width), with random weights."""
+        """The network of these sizes, before any fit or training."""
 
     def layout(self) -> CellGrid | None:
         """What each soft token covers; None if each covers the whole image."""

@@ -2,7 +2,7 @@
 
 Source: Qwen-VL, arXiv 2308.12966, section 2.1: learned queries; keys and values are the features; 2-D sine
 positions on queries and keys. Ours is the start: soft tokens begin as the fitted maps of `fitted.py`, and the
-published network adds to them, from zero. From random weights it named nothing after 300 steps.
+published network adds to them, from zero. From random weights it named no more than chance after 300 steps.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from v2l.training.schedule import WarmupCosine
 
 ADAPTER = "adapter"
 SHOWN = 8  # images of a page
+FITTED = "fitted maps"  # what an adapter begins with
 NEAREST = 5  # words of a patch that SEA draws from
 
 
@@ -192,12 +193,14 @@ class AdapterRecipe(Recipe[list[Example]]):
             "processes": self.processes.num_processes,
             "images": f"{len(data.images):,} with fingerprint {data.fingerprint}",
             "words": len(self.tokenizer.table.words),
+            "start": FITTED,
             "codebook": self.codebook,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state does not name its codebook."""
-        return {"codebook": self.codebook}
+        """An older state does not name its codebook, and its resampler began with random weights."""
+        random = self.tokenizer.NAME in ("resampler", "uhd")
+        return {"codebook": self.codebook, "start": "random weights" if random else FITTED}
 
     def save_result(self, folder: Path, step: int) -> None:
         data = self.examples.data

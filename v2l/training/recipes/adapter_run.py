@@ -12,7 +12,6 @@ from v2l.errors import V2LError
 from v2l.processes import Accelerator, start_processes
 from v2l.progress import Progress, silent
 from v2l.sources import ImageFile
-from v2l.tokenizers.adapters.fitted import FittedTokenizer
 from v2l.tokenizers.adapters.model import AdapterSettings, check_tokens
 from v2l.tokenizers.adapters.sliced import SlicedTokenizer
 from v2l.tokenizers.registry import member_named
@@ -94,7 +93,7 @@ class AdapterTraining:
     def recipe(
         self, models: AdapterModels, progress: Progress, processes: Accelerator | None
     ) -> AdapterRecipe:
-        """Encode the images, choose the words of the table, and build the adapter with random weights."""
+        """Encode the images, choose the words of the table, and build the adapter with its fits."""
         read = read_parts if self.kind == "uhd" else read_features
         data: CaptionedFeatures = read(models.encoder, self.images, progress)
         rows = table_rows(models, data)
@@ -102,8 +101,7 @@ class AdapterTraining:
         settings = adapter_settings(self.tokens, models, data.features.shape[-1])
         tokenizer = member_named(self.kind).load_class()(settings, word_table(models, rows))
         tokenizer.use_joint_encoder(models.encoder)
-        if isinstance(tokenizer, FittedTokenizer):
-            fit_maps(tokenizer, models, split_examples(data, self.seed)[0])
+        fit_maps(tokenizer, models, split_examples(data, self.seed)[0])
         if isinstance(tokenizer, SlicedTokenizer):
             tokenizer.learn_marks(mark_embeddings(models.llm))
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None

@@ -2,9 +2,9 @@
 
 Stage one: the decoder predicts the features from the latents' codes, by their squared error or by the
 cross-entropy of the grid's codes. Stage two: encoder, latents and codebook are frozen; the decoder is
-trained on pixels, through the frozen pixel decoder, and on request against a discriminator. Each step draws
-one length: latents behind it are dropped, so that one model decodes from several lengths. Sources: TiTok,
-arXiv 2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
+trained on pixels, through the frozen pixel decoder, and against a discriminator if its weight is not 0.
+Each step draws one length: latents behind it are dropped, so that one model decodes from several lengths.
+Sources: TiTok, arXiv 2406.07550, section 3.3; tail dropout: Rippel, Gelbart and Adams, arXiv 1402.0915.
 """
 
 from __future__ import annotations
@@ -87,10 +87,8 @@ class LatentRecipe(Recipe[Tensor]):
         self.examples_per_step = training.batch_size * processes.num_processes
         self.fit_steps = {0} if config.network.codebook == "words" else set()
         self._usage = CodeUsage(tokenizer.codebook_size)
-        self._pair = (
-            torch.empty(0),
-            torch.empty(0),
-        )  # images of this step for the discriminator: real, decoded
+        # Of this step, for the discriminator: real and decoded images, and the mean logits of both.
+        self._pair, self._means = (torch.empty(0), torch.empty(0)), torch.zeros(2)
 
     def _optimized(self, network: nn.Module) -> OptimizerStep:
         training, network = self.config.training, network.to(self.processes.device).train()
@@ -144,7 +142,11 @@ class LatentRecipe(Recipe[Tensor]):
         return self._pixel_loss(part, length, adversarial=step >= self.adversarial_step)
 
     def after_update(self, step: int, network: str, updated: bool) -> Terms:
-        return {"codes": float(self._usage.used)} if network == MODEL else {}
+        if network == MODEL:
+            return {"codes": float(self._usage.used)}
+        if updated:  # logits of a skipped update may not be finite
+            self._discriminator.follow(self.processes.reduce(self._means, "mean"))
+        return {}
 
     def _feature_loss(self, part: Tensor, length: int) -> Loss:
         """Stage one: the squared error of the features, relative to their variance, or the codes' loss."""
@@ -169,7 +171,7 @@ class LatentRecipe(Recipe[Tensor]):
         if self.perceptual is not None:
             value = value + training.perceptual_weight * terms["perceptual"]
         if adversarial:
-            discriminator = self.networks[DISCRIMINATOR].network.requires_grad_(False)
+            discriminator = self._discriminator.requires_grad_(False)
             terms["adversarial"] = generator_term(discriminator(painted))
             value = value + training.adversarial_weight * terms["adversarial"]
             self._pair = images, painted.detach()
@@ -177,16 +179,20 @@ class LatentRecipe(Recipe[Tensor]):
 
     def _discriminator_loss(self) -> Loss:
         """Stage two: the hinge loss of the discriminator, and LeCam's penalty."""
-        step = self.networks[DISCRIMINATOR]
-        discriminator = step.network.requires_grad_(True)  # the generator's term had switched it off
-        assert isinstance(discriminator, LeCamDiscriminator)
+        step, discriminator = self.networks[DISCRIMINATOR], self._discriminator
+        discriminator.requires_grad_(True)  # the generator's term had switched it off
         real, decoded = map(step.prepared, self._pair)
         terms = {"discriminator": discriminator_term(real, decoded)}
         terms["lecam"] = discriminator.penalty(real, decoded)
-        means = torch.stack([real.detach().float().mean(), decoded.detach().float().mean()])
-        discriminator.follow(self.processes.reduce(means, "mean"))
+        self._means = torch.stack([real.detach().float().mean(), decoded.detach().float().mean()])
         value = terms["discriminator"] + self.config.training.lecam_weight * terms["lecam"]
         return Loss(value, {name: term.detach() for name, term in terms.items()})
+
+    @property
+    def _discriminator(self) -> LeCamDiscriminator:
+        network = self.networks[DISCRIMINATOR].network
+        assert isinstance(network, LeCamDiscriminator)
+        return network
 
     def _features(self, part: Tensor) -> Tensor:
         return self.features.rows[part].float().to(self.processes.device)
