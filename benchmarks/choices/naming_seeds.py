@@ -3,8 +3,8 @@
     python benchmarks/choices/naming_seeds.py caltech101 --first DIR DIR DIR --second DIR DIR DIR [--per-class 5]
 
 Soft tokens alone, on the images of `v2l evaluate naming`; all adapters were trained on the same classes. The n-th
-adapters of both lists share a seed. The interval of the difference is over images, each the mean over its seeds;
-how the seeds differ is what the rows show.
+adapters of both lists share a seed. With --second-folder the second ones read the same images in another form. The
+interval of the difference is over images, each the mean over its seeds; how the seeds differ is what the rows show.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--first", nargs="+", required=True)
     parser.add_argument("--second", nargs="+", required=True)
+    parser.add_argument("--second-folder", type=Path, help="the same files, for the second adapters")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--per-class", type=int, default=5)
     given = parser.parse_args()
@@ -83,8 +84,15 @@ def main() -> None:
         parser.error("the adapters were trained on different classes, or for different LLMs")
     llm = Pipeline.load(given.first[0], device="cpu").llm
     settings = ChoiceSettings(given.classes, given.per_class)
-    for task in draw_tasks(given.folder, first[0].facts["classes"], settings):
-        found = [[name(one, llm, task) for one in some] for some in (first, second)]
+    tasks, others = (
+        draw_tasks(folder, first[0].facts["classes"], settings)
+        for folder in (given.folder, given.second_folder or given.folder)
+    )
+    for task, other in zip(tasks, others, strict=True):
+        assert [path.name for path, _ in task.images] == [path.name for path, _ in other.images]
+        found = [
+            [name(one, llm, images) for one in some] for some, images in ((first, task), (second, other))
+        ]
         seeds = [str(one.facts["seed"]) for one in first]
         rows = [[seed, *map(str, row)] for seed, row in zip(seeds, zip(*found, strict=True), strict=True)]
         print(markdown_table([f"{task.title}, n = {len(task.images)}; seed", "first", "second"], rows))
