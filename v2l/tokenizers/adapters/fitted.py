@@ -90,6 +90,12 @@ class FittedTokenizer(SoftTokenizer):
         """Patch features (B, h, w, C) ──► the means of √N × √N fields, (B, N, C)."""
         return pool_fields(features.to(self.device).float(), isqrt(self.adapter.tokens))
 
+    def soft_tokens(self, features: Tensor, added: Tensor) -> Tensor:
+        """Patch features (B, h, w, C), and what a network adds to their maps ──► (B, N, width)."""
+        fields = self.fields(features)
+        soft: Tensor = (self.network.fitted(fields, self.joint(fields)) + added) * self.adapter.scale
+        return soft
+
     @torch.no_grad()
     def joint(self, fields: Tensor) -> Tensor:
         """Fields (B, N, C) ──► the same in the joint space, (B, N, D)."""
@@ -102,7 +108,8 @@ def pool_fields(features: Tensor, side: int) -> Tensor:
     return fields.flatten(2).transpose(1, 2)
 
 
-def start_at_zero(layer: nn.Linear) -> None:
-    """Set the weights and the bias of a layer to zero, so that what it is added to is the start."""
+def start_at_zero(layer: nn.Module) -> None:
+    """Set the weights and the bias of a linear layer to zero, so that what it is added to is the start."""
+    assert isinstance(layer, nn.Linear)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -59,9 +59,7 @@ class FittedResampler(FittedMaps):
     def __init__(self, settings: AdapterSettings) -> None:
         super().__init__(settings)
         self.resampler = Resampler(settings.channels, settings.width, settings.tokens, settings.heads)
-        last = self.resampler.output[-1]
-        assert isinstance(last, nn.Linear)
-        start_at_zero(last)
+        start_at_zero(self.resampler.output[-1])
 
 
 class ResamplerTokenizer(FittedTokenizer):
@@ -77,7 +75,4 @@ class ResamplerTokenizer(FittedTokenizer):
     def forward(self, features: Tensor) -> Tensor:
         """Patch features (B, h, w, C) ──► soft tokens (B, N, width)."""
         features = features.to(self.device).float()
-        fields = self.fields(features)
-        added = self.network.resampler(features)
-        soft: Tensor = (self.network.fitted(fields, self.joint(fields)) + added) * self.adapter.scale
-        return soft
+        return self.soft_tokens(features, self.network.resampler(features))

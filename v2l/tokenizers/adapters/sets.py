@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from v2l.tokenizers.adapters.fitted import FittedMaps, FittedTokenizer, start_at_zero
 from v2l.tokenizers.adapters.guidance import Guidance, GuidedFormer
@@ -30,9 +30,7 @@ class GuidedFields(FittedMaps):
     def __init__(self, settings: AdapterSettings) -> None:
         super().__init__(settings)
         self.former = GuidedFormer(settings.channels, settings.width, settings.tokens, settings.heads)
-        last = self.former.output[-1]
-        assert isinstance(last, nn.Linear)
-        start_at_zero(last)
+        start_at_zero(self.former.output[-1])
 
 
 class SetTokenizer(FittedTokenizer):
@@ -65,10 +63,7 @@ class SetTokenizer(FittedTokenizer):
     def forward(self, features: Tensor, together: bool = False) -> Tensor:
         """Patch features (n, h, w, C) ──► soft tokens (n, N, width); of one set if `together`."""
         features = features.to(self.device).float()
-        fields = self.fields(features)
-        added = self.network.former(features, together)
-        soft: Tensor = (self.network.fitted(fields, self.joint(fields)) + added) * self.adapter.scale
-        return soft
+        return self.soft_tokens(features, self.network.former(features, together))
 
     @torch.inference_mode()
     def encode_set(self, images: Sequence[Tensor]) -> Tensor:

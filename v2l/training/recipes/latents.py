@@ -150,7 +150,7 @@ class LatentRecipe(Recipe[Tensor]):
 
     def _feature_loss(self, part: Tensor, length: int) -> Loss:
         """Stage one: the squared error of the features, relative to their variance, or the codes' loss."""
-        coded, predicted = self.networks["model"].prepared(*self._read(part), length)
+        coded, predicted = self.networks[MODEL].prepared(*self._read(part), length)
         self._usage.add(coded.indices)
         wanted = self._features(part)
         error = (predicted - wanted).square().mean() / self.variance
@@ -162,7 +162,7 @@ class LatentRecipe(Recipe[Tensor]):
 
     def _pixel_loss(self, part: Tensor, length: int, adversarial: bool) -> Loss:
         """Stage two: the squared error of pixels, the perceptual distance, and the adversarial term."""
-        coded, predicted = self.networks["model"].prepared(*self._read(part), length)
+        coded, predicted = self.networks[MODEL].prepared(*self._read(part), length)
         self._usage.add(coded.indices)
         images = to_network_range(self.features.pixels(part).to(self.processes.device))
         painted, training = self.grid.paint(predicted), self.config.training
