@@ -1,6 +1,7 @@
 """soft tokens of several images ──► the prompt that a sentence about all of them completes, and the sentence.
 
-Training and use share these lines, because an adapter knows only the prompt that it was trained with.
+Training and use share these lines, because an adapter knows only the prompt that it was trained with. Each
+prompt begins with an example in words, from which the LLM knows the form of the sentence before any training.
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from v2l.prompts.prompt import Piece, Prompt
 from v2l.prompts.soft import phrase_of
 
 ENDS = {"common": "All show", "difference": "Change:", "story": "Story:"}
+EXAMPLES = {
+    "common": "Image 1: dog\nImage 2: spoon\nImage 3: dog\nAll show a dog.\n\n",
+    "difference": (
+        "Image 1: table, spoon\nImage 2: table\nChange: a spoon was removed.\n\n"
+        "Image 1: road\nImage 2: road, dog\nChange: a dog was added.\n\n"
+    ),
+    "story": "Image 1: dog\nImage 2: spoon\nImage 3: road\nStory: First a dog, then a spoon, then a road.\n\n",
+}
 
 
 def set_prompt(task: str, images: Sequence[Embeddings]) -> Prompt:
-    """The prompt of a task, a key of `ENDS`; its continuation begins with a space."""
-    pieces: list[Piece] = []
+    """The prompt of a task, a key of `ENDS`, behind its example; its continuation begins with a space."""
+    pieces: list[Piece] = [EXAMPLES[task]]
     for number, image in enumerate(images, start=1):
         pieces += [f"Image {number}:", image, "\n"]
     return Prompt((*pieces, ENDS[task]))

@@ -45,6 +45,7 @@ from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
 
 ADAPTER = "adapter"
+PROMPT = "behind an example in words"
 WATCHED, WATCHED_SHARE = 48, 10  # sets that only watch the training: so many at most, one of so many
 
 
@@ -188,11 +189,12 @@ class SetRecipe(Recipe[list[SetExample]]):
             "processes": self.processes.num_processes,
             "sets": f"{len(self.data.sets):,} with fingerprint {self.data.data.fingerprint}",
             "codebook": self.codebook,
+            "prompt": PROMPT,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state does not name its codebook."""
-        return {"codebook": self.codebook}
+        """An older state does not name its codebook, and its prompts had no example."""
+        return {"codebook": self.codebook, "prompt": "without an example"}
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
