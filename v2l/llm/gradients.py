@@ -1,19 +1,22 @@
 """prompts with embeddings and their continuations ──► log-likelihoods, with gradients for the embeddings.
 
-The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. Rows are read
-in one pass without a cache, padded on the right.
+The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. The text in
+front of a row's first vector needs none either: each different text is read once, without gradients, and its keys
+and values are the beginning of all its rows. Behind it, rows are read in one pass, padded on the right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from v2l.llm.inputs import CausalModel, Row
+from v2l.llm.kv_cache import join, read_prefix
 
 NO_TARGET = -100  # cross_entropy's own value for positions that count for nothing
 
@@ -40,22 +43,51 @@ def continuation_loglikelihoods(
         prompts: B rows of at least one id each.
         continuations: B rows of at least one token id each.
     """
-    rows = [[*prompt, *ids] for prompt, ids in zip(prompts, continuations, strict=True)]
+    texts = leading_texts(prompts)
+    behind = [prompt[len(text) :] for text, prompt in zip(texts, prompts, strict=True)]
+    rows = [[*prompt, *ids] for prompt, ids in zip(behind, continuations, strict=True)]
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=model.device)  # (B, L)
-    real = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=model.device)
+    given = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=model.device)
     # The logits of column t predict token t + 1, so those of the columns first … L - 2 are needed.
-    first = min(map(len, prompts)) - 1
+    first = min(map(len, behind)) - 1
     columns = torch.arange(first, length - 1, device=model.device)  # (C,)
-    logits = model(
-        input_ids=ids,
-        attention_mask=None if bool(real.all()) else real,
-        use_cache=False,
-        logits_to_keep=columns,
-    ).logits.float()  # (B, C, V)
+    options = after_texts(model, texts, given)
+    logits = model(input_ids=ids, logits_to_keep=columns, **options).logits.float()  # (B, C, V)
     targets = ids[:, 1:][:, columns].clone()
-    for row, (prompt, whole) in enumerate(zip(prompts, rows, strict=True)):
+    for row, (prompt, whole) in enumerate(zip(behind, rows, strict=True)):
         targets[row, : len(prompt) - 1 - first] = NO_TARGET
         targets[row, len(whole) - 1 - first :] = NO_TARGET
     losses = cross_entropy(logits.transpose(1, 2), targets, ignore_index=NO_TARGET, reduction="none")
     return TokenLoglikelihoods(-losses, targets != NO_TARGET)
+
+
+def leading_texts(prompts: Sequence[Row]) -> list[tuple[int, ...]]:
+    """The ids in front of each prompt's first vector, and at least one number behind; none if one has none."""
+    texts = [tuple(takewhile(lambda number: number >= 0, prompt[:-1])) for prompt in prompts]
+    return texts if all(texts) else [()] * len(prompts)
+
+
+def after_texts(model: CausalModel, texts: Sequence[tuple[int, ...]], given: Tensor) -> dict[str, Any]:
+    """Options of a pass over rows that each continue a text, which is read without gradients.
+
+    Args:
+        model: a causal LM.
+        texts: of each of B rows; all are empty if the rows begin a prompt.
+        given: (B, L) int64, 1 where a row has a number, 0 where it is padded.
+    """
+    if not any(texts):
+        return {"attention_mask": None if bool(given.all()) else given, "use_cache": False}
+    with torch.no_grad():
+        read = {text: read_prefix(model, text) for text in dict.fromkeys(texts)}
+    before = join([prefix for prefix in read.values() if prefix is not None])
+    order = {text: row for row, text in enumerate(read)}
+    after = before.select([order[text] for text in texts])
+    real = torch.cat([after.real.long(), given], dim=1)  # (B, T + L)
+    positions = after.lengths[:, None] + torch.arange(given.shape[1], device=given.device)
+    return {
+        "attention_mask": None if bool(real.all()) else real,
+        "position_ids": positions,
+        "past_key_values": after.cache,
+        "use_cache": True,
+    }

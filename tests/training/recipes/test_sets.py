@@ -98,6 +98,9 @@ def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
         check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
     del before["codebook"]
     check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
+    del before["prompt"]
+    with pytest.raises(V2LError, match="made with prompt = without an example"):
+        check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
 
 
 def test_the_llm_answers_about_a_set(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:
