@@ -1,8 +1,8 @@
 """prompts with embeddings and their continuations ──► log-likelihoods, with gradients for the embeddings.
 
 The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. The text in
-front of a row's first vector needs none either: each different text is read once, without gradients, and its keys
-and values are the beginning of all its rows. Behind it, rows are read in one pass, padded on the right.
+front of a row's first vector needs none either: each different text is read once, without gradients, and its
+keys and values are the beginning of all its rows. Behind it, rows are read in one pass, padded on the right.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def continuation_loglikelihoods(
 
 
 def leading_texts(prompts: Sequence[Row]) -> list[tuple[int, ...]]:
-    """The ids in front of each prompt's first vector, and at least one number behind; none if one has none."""
+    """The ids in front of each prompt's first vector; none at all if one has none.
+
+    At least one number of a prompt stays behind its text.
+    """
     texts = [tuple(takewhile(lambda number: number >= 0, prompt[:-1])) for prompt in prompts]
     return texts if all(texts) else [()] * len(prompts)
 

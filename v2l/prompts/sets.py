@@ -19,7 +19,9 @@ EXAMPLES = {
         "Image 1: table, spoon\nImage 2: table\nChange: a spoon was removed.\n\n"
         "Image 1: road\nImage 2: road, dog\nChange: a dog was added.\n\n"
     ),
-    "story": "Image 1: dog\nImage 2: spoon\nImage 3: road\nStory: First a dog, then a spoon, then a road.\n\n",
+    "story": (
+        "Image 1: dog\nImage 2: spoon\nImage 3: road\nStory: First a dog, then a spoon, then a road.\n\n"
+    ),
 }
 
 
