@@ -28,9 +28,8 @@ from v2l.metrics import GroupedShare, Proportion
 from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress, silent
-from v2l.prompts.caption import caption_dialogue
 from v2l.prompts.prompt import Prompt
-from v2l.prompts.soft import naming_sentence
+from v2l.prompts.soft import naming_prompt, naming_sentence
 from v2l.tasks.classification.fewshot import soft_of
 from v2l.tasks.classification.soft_labels import score_names
 from v2l.tasks.description.choices import Choice, score_answers
@@ -235,9 +234,9 @@ def share_readable(words: Sequence[Sequence[str]], truth: Sequence[str]) -> Grou
 def score_words(
     llm: FrozenLLM, images: Sequence[ImageWords], classes: Sequence[str]
 ) -> list[dict[str, float]]:
-    """For each image log p(naming sentence of a class | its words)."""
+    """For each image log p(naming sentence of a class | its words in the prompt of soft tokens)."""
     sentences = [Prompt((f" {naming_sentence(name)}",)) for name in classes]
-    requests = [(caption_dialogue((), image.words).prompt, sentences) for image in images]
+    requests = [(naming_prompt((), tuple(image.words)), sentences) for image in images]
     return [
         {name: score.total for name, score in zip(classes, scores, strict=True)}
         for scores in llm.loglikelihood(requests)

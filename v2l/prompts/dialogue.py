@@ -30,7 +30,7 @@ class Style:
     """How a dialogue is written, and its default length.
 
     Attributes:
-        instruction: the first line, with its newline.
+        instruction: the first lines, with their newlines.
         ask: one image and its question, with `{words}` and perhaps `{question}`; no space at its end.
         after: the text after the answer of an example.
         separator: the text between two words.

@@ -1,7 +1,8 @@
 """soft tokens of an image, a question ──► the prompt that an adapter is trained and used with.
 
-Training, captions, answers and scores share these two lines, because an adapter knows only the prompt that it
-was trained with.
+Training, captions, answers and scores share these lines, because an adapter knows only the prompt that it was
+trained with. Each prompt begins with two examples in words, from which the LLM knows the form of the answer
+before any training.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ NAMING = "A photo of {a}."
 NO_REPEAT = 3  # no three tokens come twice in a text; without this some say "a photo of a photo of a photo"
 NO_PLURAL = ("ss", "us", "is")  # endings of nouns that are one thing: grass, octopus, iris
 CAPTION = Style(
-    instruction="",
+    instruction=(
+        "Image: dog, grass\nCaption: A photo of a dog.\n\nImage: spoon\nCaption: A photo of a spoon.\n\n"
+    ),
     ask="Image: {words}\nCaption:",
     after="\n\n",
     separator=", ",
@@ -26,7 +29,10 @@ CAPTION = Style(
     choice="nearest",
 )
 ANSWER = Style(
-    instruction="",
+    instruction=(
+        "Image: dog, grass\nQuestion: What is it?\nAnswer: A dog.\n\n"
+        "Image: spoon\nQuestion: Is it a dog?\nAnswer: No.\n\n"
+    ),
     ask="Image: {words}\nQuestion: {question}\nAnswer:",
     after="\n\n",
     separator=", ",
@@ -46,8 +52,13 @@ def naming_sentence(label: str) -> str:
     return NAMING.format(a=phrase_of(label))
 
 
-def naming_prompt(supports: Sequence[tuple[Embeddings, str]], query: Embeddings) -> Prompt:
-    """The prompt that the sentence of the query's class completes, after labelled images."""
+def naming_prompt(supports: Sequence[tuple[Embeddings, str]], query: Embeddings | tuple[str, ...]) -> Prompt:
+    """The prompt that the sentence of the query's class completes, after labelled images.
+
+    Args:
+        supports: labelled images.
+        query: soft tokens of an image, or its words, which are read in the same prompt for comparison.
+    """
     examples = tuple(Exchange(image, answer=naming_sentence(label)) for image, label in supports)
     return Dialogue(CAPTION, examples, Exchange(query)).prompt
 

@@ -99,7 +99,7 @@ def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
     del before["codebook"]
     check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
     del before["prompt"]
-    with pytest.raises(V2LError, match="made with prompt = without an example"):
+    with pytest.raises(V2LError, match="made with prompt = without examples"):
         check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
 
 

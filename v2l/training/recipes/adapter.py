@@ -37,6 +37,7 @@ from v2l.training.schedule import WarmupCosine
 ADAPTER = "adapter"
 SHOWN = 8  # images of a page
 FITTED = "fitted maps"  # what an adapter begins with
+PROMPT, OLDER_PROMPT = "behind examples in words", "without examples"
 NEAREST = 5  # words of a patch that SEA draws from
 
 
@@ -195,12 +196,14 @@ class AdapterRecipe(Recipe[list[Example]]):
             "words": len(self.tokenizer.table.words),
             "start": FITTED,
             "codebook": self.codebook,
+            "prompt": PROMPT,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state does not name its codebook, and its resampler began with random weights."""
+        """An older state does not name its codebook; it read other prompts, a resampler from random weights."""
         random = self.tokenizer.NAME in ("resampler", "uhd")
-        return {"codebook": self.codebook, "start": "random weights" if random else FITTED}
+        start = "random weights" if random else FITTED
+        return {"codebook": self.codebook, "start": start, "prompt": OLDER_PROMPT}
 
     def save_result(self, folder: Path, step: int) -> None:
         data = self.examples.data

@@ -37,7 +37,7 @@ from v2l.training.loop import OnStep, TrainingLoop
 from v2l.training.optimizer_step import OptimizerStep
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
-from v2l.training.recipes.adapter import AdapterRun
+from v2l.training.recipes.adapter import OLDER_PROMPT, PROMPT, AdapterRun
 from v2l.training.recipes.adapter_data import CaptionedFeatures, Examples, read_features
 from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
@@ -45,7 +45,6 @@ from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
 
 ADAPTER = "adapter"
-PROMPT = "behind an example in words"
 WATCHED, WATCHED_SHARE = 48, 10  # sets that only watch the training: so many at most, one of so many
 
 
@@ -193,8 +192,8 @@ class SetRecipe(Recipe[list[SetExample]]):
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state does not name its codebook, and its prompts had no example."""
-        return {"codebook": self.codebook, "prompt": "without an example"}
+        """An older state does not name its codebook, and its prompts had no examples."""
+        return {"codebook": self.codebook, "prompt": OLDER_PROMPT}
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
