@@ -200,7 +200,7 @@ class AdapterRecipe(Recipe[list[Example]]):
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
-        """An older state does not name its codebook; it read other prompts, a resampler from random weights."""
+        """An older state does not name its codebook; its prompts and a resampler's start were others."""
         random = self.tokenizer.NAME in ("resampler", "uhd")
         start = "random weights" if random else FITTED
         return {"codebook": self.codebook, "start": start, "prompt": OLDER_PROMPT}
