@@ -41,7 +41,7 @@ def train_sam(
     injection: Injection = "append",
     steps: Steps = 2000,
     batch_size: BatchSize = 8,
-    rate: Rate = 1e-4,
+    rate: Rate = 1e-3,
     align: Align = 0.0,
     save_every: SaveEvery = 100,
     codebooks: Codebooks = None,

@@ -34,7 +34,7 @@ from v2l.tokenizers.adapters.model import check_tokens
 from v2l.tokenizers.adapters.sets import SetTokenizer
 from v2l.training.data import epoch_order
 from v2l.training.loop import OnStep, TrainingLoop
-from v2l.training.optimizer_step import OptimizerStep
+from v2l.training.optimizer_step import RATE_SHARE, OptimizerStep
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
 from v2l.training.recipes.adapter import OLDER_PROMPT, PROMPT, AdapterRun
@@ -45,6 +45,7 @@ from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
 
 ADAPTER = "adapter"
+FORMER_SHARE = 0.1  # of the learning rate, for Q-former and W-former; at the full rate they override the fits
 WATCHED, WATCHED_SHARE = 48, 10  # sets that only watch the training: so many at most, one of so many
 
 
@@ -127,7 +128,7 @@ class SetRecipe(Recipe[list[SetExample]]):
         self.codebook = codebook
         self.trained_on, self.watched = split_sets(len(data.sets), seed)
         self.answers = word_embeddings(llm, data.labels)[1].to(processes.device)  # (L, width)
-        optimizer = AdamW(tokenizer.parameters(), lr=settings.rate, weight_decay=0.01)
+        optimizer = AdamW(parameter_groups(tokenizer), lr=settings.rate, weight_decay=0.01)
         self.networks = {ADAPTER: OptimizerStep(tokenizer, optimizer, processes, 1.0, trained_only=True)}
         self.examples_per_step = settings.batch_size * processes.num_processes
 
@@ -189,11 +190,12 @@ class SetRecipe(Recipe[list[SetExample]]):
             "sets": f"{len(self.data.sets):,} with fingerprint {self.data.data.fingerprint}",
             "codebook": self.codebook,
             "prompt": PROMPT,
+            "former_share": FORMER_SHARE,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
         """An older state does not name its codebook, and its prompts had no examples."""
-        return {"codebook": self.codebook, "prompt": OLDER_PROMPT}
+        return {"codebook": self.codebook, "prompt": OLDER_PROMPT, "former_share": 1.0}
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
@@ -205,6 +207,14 @@ class SetRecipe(Recipe[list[SetExample]]):
             "seed": self.seed,
         }
         self.tokenizer.save_pretrained(folder, half=True)
+
+
+def parameter_groups(tokenizer: SetTokenizer) -> list[dict[str, Any]]:
+    """The fitted maps at the full learning rate, and the network of SAM at a part of it."""
+    network = list(tokenizer.network.former.parameters())
+    inside = {id(parameter) for parameter in network}
+    fitted = [parameter for parameter in tokenizer.parameters() if id(parameter) not in inside]
+    return [{"params": fitted}, {"params": network, RATE_SHARE: FORMER_SHARE}]
 
 
 def answer_tokens(soft: Tensor, example: SetExample) -> list[Tensor]:
