@@ -5,6 +5,7 @@ Training, filtering and evaluation use this module. A program without a launcher
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -70,14 +71,17 @@ def join_world(device: str = "auto") -> World:
     )
 
 
-def start_processes(device: str = "auto", precision: str = "no") -> Accelerator:
+def start_processes(device: str = "auto", precision: str = "no", fixed_buffers: bool = False) -> Accelerator:
     """Join the processes that a launcher started, for training with accelerate.
 
     Args:
         device: as in `choose_device`; `cpu` puts every process on the CPU.
         precision: mixed precision of the prepared models, `no` or `bf16`.
+        fixed_buffers: no buffer of the models changes in training, so that none is sent in each step.
     """
     on_cpu = choose_device(device).type == "cpu"
     # Some weights get no gradient before the quantizer or the discriminator is switched on.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[unused])
+    # Newer torch has another name for this option, which accelerate does not pass on yet.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=not fixed_buffers)
+    return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[parallel])

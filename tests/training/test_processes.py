@@ -1,4 +1,4 @@
-"""Two gloo processes stand for many GPUs: they stop together and end with the weights of one process."""
+"""Two gloo processes stand for many GPUs: they stop together and have equal weights at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from tiny_tokenizer import FOLDED, TOGETHER, tiny_tokenizer
 from torch import Tensor
 
-from v2l.datasets import CropSettings
+from v2l.datasets import ClassFolder, CropSettings
+from v2l.image_sets import SetSettings, make_sets
 from v2l.processes import start_processes
 from v2l.sources import find_images
 from v2l.tokenizers.grid.model import V2LTokenizer
@@ -26,19 +27,7 @@ HERE = Path(__file__).resolve().parent
 def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_network_that_one_trains(
     samples: Path, tmp_path: Path
 ) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(HERE / "two_processes.py"), str(samples), str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line for line in done.stdout.splitlines() if "processes" in line]
-    assert len(lines) == 2, done.stderr[-2000:]
-    assert lines[0] == lines[1]
-    assert lines[0].startswith("2 processes, 4 steps")
+    assert in_two_processes("two_processes.py", samples, tmp_path).startswith("2 processes, 4 steps")
     two = V2LTokenizer.from_pretrained(tmp_path / "model", device="cpu")
     assert two.facts["steps"] == 4
 
@@ -52,6 +41,31 @@ def test_two_processes_that_one_signal_stopped_and_that_went_on_train_the_networ
     assert (flat(two) - flat(one)).norm() < 0.02 * (
         flat(one) - before
     ).norm()  # Adam turns rounding into steps
+
+
+def test_an_adapter_for_sets_is_the_same_in_two_processes(
+    samples: Path, tmp_path: Path, own_cache: None
+) -> None:
+    make_sets(ClassFolder.load(samples), tmp_path / "sets", SetSettings(2, 2, 1, 2, 2, 2))
+    line = in_two_processes("two_processes_sets.py", tmp_path / "sets", tmp_path / "run")
+    assert line.startswith("2 processes, 4 steps")
+
+
+def in_two_processes(script: str, *arguments: Path) -> str:
+    """The line that both processes print: a count of processes and steps, and a checksum of the weights."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(HERE / script), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if "processes" in line]
+    assert len(lines) == 2, done.stderr[-2000:]
+    assert lines[0] == lines[1]
+    return lines[0]
 
 
 def flat(model: V2LTokenizer) -> Tensor:

@@ -35,7 +35,7 @@ from v2l.tasks.classification.soft_labels import score_names
 from v2l.tasks.description.choices import Choice, score_answers
 
 SOFT = "soft tokens, log-likelihood"
-WORDS_SENTENCE = "words prompt, the same sentences"
+WORDS_SENTENCE = "words in the same prompt"
 WORDS_CHOICE = "words, noisy channel and kind (v2l vqa)"
 CLASS_TEXT = "nearest class-name text, no LLM"
 PROTOTYPE = "nearest prototype, no LLM"

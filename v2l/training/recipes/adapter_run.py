@@ -106,7 +106,7 @@ class AdapterTraining:
             tokenizer.learn_marks(mark_embeddings(models.llm))
         vectors = models.codebook.embeddings[rows].float() if self.settings.align else None
         examples = Examples(data, tuple(range(len(data.images))), self.seed)
-        world = processes or start_processes(str(models.llm.device))
+        world = processes or start_processes(str(models.llm.device), fixed_buffers=True)
         book = models.codebook.fingerprint
         return AdapterRecipe(tokenizer, models.llm, examples, self.settings, world, book, vectors)
 

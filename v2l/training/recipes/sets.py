@@ -290,7 +290,7 @@ class SetTraining:
         sets = SetData(tuple(self.sets), data)
         trained_on = sets.images_of(split_sets(len(sets.sets), self.seed)[0])
         fit_maps(tokenizer, models, Examples(data, trained_on, self.seed))
-        world = start_processes(str(models.llm.device))
+        world = start_processes(str(models.llm.device), fixed_buffers=True)
         book = models.codebook.fingerprint
         return SetRecipe(tokenizer, models.llm, sets, self.settings, world, book, self.seed)
 
