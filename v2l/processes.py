@@ -77,11 +77,12 @@ def start_processes(device: str = "auto", precision: str = "no", fixed_buffers: 
     Args:
         device: as in `choose_device`; `cpu` puts every process on the CPU.
         precision: mixed precision of the prepared models, `no` or `bf16`.
-        fixed_buffers: no buffer of the models changes in training, so that none is sent in each step.
+        fixed_buffers: the buffers of the models are equal in all processes and do not change in training, so
+            that none is sent.
     """
     on_cpu = choose_device(device).type == "cpu"
-    # Some weights get no gradient before the quantizer or the discriminator is switched on.
-    # Newer torch has another name for this option, which accelerate does not pass on yet.
+    # Newer torch has another name for `broadcast_buffers`, which accelerate does not pass on yet.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+    # Some weights get no gradient before the quantizer or the discriminator is switched on.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=not fixed_buffers)
     return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[parallel])

@@ -28,6 +28,12 @@ def answers(record: dict[str, Any], task: str) -> dict[str, list[bool]]:
     return {question: found["right"] for question, found in best.items()}
 
 
+def asked(record: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation asked; the baseline's answers depend on nothing else, so they stand for the sets."""
+    baseline = {name: task["methods"][EMBEDDING] for name, task in record["tasks"].items()}
+    return {"settings": record["settings"], "baseline": baseline}
+
+
 def share(right: Sequence[bool]) -> str:
     """With its interval."""
     return str(Proportion(sum(right), len(right)))
@@ -83,8 +89,8 @@ def main() -> None:
     first, second = (
         [json.loads(file.read_text()) for file in files] for files in (given.first, given.second)
     )
-    if len(first) != len(second):
-        parser.error("the two lists have different lengths")
+    if len(first) != len(second) or any(asked(one) != asked(first[0]) for one in (*first, *second)):
+        parser.error("the files differ in number, in their sets, or in the names to choose from")
     print("\n\n".join(page(first, second, task) for task in first[0]["tasks"]))
 
 

@@ -68,6 +68,23 @@ def test_the_differentiable_score_is_the_score(llm: FrozenLLM) -> None:
     assert llm.loss(prompts, answers).item() == pytest.approx(mean, abs=1e-4)
 
 
+@pytest.mark.parametrize(("texts", "passes"), [(["a photo of"] * 3, 2), (["a photo", "a hat", " of a"], 1)])
+def test_a_text_that_rows_share_is_read_once(
+    llm: FrozenLLM, monkeypatch: pytest.MonkeyPatch, texts: list[str], passes: int
+) -> None:
+    prompts = [Prompt((text, Embeddings(vectors(llm, 2, n)), " a")) for n, text in enumerate(texts)]
+    plain, shapes = type(llm.model).forward, []
+
+    def counted(self: object, *args: object, **options: object) -> object:
+        found = plain(self, *args, **options)
+        shapes.append(found.logits.shape[0])
+        return found
+
+    monkeypatch.setattr(type(llm.model), "forward", counted)
+    llm.loss(prompts, [" hat", " red dress", " a"])
+    assert shapes == [1, 3][-passes:]
+
+
 def weights_hash(llm: FrozenLLM) -> str:
     digest = hashlib.sha256()
     for weight in llm.model.state_dict().values():

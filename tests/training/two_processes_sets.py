@@ -10,7 +10,7 @@ import torch
 from tiny_pipeline import tiny_pipeline
 
 from v2l.image_sets import read_sets
-from v2l.tokenizers.loading import load_tokenizer
+from v2l.training.loop import TrainingLoop
 from v2l.training.recipes.adapter import AdapterRun
 from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.sets import SetTraining
@@ -19,10 +19,8 @@ sets, run = map(Path, sys.argv[1:])
 pipeline = tiny_pipeline()
 models = AdapterModels(pipeline.tokenizer.joint_encoder, pipeline.llm, pipeline.tokenizer.global_codebook)
 settings = AdapterRun(run, 1e-2, 4, 1, batch_size=2, save_every=2, log_every=1, watch_every=100)
-training = SetTraining(4, read_sets(sets), settings)
-recipe = training.recipe(models)
-steps = training.train(models, lambda *_: None)
-weights = load_tokenizer(run / "model", device="cpu").network.state_dict().values()
-total = torch.cat([weight.double().flatten() for weight in weights]).sum().item()
-line = f"{recipe.processes.num_processes} processes, {steps} steps, {total!r}\n"
+recipe = SetTraining(4, read_sets(sets), settings).recipe(models)
+steps = TrainingLoop(recipe, settings.loop).train(0, lambda *_: None)
+weights = torch.cat([parameter.detach().flatten() for parameter in recipe.tokenizer.parameters()])
+line = f"{recipe.processes.num_processes} processes, {steps} steps, {weights.double().sum().item()!r}\n"
 os.write(1, line.encode())  # in one piece: both processes write

@@ -1,8 +1,9 @@
 """prompts with embeddings and their continuations ──► log-likelihoods, with gradients for the embeddings.
 
 The LLM's weights need no gradient, so autograd keeps what the embeddings need and nothing else. The text in
-front of a row's first vector needs none either: each different text is read once, without gradients, and its
-keys and values are the beginning of all its rows. Behind it, rows are read in one pass, padded on the right.
+front of a row's first vector needs none either: if rows share it, it is read once, without gradients, and
+its keys and values are the beginning of these rows. Behind it, rows are read in one pass, padded on the
+right.
 """
 
 from __future__ import annotations
@@ -63,12 +64,13 @@ def continuation_loglikelihoods(
 
 
 def leading_texts(prompts: Sequence[Row]) -> list[tuple[int, ...]]:
-    """The ids in front of each prompt's first vector; none at all if one has none.
+    """The ids in front of each prompt's first vector; none at all where reading them first saves nothing.
 
     At least one number of a prompt stays behind its text.
     """
     texts = [tuple(takewhile(lambda number: number >= 0, prompt[:-1])) for prompt in prompts]
-    return texts if all(texts) else [()] * len(prompts)
+    are_shared = len(set(texts)) < len(texts) and min(map(len, texts)) > 1
+    return texts if are_shared else [()] * len(prompts)
 
 
 def after_texts(model: CausalModel, texts: Sequence[tuple[int, ...]], given: Tensor) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def after_texts(model: CausalModel, texts: Sequence[tuple[int, ...]], given: Ten
     order = {text: row for row, text in enumerate(read)}
     after = before.select([order[text] for text in texts])
     real = torch.cat([after.real.long(), given], dim=1)  # (B, T + L)
-    positions = after.lengths[:, None] + torch.arange(given.shape[1], device=given.device)
+    positions = (after.lengths[:, None] + torch.arange(given.shape[1], device=given.device)) * given
     return {
         "attention_mask": None if bool(real.all()) else real,
         "position_ids": positions,

@@ -84,8 +84,7 @@ class SoftTokens:
             raise V2LError(f"{piece} are of type {values.dtype}", f"floating point, which {reader}")
         vectors = values.to(device=weight.device, dtype=weight.dtype)
         if not bool(vectors.isfinite().all()):
-            got = f"{piece} hold NaN or infinite values in {weight.dtype}"
-            raise V2LError(got, "finite values", "a lower --rate, if an adapter is in training")
+            raise V2LError(f"{piece} hold NaN or infinite values in {weight.dtype}", "finite values")
         return vectors
 
 

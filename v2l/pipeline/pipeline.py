@@ -15,6 +15,7 @@ from v2l.encoders import JointEncoder
 from v2l.errors import V2LError
 from v2l.llm import FrozenLLM, load_llm
 from v2l.llm.adapters import adapted
+from v2l.prompts.trained import OLDER_PROMPTS, TRAINED_PROMPTS
 from v2l.tokenizers.contract import ImageTokenizer
 from v2l.tokenizers.grid.model import V2LTokenizer
 from v2l.tokenizers.loading import load_tokenizer
@@ -121,7 +122,8 @@ class Pipeline:
         """The frozen LLM.
 
         Raises:
-            V2LError: there is none on this machine, or tokenizer or adapter belong to another LLM.
+            V2LError: there is none on this machine, tokenizer or adapter belong to another LLM, or soft
+                tokens to other prompts.
         """
         if self._llm is None:
             raise V2LError("this pipeline has no LLM of its own", "a pipeline with an LLM", "--llm smollm2")
@@ -133,6 +135,7 @@ class Pipeline:
                 f"{vocabulary.llm!r} with the vocabulary {vocabulary.fingerprint}, as the tokenizer needs",
                 f"v2l build-codebook --llm {llm.name}, or --llm {vocabulary.llm}",
             )
+        check_prompts(self.tokenizer)
         if self.adapter is not None:
             return adapted(llm, self.adapter, self.codebook_fingerprint)
         return llm
@@ -173,3 +176,18 @@ class Pipeline:
     def _is_loaded(self) -> bool:
         """Whether `llm` was used; a FrozenLLM that was passed in is checked only then, too."""
         return "llm" in vars(self)
+
+
+def check_prompts(tokenizer: ImageTokenizer) -> None:
+    """Refuse an adapter in front of other prompts than those that it was trained with.
+
+    Raises:
+        V2LError: as said.
+    """
+    trained_with = tokenizer.describe().get("prompts", TRAINED_PROMPTS)
+    if trained_with != TRAINED_PROMPTS:
+        raise V2LError(
+            f"the adapter {tokenizer.NAME!r} was trained with the prompts {trained_with or OLDER_PROMPTS}",
+            f"the prompts of this version, {TRAINED_PROMPTS}",
+            "v2l train-sam" if tokenizer.NAME == "sam" else "v2l train-adapter",
+        )

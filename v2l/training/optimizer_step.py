@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from v2l.errors import V2LError
 from v2l.processes import Accelerator
 
-RATE_SHARE = "rate_share"  # of the learning rate, in a group of an optimizer
+RATE_SHARE_KEY = "rate_share"  # of a group of parameters: its share of the learning rate
 MAX_BAD_STEPS = 5  # in a row; one more stops the run
 FUSED_DEVICES = ("cpu", "cuda")  # where Adam can be one pass over the weights
 
@@ -91,7 +91,7 @@ class OptimizerStep:
     def step(self, rate: float) -> bool:
         """Update the weights with the accumulated gradients at this learning rate, then clear the gradients.
 
-        A group of parameters with the entry `RATE_SHARE` gets this share of the rate.
+        A group of parameters with the entry `RATE_SHARE_KEY` gets this share of the rate.
 
         Returns:
             Whether the update was made. It is skipped if a gradient is not finite; all processes then skip
@@ -101,7 +101,7 @@ class OptimizerStep:
             V2LError: several updates in a row were skipped.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get(RATE_SHARE, 1.0)
+            group["lr"] = rate * group.get(RATE_SHARE_KEY, 1.0)
         # Without clipping the largest norm is infinite: the gradients are then multiplied by exactly 1.
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         finite = bool(norm.isfinite())

@@ -26,6 +26,7 @@ from v2l.evaluation.class_naming import (
 )
 from v2l.evaluation.fewshot import Cell, FewShotEvaluation, Grid, page
 from v2l.images import Skipped, load_image
+from v2l.pipeline.image_words import WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
 from v2l.tasks.classification.fewshot import FewShotSettings, Method, evaluate_fewshot
 from v2l.tasks.description.describe import Describer, DescribeSettings
@@ -209,6 +210,29 @@ def test_an_adapter_of_another_version_is_refused(
     path.write_text(json.dumps(manifest))
     with pytest.raises(V2LError, match=r"differ in: channels.*v2l train-adapter"):
         load_tokenizer(tmp_path / "model", device="cpu")
+
+
+@pytest.mark.parametrize("prompts", ["0123456789abcdef", None])
+def test_an_adapter_of_other_prompts_gives_words_and_no_captions(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, prompts: str | None
+) -> None:
+    train(models, images, run(tmp_path, 2), "projector")
+    assert load(models, tmp_path).llm is models.llm
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["facts"] = {"steps": 2} | ({"prompts": prompts} if prompts else {})
+    path.write_text(json.dumps(manifest))
+    pipeline = load(models, tmp_path)
+    assert read_image_words(pipeline.tokenizer, [images[0].file], WordSelection(2))
+    with pytest.raises(V2LError, match=f"the prompts {prompts or 'without examples'}.*v2l train-adapter"):
+        _ = pipeline.llm
+
+
+def test_weights_that_are_not_finite_end_the_training_with_a_lower_rate_to_type(
+    models: AdapterModels, images: list[CaptionedImage], tmp_path: Path
+) -> None:
+    with pytest.raises(V2LError, match=r"NaN or infinite values.*a lower --rate"):
+        train(models, images, run(tmp_path, rate=1e30), "projector")
 
 
 def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, images: list[CaptionedImage]) -> None:

@@ -98,9 +98,25 @@ def test_a_run_with_another_codebook_is_refused_and_an_older_state_is_not(
         check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
     del before["codebook"]
     check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
-    del before["prompt"]
-    with pytest.raises(V2LError, match="made with prompt = without examples"):
+    del before["prompts"]
+    with pytest.raises(V2LError, match="made with prompts = without examples"):
         check_metadata(tmp_path, now.metadata_defaults() | before, now.metadata())
+
+
+def test_the_fitted_maps_learn_at_the_full_rate_and_the_network_at_a_tenth(
+    models: AdapterModels, sets: list[ImageSet], tmp_path: Path
+) -> None:
+    recipe = SetTraining(4, sets, run(tmp_path)).recipe(models)
+    fitted, former = recipe.networks["adapter"].optimizer.param_groups
+    assert {id(one) for one in former["params"]} == {
+        id(one) for one in recipe.tokenizer.network.former.parameters()
+    }
+    both = [id(one) for one in (*fitted["params"], *former["params"])]
+    assert sorted(both) == sorted(id(one) for one in recipe.tokenizer.parameters())
+    for parameter in recipe.tokenizer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert recipe.networks["adapter"].step(0.5)
+    assert (fitted["lr"], former["lr"]) == pytest.approx((0.5, 0.05))
 
 
 def test_the_llm_answers_about_a_set(models: AdapterModels, sets: list[ImageSet], tmp_path: Path) -> None:

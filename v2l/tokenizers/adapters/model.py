@@ -184,7 +184,12 @@ class SoftTokenizer(ImageTokenizer):
             "encoder": self.adapter.encoder,
             "encoder_fingerprint": self.adapter.encoder_fingerprint,
             "soft_tokens": str(self.adapter.tokens),
+            **self._prompts(),
         }
+
+    def _prompts(self) -> dict[str, str]:
+        """The hash of the prompts that it was trained with, empty if older; nothing before training."""
+        return {"prompts": str(self.facts.get("prompts", ""))} if self.facts else {}
 
     def settings(self) -> dict[str, Any]:
         """Sizes and frozen models, for the manifest."""

@@ -25,6 +25,7 @@ from v2l.prompts.caption import MAX_NEW_TOKENS, STOP
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.soft import NO_REPEAT, soft_prompt
+from v2l.prompts.trained import OLDER_PROMPTS, TRAINED_PROMPTS
 from v2l.tokenizers.adapters.alignment import alignment_loss, draw_words
 from v2l.tokenizers.adapters.fitted import pool_fields
 from v2l.tokenizers.adapters.model import SoftTokenizer
@@ -37,7 +38,6 @@ from v2l.training.schedule import WarmupCosine
 ADAPTER = "adapter"
 SHOWN = 8  # images of a page
 FITTED = "fitted maps"  # what an adapter begins with
-PROMPT, OLDER_PROMPT = "behind examples in words", "without examples"
 NEAREST = 5  # words of a patch that SEA draws from
 
 
@@ -196,14 +196,14 @@ class AdapterRecipe(Recipe[list[Example]]):
             "words": len(self.tokenizer.table.words),
             "start": FITTED,
             "codebook": self.codebook,
-            "prompt": PROMPT,
+            "prompts": TRAINED_PROMPTS,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
         """An older state does not name its codebook; its prompts and a resampler's start were others."""
         random = self.tokenizer.NAME in ("resampler", "uhd")
         start = "random weights" if random else FITTED
-        return {"codebook": self.codebook, "start": start, "prompt": OLDER_PROMPT}
+        return {"codebook": self.codebook, "start": start, "prompts": OLDER_PROMPTS}
 
     def save_result(self, folder: Path, step: int) -> None:
         data = self.examples.data
@@ -214,6 +214,7 @@ class AdapterRecipe(Recipe[list[Example]]):
             "classes": list(data.classes),
             "align": self.settings.align,
             "seed": self.seed,
+            "prompts": TRAINED_PROMPTS,
         }
         self.tokenizer.save_pretrained(folder, half=True)
 
@@ -232,11 +233,23 @@ def soft_tokens(adapter: Callable[..., Tensor], features: Sequence[ImageFeatures
 
 def caption_loss(llm: FrozenLLM, soft: Sequence[Tensor], part: Sequence[Example]) -> Tensor:
     """L_gen: the mean of -log p over all tokens of the sentences behind soft tokens (N, width)."""
+    check_finite(soft)
     prompts = [
         soft_prompt(Embeddings(one), example.sentence.question)
         for one, example in zip(soft, part, strict=True)
     ]
     return llm.loss(prompts, [Prompt((f" {example.sentence.text}",)) for example in part])
+
+
+def check_finite(soft: Sequence[Tensor]) -> None:
+    """Refuse soft tokens that no LLM can read.
+
+    Raises:
+        V2LError: some are NaN or infinite.
+    """
+    if not all(bool(one.isfinite().all()) for one in soft):
+        got = "the adapter in training writes NaN or infinite values"
+        raise V2LError(got, "finite values", "a lower --rate, with -o ANOTHER_FOLDER")
 
 
 @torch.no_grad()

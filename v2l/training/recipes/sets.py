@@ -28,16 +28,17 @@ from v2l.progress import Progress, silent
 from v2l.prompts.embeddings import Embeddings
 from v2l.prompts.prompt import Prompt
 from v2l.prompts.sets import set_prompt, set_sentence
+from v2l.prompts.trained import OLDER_PROMPTS, TRAINED_PROMPTS
 from v2l.tokenizers.adapters.alignment import alignment_loss
 from v2l.tokenizers.adapters.guidance import Guidance
 from v2l.tokenizers.adapters.model import check_tokens
 from v2l.tokenizers.adapters.sets import SetTokenizer
 from v2l.training.data import epoch_order
 from v2l.training.loop import OnStep, TrainingLoop
-from v2l.training.optimizer_step import RATE_SHARE, OptimizerStep
+from v2l.training.optimizer_step import RATE_SHARE_KEY, OptimizerStep
 from v2l.training.plan import Plan, plan_run
 from v2l.training.recipe import Loss, Recipe, Terms
-from v2l.training.recipes.adapter import OLDER_PROMPT, PROMPT, AdapterRun
+from v2l.training.recipes.adapter import AdapterRun, check_finite
 from v2l.training.recipes.adapter_data import CaptionedFeatures, Examples, read_features
 from v2l.training.recipes.adapter_fits import fit_maps
 from v2l.training.recipes.adapter_models import AdapterModels
@@ -189,13 +190,13 @@ class SetRecipe(Recipe[list[SetExample]]):
             "processes": self.processes.num_processes,
             "sets": f"{len(self.data.sets):,} with fingerprint {self.data.data.fingerprint}",
             "codebook": self.codebook,
-            "prompt": PROMPT,
+            "prompts": TRAINED_PROMPTS,
             "former_share": FORMER_SHARE,
         }
 
     def metadata_defaults(self) -> dict[str, Any]:
         """An older state does not name its codebook, and its prompts had no examples."""
-        return {"codebook": self.codebook, "prompt": OLDER_PROMPT, "former_share": 1.0}
+        return {"codebook": self.codebook, "prompts": OLDER_PROMPTS, "former_share": 1.0}
 
     def save_result(self, folder: Path, step: int) -> None:
         self.tokenizer.facts = {
@@ -205,6 +206,7 @@ class SetRecipe(Recipe[list[SetExample]]):
             "classes": list(self.data.labels),
             "align": self.settings.align,
             "seed": self.seed,
+            "prompts": TRAINED_PROMPTS,
         }
         self.tokenizer.save_pretrained(folder, half=True)
 
@@ -214,7 +216,7 @@ def parameter_groups(tokenizer: SetTokenizer) -> list[dict[str, Any]]:
     network = list(tokenizer.network.former.parameters())
     inside = {id(parameter) for parameter in network}
     fitted = [parameter for parameter in tokenizer.parameters() if id(parameter) not in inside]
-    return [{"params": fitted}, {"params": network, RATE_SHARE: FORMER_SHARE}]
+    return [{"params": fitted}, {"params": network, RATE_SHARE_KEY: FORMER_SHARE}]
 
 
 def answer_tokens(soft: Tensor, example: SetExample) -> list[Tensor]:
@@ -233,6 +235,7 @@ def answer_tokens(soft: Tensor, example: SetExample) -> list[Tensor]:
 
 def set_loss(llm: FrozenLLM, soft: Sequence[Tensor], part: Sequence[SetExample]) -> Tensor:
     """L_gen: the mean of -log p over all tokens of the sentences behind the soft tokens of their sets."""
+    check_finite(soft)
     prompts = [
         set_prompt(example.images.task, [Embeddings(image) for image in one])
         for one, example in zip(soft, part, strict=True)
