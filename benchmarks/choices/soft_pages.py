@@ -1,7 +1,7 @@
 """an adapter ──► a page of unselected captions, and a page of what it says about unselected sets.
 
     python benchmarks/choices/soft_pages.py captions PLACE --tokenizer DIR -o captions.png [--count 30]
-    python benchmarks/choices/soft_pages.py sets FOLDER --tokenizer DIR -o sets.png [--count 10]
+    python benchmarks/choices/soft_pages.py sets FOLDER --tokenizer DIR -o sets.png [--count 10] [--task common]
 
 PLACE is of images; FOLDER is what `v2l make-sets` wrote. Images and sets are the first that the seed draws. Each
 caption stands below its image. Each set is a row of images; below it stands what the LLM says, and the right answer.
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from v2l.drawings import image_grid
-from v2l.image_sets import ImageSet, read_sets
+from v2l.image_sets import TASKS, ImageSet, read_sets
 from v2l.images import load_image, save_image
 from v2l.llm import GenerationConfig
 from v2l.pipeline.pipeline import Pipeline
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("place")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--count", type=int, default=0, help="by default 30 captions or 10 sets")
+    parser.add_argument("--task", choices=TASKS, default="", help="sets of one task; by default of all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
@@ -81,7 +82,8 @@ def main() -> None:
     if given.what == "captions":
         page = captions(pipeline, given.place, draw, given.count or 30)
     else:
-        page = describe(pipeline, draw.sample(read_sets(Path(given.place)), given.count or 10))
+        sets = [one for one in read_sets(Path(given.place)) if given.task in ("", one.task)]
+        page = describe(pipeline, draw.sample(sets, given.count or 10))
     save_image(page, given.output)
 
 
