@@ -41,7 +41,8 @@ Adapter = Annotated[
     typer.Option(
         "--adapter",
         help="resampler, Qwen-VL's; uhd, the same for LLaVA-UHD's overview and slices; projector, a small "
-        "network over patches; sea, the same with SEA's alignment of patches and words.",
+        "network over patches; clusters, the same over clusters of patches; sea, with SEA's alignment of "
+        "patches and words.",
     ),
 ]
 Tokens = Annotated[int, typer.Option("--tokens", help="Soft tokens an image: a square number.")]

@@ -162,4 +162,5 @@ register_tokenizer("resampler", "v2l.tokenizers.adapters.resampler:ResamplerToke
 register_tokenizer("uhd", "v2l.tokenizers.adapters.sliced:SlicedTokenizer", gives=SOFT)
 register_tokenizer("projector", "v2l.tokenizers.adapters.projector:ProjectorTokenizer", gives=SOFT)
 register_tokenizer("sea", "v2l.tokenizers.adapters.projector:SeaTokenizer", gives=SOFT)
+register_tokenizer("clusters", "v2l.tokenizers.adapters.clustered:ClusteredTokenizer", gives=SOFT)
 register_tokenizer("sam", "v2l.tokenizers.adapters.sets:SetTokenizer", gives=(*SOFT, "sets"))

@@ -81,7 +81,7 @@ def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["resampler", "uhd", "projector", "sea"])
+@pytest.mark.parametrize("kind", ["resampler", "uhd", "projector", "clusters", "sea"])
 def test_it_learns_and_the_llm_keeps_its_weights(
     models: AdapterModels, images: list[CaptionedImage], tmp_path: Path, kind: str
 ) -> None:

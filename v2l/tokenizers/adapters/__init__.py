@@ -1,1 +1,1 @@
-"""patch features of a joint encoder ──► soft tokens: resampler, uhd, projector, sea and sam."""
+"""patch features of a joint encoder ──► soft tokens: resampler, uhd, projector, clusters, sea and sam."""

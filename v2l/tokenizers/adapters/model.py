@@ -20,7 +20,7 @@ from v2l.encoders.base import fingerprint_of
 from v2l.errors import V2LError
 from v2l.tokenizers.adapters.word_table import WordTable, no_words
 from v2l.tokenizers.contract import ImageTokenizer, LLMVocabulary, check_images
-from v2l.tokens import CellGrid, VisualTokens
+from v2l.tokens import CellGrid, ClusterMap, VisualTokens
 
 HEAD_WIDTH = 64  # channels of one attention head, about
 
@@ -114,8 +114,8 @@ class SoftTokenizer(ImageTokenizer):
     def network_of(settings: AdapterSettings) -> nn.Module:
         """The network of these sizes, before any fit or training."""
 
-    def layout(self) -> CellGrid | None:
-        """What each soft token covers; None if each covers the whole image."""
+    def layout_of(self, features: Tensor) -> CellGrid | ClusterMap | None:
+        """What the soft tokens of patch features (B, h, w, C) cover; None if each covers the whole image."""
         return None
 
     @property
@@ -167,7 +167,7 @@ class SoftTokenizer(ImageTokenizer):
         features = self.joint_encoder.patch_features(images).clone()  # a clone can carry gradients
         soft = self(features)
         words = tuple(tuple(self.table.nearest(one)) for one in soft.detach()) if self.table.words else ()
-        return VisualTokens("embeddings", embeddings=soft, layout=self.layout(), words=words)
+        return VisualTokens("embeddings", embeddings=soft, layout=self.layout_of(features), words=words)
 
     def visible_part(self, image: Tensor, tokens: VisualTokens) -> Tensor:
         """The square of an image (3, H, W) that the encoder sees."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from v2l.tokenizers.adapters.fitted import FittedMaps, FittedTokenizer, start_at_zero
 from v2l.tokenizers.adapters.model import AdapterSettings
-from v2l.tokens import CellGrid
+from v2l.tokens import CellGrid, ClusterMap
 
 
 class Projector(FittedMaps):
@@ -51,7 +51,7 @@ class ProjectorTokenizer(FittedTokenizer):
         soft: Tensor = self.network(fields, self.joint(fields)) * self.adapter.scale
         return soft
 
-    def layout(self) -> CellGrid:
+    def layout_of(self, features: Tensor) -> CellGrid | ClusterMap | None:
         """√N × √N cells."""
         side = isqrt(self.adapter.tokens)
         return CellGrid(side, side)

@@ -18,12 +18,12 @@ from torch.nn.functional import interpolate, layer_norm
 from v2l.errors import V2LError
 from v2l.images import resize
 from v2l.sections import section_from_dict
-from v2l.tokenizers.clusters.density_peaks import find_clusters
 from v2l.tokenizers.clusters.k_means import k_means
 from v2l.tokenizers.clusters.network import ClusterNetwork, DividedImages, MergedTokens
 from v2l.tokenizers.clusters.settings import ClusterSettings, TrainedSettings
 from v2l.tokenizers.cnn.encoder import to_network_range
 from v2l.tokenizers.contract import check_images
+from v2l.tokenizers.density_peaks import find_clusters
 from v2l.tokenizers.patch_words import mean_features, part_tokens
 from v2l.tokenizers.placed_words import PlacedWordsTokenizer, load_tagger
 from v2l.tokenizers.positions import sine_positions

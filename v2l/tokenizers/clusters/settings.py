@@ -10,7 +10,7 @@ from typing import Any, Self
 from v2l.config import load_sections
 from v2l.errors import V2LError
 from v2l.sections import choice, described, ranged, section_from_dict
-from v2l.tokenizers.clusters.density_peaks import PeakSettings
+from v2l.tokenizers.density_peaks import PeakSettings
 from v2l.tokenizers.member_training import MemberTraining
 
 

@@ -24,7 +24,7 @@ from v2l.training.recipes.adapter_models import AdapterModels
 from v2l.training.recipes.adapter_words import embedding_scale, mark_embeddings, table_rows, word_table
 from v2l.training.recipes.part_data import read_parts
 
-KINDS = ("resampler", "projector", "sea", "uhd")
+KINDS = ("resampler", "projector", "sea", "clusters", "uhd")
 ALIGN = 0.5  # lambda of a sea adapter by default
 
 

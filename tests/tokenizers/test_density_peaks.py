@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from v2l.tokenizers.clusters.density_peaks import (
+from v2l.tokenizers.density_peaks import (
     NOISE,
     PeakSettings,
     densities,
