@@ -46,7 +46,7 @@ from v2l.training.recipes.adapter_run import adapter_settings
 from v2l.training.recipes.adapter_words import table_rows, word_embeddings, word_table
 
 ADAPTER = "adapter"
-FORMER_SHARE = 0.1  # of the learning rate, for Q-former and W-former; at the full rate they override the fits
+FORMER_SHARE = 0.1  # of the learning rate, for Q-former and W-former, which are added to the fitted maps
 WATCHED, WATCHED_SHARE = 48, 10  # sets that only watch the training: so many at most, one of so many
 
 
