@@ -23,13 +23,10 @@ from v2l.datasets import ClassFolder
 from v2l.errors import V2LError
 from v2l.evaluation.class_names import ClassNames
 from v2l.evaluation.table import markdown_table
-from v2l.llm import FrozenLLM
 from v2l.metrics import GroupedShare, Proportion
-from v2l.pipeline.image_words import ImageWords, WordSelection, read_image_words
+from v2l.pipeline.image_words import WordSelection, read_image_words
 from v2l.pipeline.pipeline import Pipeline
 from v2l.progress import Progress, silent
-from v2l.prompts.prompt import Prompt
-from v2l.prompts.soft import naming_prompt, naming_sentence
 from v2l.tasks.classification.fewshot import soft_of
 from v2l.tasks.classification.soft_labels import score_names
 from v2l.tasks.description.choices import Choice, score_answers
@@ -202,7 +199,8 @@ def evaluate_choice(
     every = paths + [path for some in task.prototypes.values() for path in some]
     found = read_image_words(words.tokenizer, every, WordSelection(N_WORDS, "nearest"), progress)
     images = [found[path] for path in paths]
-    answers[WORDS_SENTENCE] = list(map(likeliest, score_words(words.llm, images, task.classes)))
+    texts = [tuple(image.words) for image in images]
+    answers[WORDS_SENTENCE] = list(map(likeliest, score_names(words.llm, texts, task.classes)))
     choices = [Choice(image.words, tuple(task.classes)) for image in images]
     answers[WORDS_CHOICE] = list(map(likeliest, score_answers(words.llm, choices)))
     vectors = torch.stack([image.vector for image in images])
@@ -229,18 +227,6 @@ def share_readable(words: Sequence[Sequence[str]], truth: Sequence[str]) -> Grou
         for some, label in zip(words, truth, strict=True)
     ]
     return GroupedShare.of(named) if any(named) else None
-
-
-def score_words(
-    llm: FrozenLLM, images: Sequence[ImageWords], classes: Sequence[str]
-) -> list[dict[str, float]]:
-    """For each image log p(naming sentence of a class | its words in the prompt of soft tokens)."""
-    sentences = [Prompt((f" {naming_sentence(name)}",)) for name in classes]
-    requests = [(naming_prompt((), tuple(image.words)), sentences) for image in images]
-    return [
-        {name: score.total for name, score in zip(classes, scores, strict=True)}
-        for scores in llm.loglikelihood(requests)
-    ]
 
 
 def class_texts(words: Pipeline, classes: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""soft tokens of labelled images and of a query ──► a score for each label, by log-probabilities."""
+"""soft tokens or words of an image, behind labelled ones ──► a score for each label, by log-probabilities."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Scores = dict[str, float]
 
 def score_names(
     llm: FrozenLLM,
-    queries: Sequence[Embeddings],
+    queries: Sequence[Embeddings | tuple[str, ...]],
     labels: Sequence[str],
     supports: Sequence[tuple[Embeddings, str]] = (),
     batch_size: int = 8,
 ) -> list[Scores]:
-    """For each query log p(naming sentence of a label | labelled images, soft tokens of the query).
+    """For each query log p(naming sentence of a label | labelled images, the query).
 
     Args:
         llm: a local LLM.
-        queries: images to be named.
+        queries: images to be named, by their soft tokens or by their words.
         labels: names to choose from.
         supports: labelled images in the order of the prompt; none for naming without examples.
         batch_size: prompts in one forward pass.
